@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from resolvent._types import Image, KSpace, Maps, Mask
 
@@ -93,5 +91,3 @@ class Scan:
         raise NotImplementedError
 
 
-def _largest(x: Tensor) -> float:
-    return float(torch.abs(x).max())

@@ -1,0 +1,44 @@
+"""The centred orthonormal Fourier transform, and the phases that centre it without moving a sample."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def fft(x: Tensor, ndim: int = 2) -> Tensor:
+    """Centred orthonormal discrete Fourier transform over the last `ndim` axes.
+
+    ``k[f] = N^(-1/2) sum_n x[n] exp(-2 pi i (f - h)(n - h) / N)`` with ``h = N // 2`` on every axis, so the origin
+    of image and k-space lies at index ``N // 2``. Unitary: ``ifft`` is its inverse and its adjoint.
+
+    >>> import torch
+    >>> k = fft(torch.ones(1, 4, 6, dtype=torch.complex64))
+    >>> k.abs().argmax().item() == 2 * 6 + 3
+    True
+    """
+    axes = tuple(range(-ndim, 0))
+    return torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(x, dim=axes), dim=axes, norm="ortho"), dim=axes)
+
+
+def ifft(k: Tensor, ndim: int = 2) -> Tensor:
+    """Inverse, and adjoint, of `fft`."""
+    axes = tuple(range(-ndim, 0))
+    return torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(k, dim=axes), dim=axes, norm="ortho"), dim=axes)
+
+
+def centring_phase(shape: tuple[int, ...], like: Tensor) -> tuple[Tensor, complex]:
+    """Phase ``p`` and constant ``c`` with ``fft(x) = c p F(p x)``, F the transform without shifts.
+
+    From ``(f - h)(n - h) = f n - h f - h n + h^2``: ``p[n] = exp(2 pi i h n / N)`` and ``c = exp(-2 pi i h^2 / N)`` on
+    every axis, ``h = N // 2``. Exact for odd and even sizes. Because ``|p| = |c| = 1`` they cancel in ``A^H A``.
+    """
+    phase = torch.ones((), dtype=torch.complex128)
+    constant = 1.0 + 0.0j
+    for size in shape:
+        h = size // 2
+        turns = torch.arange(size, dtype=torch.int64) * h % size  # integers: no rounding for large sizes
+        line = torch.exp(2j * math.pi * turns.to(torch.float64) / size)
+        phase = phase.unsqueeze(-1) * line
+        constant *= complex(torch.exp(torch.tensor(-2j * math.pi * (h * h % size) / size, dtype=torch.complex128)))
+    return phase.to(device=like.device, dtype=like.dtype), constant
