@@ -1,0 +1,86 @@
+# Two commands for a machine that has Python (3.10 or newer), pip and make, and nothing else:
+#
+#   make demo    reconstruct the packaged scan; the figure lands in demo/
+#   make test    run the whole test suite
+#
+# Everything is installed into ./.venv, once: each stage leaves a stamp, so that the next call starts at once.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --constraint constraints.txt
+TORCH := 2.13.0
+TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+WORKERS ?= 2
+
+.PHONY: help demo test lint types docs format constraints oracles clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
+
+demo: .venv/.runtime
+	$(BIN)/resolvent demo
+
+test: .venv/.test oracles
+	$(BIN)/python -m pytest -n $(WORKERS) -q
+
+lint: .venv/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: .venv/.dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: .venv/.dev
+	$(BIN)/pyright
+
+docs: .venv/.dev
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+# The versions that the tests ran with, for the next release of constraints.txt.
+constraints: .venv/.dev
+	$(BIN)/python .ci/constraints.py > constraints.new && mv constraints.new constraints.txt
+
+clean:
+	rm -rf .venv docs/_build demo .pytest_cache .ruff_cache .hypothesis
+
+# ---- set-up, stage by stage ------------------------------------------------------------------------------
+
+# Debian's Python may lack ensurepip: then the pip that is there fills the environment.
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "resolvent needs Python 3.10 or newer; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv || { $(PYTHON) -m venv --clear --without-pip .venv && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
+	@touch $@
+
+# The CPU build of torch, in a step of its own: on Linux the public index's default build brings gigabytes of CUDA.
+# First what pip is configured with, then PyTorch's own index, last (macOS, ARM) the default build.
+.venv/.torch: .venv/.created
+	@$(PIP) install --quiet --no-deps 'torch==$(TORCH)+cpu' 2>/dev/null \
+	  || $(PIP) install --quiet --no-deps --index-url $(TORCH_CPU_INDEX) 'torch==$(TORCH)' \
+	  || $(PIP) install --quiet --no-deps 'torch==$(TORCH)'
+	@touch $@
+
+.venv/.runtime: .venv/.torch pyproject.toml constraints.txt
+	$(INSTALL) --editable .
+	@touch $@
+
+.venv/.test: .venv/.runtime
+	$(INSTALL) --editable '.[test]'
+	@touch $@
+
+.venv/.dev: .venv/.test
+	$(INSTALL) --editable '.[dev]'
+	@touch $@
+
+# Programs that some tests compare with. They are Debian packages: installed where root and apt-get are there and
+# nothing asks a question; elsewhere those tests skip and say so.
+oracles:
+	@if command -v bart >/dev/null && command -v ismrmrd_generate_cartesian_shepp_logan >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  quick="-qq -o Acquire::Retries=0 -o Acquire::http::Timeout=20 -o DPkg::Lock::Timeout=60"; \
+	  { timeout 120 apt-get $$quick update && timeout 300 apt-get $$quick install -y --no-install-recommends bart ismrmrd-tools; } \
+	    </dev/null >/dev/null 2>&1 || echo "oracles: bart and ismrmrd-tools could not be installed; their tests will skip"; \
+	else echo "oracles: bart or ismrmrd-tools is absent; their tests will skip"; fi
