@@ -1,0 +1,91 @@
+"""`LinearOperator`: what the solvers and the model need to know about the physics."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from typing_extensions import Self
+
+import torch
+from torch import Tensor, nn
+
+
+class LinearOperator(nn.Module, ABC):
+    """A linear map A from images to measurements, complex to complex, one independent map a sample of the batch.
+
+    Operators are immutable: their tensors cannot be rebound, because a solve and its gradient must see the same A.
+    A new operator is made by building it again.
+    """
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """``A x``."""
+
+    @abstractmethod
+    def adjoint(self, y: Tensor) -> Tensor:
+        """``A^H y``, for any y, measured or not."""
+
+    def normal(self, x: Tensor) -> Tensor:
+        """``N x = A^H A x``; subclasses fuse the two where that is faster."""
+        return self.adjoint(self(x))
+
+    @property
+    @abstractmethod
+    def norm_bound(self) -> Tensor:
+        """Proved upper bound of the largest singular value of A, one a sample: shape ``(batch or 1,)``."""
+
+    @property
+    def H(self) -> LinearOperator:
+        """The adjoint as an operator: ``A.H(y) = A^H y`` and ``A.H.H is A``."""
+        return _Adjoint(self)
+
+    def select(self, index: Tensor) -> Self:
+        """The operators of the samples `index` (integer tensor); tensors of batch size 1 serve every sample."""
+        return self._map(lambda t: t if t.shape[0] == 1 else t[index])
+
+    def to_double(self) -> Self:
+        """The same operator in double precision."""
+        return self._map(lambda t: t.to(torch.complex128 if t.is_complex() else torch.float64))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """A copy with every buffer replaced by ``change(buffer)``."""
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        new.__dict__["_buffers"] = {name: change(t) for name, t in self._buffers.items() if t is not None}
+        new.__dict__["_modules"] = {
+            name: part._map(change) if isinstance(part, LinearOperator) else part
+            for name, part in self._modules.items()
+        }
+        return new
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse to rebind a tensor of the operator."""
+        if name in self.__dict__.get("_buffers", {}):
+            raise AttributeError(
+                f"{type(self).__name__}.{name} cannot be rebound: operators are immutable. Build a new one."
+            )
+        super().__setattr__(name, value)
+
+
+class _Adjoint(LinearOperator):
+    """``A^H`` as an operator."""
+
+    def __init__(self, operator: LinearOperator) -> None:
+        super().__init__()
+        self.operator = operator
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.operator.adjoint(x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.operator(y)
+
+    @property
+    def norm_bound(self) -> Tensor:
+        return self.operator.norm_bound
+
+    @property
+    def H(self) -> LinearOperator:
+        return self.operator

@@ -1,0 +1,221 @@
+"""`SENSE`: multi-coil Cartesian MRI in 2-D, 3-D and 2-D+time, with one or several map sets."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from resolvent._errors import DataError, ShapeError
+from resolvent._types import Image, KSpace, Maps, Mask
+from resolvent.linop.base import LinearOperator
+from resolvent.linop.fourier import centring_phase
+
+
+class SENSE(LinearOperator):
+    """``A = M F S``: coil maps, centred orthonormal Fourier transform, sampling mask.
+
+    ``(A x)_c = mask * fft(sum_s maps_cs * x_s)``; the sum is over map sets (soft-SENSE; usually one set). The adjoint
+    includes the mask: ``A^H y = sum_c conj(maps_c) ifft(mask * y_c)``, whatever y holds where nothing was measured.
+
+    No sample is ever shifted: the centring of image and k-space is a phase (see `centring_phase`) that is multiplied
+    into the maps once, and cancels in `normal`. Along an axis on which the mask is constant (the readout) the two
+    transforms of `normal` cancel exactly, and are not done.
+
+    Args:
+        maps: coil sensitivities ``(batch, coil, *lead or 1, *spatial)``; with ``sets > 1``
+            ``(batch, coil, set, *lead or 1, *spatial)``.
+        mask: ``(batch or 1, *lead or 1, *spatial)``, or only ``spatial``, or with a coil axis of length 1; real
+            weights in [0, 1], 1 where measured.
+        ndim: number of spatial axes, 2 or 3. By default the axes behind the coils without leading axes of length 1,
+            so maps ``(b, c, y, x)`` and ``(b, c, 1, y, x)`` are 2-D and ``(b, c, z, y, x)`` are 3-D. Maps that change
+            over time need ``ndim=2``.
+        sets: number of map sets. The set is the first lead axis of the image.
+        coil_chunk: number of coils transformed at once in `normal` and `adjoint`: less memory, same numbers.
+
+    Raises:
+        ShapeError: the axes of maps and mask do not agree.
+        DataError: maps or mask are not finite or all zero, or the mask leaves [0, 1].
+
+    Source: K. P. Pruessmann et al., SENSE, MRM 42:952-962 (1999); M. Uecker et al., ESPIRiT, MRM 71:990-1001 (2014)
+    for several map sets.
+
+    >>> import torch
+    >>> A = SENSE(torch.ones(1, 1, 4, 4, dtype=torch.complex64), torch.ones(4, 4))
+    >>> x = torch.randn(1, 4, 4, dtype=torch.complex64)
+    >>> torch.allclose(A.normal(x), x)
+    True
+    """
+
+    weighted_maps: Tensor
+    encode: Tensor
+    power: Tensor
+
+    def __init__(
+        self, maps: Maps, mask: Mask, *, ndim: int | None = None, sets: int = 1, coil_chunk: int | None = None
+    ) -> None:
+        super().__init__()
+        first = 2 + (sets > 1)  # index of the first lead or spatial axis of the maps
+        if ndim is None:
+            shape = list(maps.shape[first:])
+            while len(shape) > 2 and shape[0] == 1:
+                shape.pop(0)
+            ndim = len(shape)
+        if ndim not in (2, 3) or maps.ndim < first + ndim:
+            raise ShapeError(
+                f"maps have {maps.ndim} axes {tuple(maps.shape)}, which leaves no 2 or 3 spatial axes behind batch"
+                f"{', coil and set' if sets > 1 else ' and coil'}. Pass (batch, coil, *lead or 1, *spatial) and ndim."
+            )
+        if sets > 1 and maps.shape[2] != sets:
+            raise ShapeError(f"maps have {maps.shape[2]} sets (axis 2) but sets={sets}. Pass sets={maps.shape[2]}.")
+        mask = _as_image_mask(mask, maps, first, ndim)
+        _check_values(maps, mask)
+
+        self.ndim, self.sets, self.coil_chunk = ndim, sets, coil_chunk
+        self.n_coils = maps.shape[1]
+        self.spatial = tuple(maps.shape[-ndim:])
+        self.lead = tuple(max(a, b) for a, b in zip(maps.shape[first:-ndim], mask.shape[1:-ndim], strict=True))
+        phase, constant = centring_phase(self.spatial, like=maps)
+        mask = mask.to(maps.real.dtype).unsqueeze(1)  # a coil axis of length 1
+        self.register_buffer("weighted_maps", maps * phase)
+        self.register_buffer("encode", constant * phase * mask)
+        self.register_buffer("power", mask * mask)
+        varies = [bool((mask != mask.narrow(axis, 0, 1)).any()) for axis in range(-ndim, 0)]
+        self._normal_axes = tuple(axis for axis, v in zip(range(-ndim, 0), varies, strict=True) if v)
+
+    @property
+    def batch(self) -> int:
+        """Number of samples."""
+        return max(self.weighted_maps.shape[0], self.encode.shape[0])
+
+    def forward(self, x: Image) -> KSpace:
+        """``A x``: image ``(batch, [set], *lead, *spatial)`` to k-space ``(batch, coil, *lead, *spatial)``."""
+        self._check_image(x)
+        axes = tuple(range(-self.ndim, 0))
+        return torch.fft.fftn(_expand(self.weighted_maps, x, self.sets), dim=axes, norm="ortho") * self.encode
+
+    def adjoint(self, y: KSpace) -> Image:
+        """``A^H y``: k-space to image; the mask is applied to y."""
+        if y.shape[1] != self.n_coils:
+            raise ShapeError(
+                f"k-space has {y.shape[1]} coils (axis 1) but the maps have {self.n_coils}. "
+                "Pass k-space and maps of the same scan."
+            )
+        if tuple(y.shape[2:]) != (*self.lead, *self.spatial):
+            raise ShapeError(
+                f"k-space has axes {tuple(y.shape[2:])} behind batch and coil but the operator has "
+                f"{(*self.lead, *self.spatial)} (lead, spatial). Pass k-space of the scan the maps belong to."
+            )
+        axes = tuple(range(-self.ndim, 0))
+        decode = self.encode.conj()
+        image: Tensor | None = None
+        for coils in self._chunks():
+            part = torch.fft.ifftn(y[:, coils] * decode, dim=axes, norm="ortho")
+            part = _combine(self.weighted_maps[:, coils], part, self.sets)
+            image = part if image is None else image + part
+        assert image is not None
+        return image
+
+    def normal(self, x: Image) -> Image:
+        """``A^H A x`` in one pass: no shift, and no transform along axes on which the mask is constant."""
+        self._check_image(x)
+        axes = self._normal_axes
+        power = self.power
+        image: Tensor | None = None
+        for coils in self._chunks():
+            maps = self.weighted_maps[:, coils]
+            part = _expand(maps, x, self.sets)
+            if axes:
+                part = torch.fft.ifftn(torch.fft.fftn(part, dim=axes, norm="ortho").mul_(power), dim=axes, norm="ortho")
+            else:
+                part = part * power
+            part = _combine(maps, part, self.sets)
+            image = part if image is None else image + part
+        assert image is not None
+        return image
+
+    @property
+    def norm_bound(self) -> Tensor:
+        """``max mask * max over pixels of sigma_max(maps(pixel))``, a bound of ``|A|`` since F is unitary.
+
+        Proved; exact when every sample is measured. Shape ``(batch or 1,)``.
+        """
+        maps = self.weighted_maps.detach().to(torch.complex128)
+        if self.sets == 1:
+            energy = (maps.real**2 + maps.imag**2).sum(1)
+        else:
+            gram = torch.einsum("bcs...,bct...->b...st", maps.conj(), maps)
+            energy = torch.linalg.eigvalsh(gram)[..., -1]
+        largest = self.power.detach().to(torch.float64).flatten(1).amax(1) * energy.flatten(1).amax(1)
+        rounding = 1 + 8 * torch.finfo(self.power.dtype).eps  # of the phases multiplied into the maps
+        return largest.sqrt() * rounding
+
+    def _chunks(self) -> list[slice]:
+        size = self.coil_chunk or self.n_coils
+        return [slice(first, first + size) for first in range(0, self.n_coils, size)]
+
+    def _check_image(self, x: Tensor) -> None:
+        expected = ((self.sets,) if self.sets > 1 else ()) + self.lead + self.spatial
+        if tuple(x.shape[1:]) != expected:
+            raise ShapeError(
+                f"image has axes {tuple(x.shape[1:])} behind the batch but the operator maps {expected} "
+                f"({'set, ' if self.sets > 1 else ''}lead, spatial). Pass an image of that shape."
+            )
+
+
+def _expand(maps: Tensor, x: Tensor, sets: int) -> Tensor:
+    """``sum_s maps_cs x_s``: images to coil images."""
+    return maps * x.unsqueeze(1) if sets == 1 else (maps * x.unsqueeze(1)).sum(2)
+
+
+def _combine(maps: Tensor, coil_images: Tensor, sets: int) -> Tensor:
+    """``sum_c conj(maps_cs) v_c``, the adjoint of `_expand`; overwrites `coil_images`.
+
+    Written as ``conj(sum_c maps_cs conj(v_c))`` with a real sum: a third of the time of the direct formula.
+    """
+    v = coil_images.conj_physical_()
+    weighted = maps * (v if sets == 1 else v.unsqueeze(2))
+    return torch.view_as_complex(torch.view_as_real(weighted).sum(1)).conj_physical()
+
+
+def _as_image_mask(mask: Tensor, maps: Tensor, first: int, ndim: int) -> Tensor:
+    """The mask in image layout ``(batch or 1, *lead or 1, *spatial)``."""
+    axes = maps.ndim - first + 1  # of an image: batch, lead, spatial
+    if mask.ndim == axes + 1 and mask.shape[1] == 1:
+        mask = mask.squeeze(1)
+    if mask.ndim == ndim:
+        mask = mask.reshape((1,) * (axes - ndim) + mask.shape)
+    if mask.ndim != axes:
+        raise ShapeError(
+            f"mask has {mask.ndim} axes {tuple(mask.shape)} but maps {tuple(maps.shape)} need {axes}: "
+            "(batch or 1, *lead or 1, *spatial). For a dynamic scan give the maps a lead axis of length 1."
+        )
+    if mask.shape[-ndim:] != maps.shape[-ndim:]:
+        raise ShapeError(
+            f"mask has the matrix {tuple(mask.shape[-ndim:])} but the maps have {tuple(maps.shape[-ndim:])} "
+            "(the spatial axes). Pass mask and maps of the same scan."
+        )
+    pairs = zip((mask.shape[0], *mask.shape[1:-ndim]), (maps.shape[0], *maps.shape[first:-ndim]), strict=True)
+    for axis, (a, b) in enumerate(pairs):
+        if a != b and 1 not in (a, b):
+            raise ShapeError(
+                f"mask has length {a} but the maps {b} on {'the batch axis' if axis == 0 else f'lead axis {axis}'}. "
+                "Pass equal lengths, or 1 to share."
+            )
+    return mask
+
+
+def _check_values(maps: Tensor, mask: Tensor) -> None:
+    if not bool(torch.isfinite(maps).all()):
+        raise DataError(
+            "maps hold NaN or infinite values. Estimate them again, or set them to zero outside the object."
+        )
+    if not bool(maps.detach().abs().amax() > 0):
+        raise DataError("maps are zero everywhere. Estimate them again from data with signal.")
+    weights = mask.detach()
+    if weights.is_complex() or not bool(((weights >= 0) & (weights <= 1)).all()):
+        raise DataError("mask has values outside [0, 1]. Pass 1 where k-space was measured and 0 elsewhere.")
+    empty = (weights == 0).flatten(1).all(1)
+    if bool(empty.any()):
+        raise DataError(
+            f"mask of sample {int(empty.nonzero()[0])} is empty: nothing was measured. Pass a mask with ones."
+        )

@@ -1,0 +1,54 @@
+"""Anderson mixing of a fixed-point iteration, per sample and in real arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class AndersonHistory:
+    """The last points and residuals of a batch of iterations, and the extrapolation they suggest.
+
+    With ``r_i = T(x_i) - x_i`` the extrapolation is ``sum_i w_i T(x_i)``, where the real weights w, of sum one, minimise
+    ``|sum_i w_i r_i|`` for each sample. Complex numbers count as pairs of reals, with ``Re a^H b`` as inner product: a
+    network that sees real and imaginary part as channels is not complex-linear.
+
+    Source: D. G. Anderson, J. ACM 12:547-560 (1965); H. F. Walker, P. Ni, SIAM J. Numer. Anal. 49:1715-1735 (2011).
+
+    Args:
+        depth: number of earlier points kept besides the newest.
+    """
+
+    depth: int
+    _points: list[Tensor] = field(default_factory=list)
+    _residuals: list[Tensor] = field(default_factory=list)
+
+    def append(self, x: Tensor, residual: Tensor) -> None:
+        """Keep a point ``(batch, n)`` and its residual, both real."""
+        self._points = [*self._points[-self.depth :], x]
+        self._residuals = [*self._residuals[-self.depth :], residual]
+
+    def select(self, index: Tensor) -> None:
+        """Keep the samples `index` only."""
+        self._points = [x[index] for x in self._points]
+        self._residuals = [r[index] for r in self._residuals]
+
+    def extrapolate(self) -> Tensor:
+        """``sum_i w_i T(x_i)``, ``(batch, n)``; ``T(x)`` itself while there is only one point."""
+        x, r = self._points[-1], self._residuals[-1]
+        if len(self._points) == 1:
+            return x + r
+        dx = torch.stack([x - old for old in self._points[:-1]], 1)
+        dr = torch.stack([r - old for old in self._residuals[:-1]], 1)
+        # Each difference is scaled to length one, so the Gram matrix and its regularisation have no units.
+        length = torch.linalg.vector_norm(dr, dim=2, keepdim=True)
+        length = torch.where(length > 0, length, torch.ones_like(length))
+        dr, dx = dr / length, dx / length
+        gram = (dr @ dr.mT).to(torch.float64)
+        rhs = (dr @ r.unsqueeze(2)).to(torch.float64)
+        eye = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+        gamma = torch.linalg.solve(gram + 10 * torch.finfo(r.dtype).eps * eye, rhs).to(r.dtype)
+        return x + r - ((dx + dr).mT @ gamma).squeeze(2)

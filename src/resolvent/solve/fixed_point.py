@@ -1,0 +1,133 @@
+"""Fixed points of contractions: Picard iteration and safeguarded Anderson acceleration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from resolvent.solve.anderson import AndersonHistory
+from resolvent.solve.solution import Solution, Status, along, norm
+
+Step = Callable[[Tensor], Tensor]
+
+
+def fixed_point(
+    step: Step,
+    x0: Tensor,
+    *,
+    tol: float = 1e-3,
+    max_steps: int = 100,
+    contraction: float | None = None,
+    anderson: int = 5,
+    select: Callable[[Tensor], Step] | None = None,
+) -> Solution:
+    """Solve ``x = T(x)`` for each sample of a batch.
+
+    With a contraction ``|T(x) - T(y)| <= q |x - y|``, every point obeys ``|x - x*| <= |T(x) - x| / (1 - q)``, hence
+    ``|T(x) - x*| <= q |T(x) - x| / (1 - q)``: a sample stops, and returns ``T(x)``, when that is at most
+    ``tol |T(x)|``. `tol` then bounds the relative distance to the solution, not the length of a step. Without a known
+    q a sample stops at ``|T(x) - x| <= tol |T(x)|``, which bounds nothing.
+
+    Anderson's extrapolation is safeguarded: it is kept only if its residual fell to q times the last accepted one (to
+    less than it, without q), as the plain step guarantees; otherwise the iteration goes back to the plain step, so the
+    guarantee of the contraction survives.
+
+    Args:
+        step: T, applied to a batch ``(batch, ...)``, real or complex.
+        x0: start ``(batch, ...)``.
+        tol: relative accuracy.
+        max_steps: limit of evaluations of T.
+        contraction: q in [0, 1), or None if unknown.
+        anderson: number of earlier points mixed; 0 is Picard iteration.
+        select: given the indices of the unfinished samples, the step of those alone, so that finished samples cost
+            nothing. Without it they are carried along, frozen. Either way they no longer change.
+
+    Returns:
+        `Solution`; `residuals` holds ``|T(x) - x|``.
+
+    Source: theorem of Banach; for the safeguard J. Zhang, B. O'Donoghue, S. Boyd, SIAM J. Optim. 30:3170-3197 (2020).
+
+    >>> import torch
+    >>> s = fixed_point(lambda x: 0.5 * x + 1, torch.zeros(1, 3), contraction=0.5, tol=1e-5)
+    >>> torch.allclose(s.x, torch.full((1, 3), 2.0), rtol=1e-5), s.status.value
+    (True, 'converged')
+    """
+    batch = x0.shape[0]
+    result = x0.clone()
+    status = [Status.MAX_STEPS] * batch
+    steps = torch.zeros(batch, dtype=torch.int64, device=x0.device)
+    rows: list[Tensor] = []
+    last = norm(x0).new_full((batch,), torch.inf)
+
+    alive = torch.arange(batch, device=x0.device)  # samples still running, in the order of the rows of x
+    x, history = x0.clone(), AndersonHistory(anderson)
+    plain = x0.clone()  # T of the last accepted point
+    accepted = last.clone()  # residual norm there
+    must_accept = torch.ones(batch, dtype=torch.bool, device=x0.device)
+    demand = 1.0 if contraction is None else max(contraction, 1e-3)
+    distance = 1.0 if contraction is None else contraction / (1 - contraction)
+
+    evaluations = 0
+    while evaluations < max_steps and alive.numel():
+        image = step(x)
+        evaluations += 1
+        residual = image - x
+        length = norm(residual)
+        finite = torch.isfinite(length)
+        last = last.index_put((alive,), length)
+        rows.append(last)
+        steps[alive] += 1
+
+        good = finite & (must_accept | (length <= demand * accepted))
+        finished = good & (distance * length <= tol * norm(image))
+        hopeless = ~finite & must_accept
+        result[alive[good]] = image[good]
+        for row in (finished | hopeless).nonzero().flatten().tolist():
+            status[int(alive[row])] = Status.CONVERGED if bool(finished[row]) else Status.DIVERGED
+
+        plain = torch.where(along(good, x), image, plain)
+        accepted = torch.where(good, length, accepted)
+        safe = along(finite, x)
+        history.append(_real(torch.where(safe, x, plain)), _real(torch.where(safe, residual, torch.zeros_like(x))))
+        if anderson:
+            trial = _like(history.extrapolate(), x)
+            sound = good & torch.isfinite(norm(trial))
+            x = torch.where(along(sound, x), trial, plain)
+            must_accept = ~sound
+        else:
+            x, must_accept = plain, torch.ones_like(must_accept)
+
+        running = ~(finished | hopeless)
+        if not bool(running.all()):
+            keep = running.nonzero().flatten()
+            if select is not None and keep.numel():
+                step = select(alive[keep])
+            elif keep.numel():
+                step = _carry(step, x, keep)
+            alive, x, plain = alive[keep], x[keep], plain[keep]
+            accepted, must_accept = accepted[keep], must_accept[keep]
+            history.select(keep)
+    residuals = torch.stack(rows) if rows else last.new_zeros((0, batch))
+    return Solution(result, tuple(status), steps, evaluations, residuals)
+
+
+def _carry(step: Step, x: Tensor, keep: Tensor) -> Step:
+    """The step of the samples `keep` when T can only be applied to all: the others ride along unchanged."""
+    frozen = x.clone()
+
+    def partial(y: Tensor) -> Tensor:
+        return step(frozen.index_copy(0, keep, y))[keep]
+
+    return partial
+
+
+def _real(x: Tensor) -> Tensor:
+    """Samples as real vectors ``(batch, n)``."""
+    return (torch.view_as_real(x.resolve_conj()) if x.is_complex() else x).reshape(x.shape[0], -1)
+
+
+def _like(v: Tensor, x: Tensor) -> Tensor:
+    """Inverse of `_real`."""
+    return torch.view_as_complex(v.reshape(*x.shape, 2)) if x.is_complex() else v.reshape(x.shape)
