@@ -1,25 +1,44 @@
-"""Print constraints.txt: every installed package at its version, with the Python that the version asks for."""
+"""Print constraints.txt: every installed package at its version, for the Pythons that it runs on.
+
+A version that asks for a newer Python than the oldest supported one is pinned only there, and so is all that it
+depends on: with an older Python pip chooses an older release of both.
+"""
 
 import importlib.metadata
 import re
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+OLDEST = 10  # Python 3.10
 OWN = {"resolvent", "pip", "setuptools", "wheel"}
 HEADER = """\
 # The versions that the tests ran with. Made by `make constraints`; not edited by hand.
-# Where a version asks for a newer Python than 3.10, older Pythons take an older one.
 """
 
+packages = {canonicalize_name(package.metadata["Name"]): package for package in importlib.metadata.distributions()}
+floors = {}
+for name, package in packages.items():
+    found = re.search(r">=\s*3\.(\d+)", package.metadata["Requires-Python"] or "")
+    floors[name] = max(OLDEST, int(found[1])) if found else OLDEST
 
-def floor(requires: str | None) -> str:
-    """The marker for a package that does not run on Python 3.10."""
-    found = re.search(r">=\s*3\.(\d+)", requires or "")
-    return f' ; python_version >= "3.{found[1]}"' if found and int(found[1]) > 10 else ""
+
+def dependencies(package: importlib.metadata.Distribution) -> set[str]:
+    """Names of what the package needs, extras left out."""
+    wanted = map(Requirement, package.requires or [])
+    return {canonicalize_name(one.name) for one in wanted if not one.marker or one.marker.evaluate({"extra": ""})}
 
 
-pins = {}
-for package in importlib.metadata.distributions():
-    name = package.metadata["Name"]
-    if name.lower() not in OWN:
-        version = package.version.split("+")[0]  # torch 2.13.0+cpu and 2.13.0 are the same release
-        pins[name.lower()] = f"{name}=={version}{floor(package.metadata['Requires-Python'])}"
-print(HEADER + "\n".join(pins[name] for name in sorted(pins)))
+changed = True
+while changed:
+    changed = False
+    for name in packages.keys() - OWN:
+        for needed in (dependencies(packages[name]) & floors.keys()) - {"torch"}:
+            if floors[needed] < floors[name]:
+                floors[needed], changed = floors[name], True
+
+print(HEADER, end="")
+for name in sorted(packages.keys() - OWN):
+    version = packages[name].version.split("+")[0]  # torch 2.13.0+cpu and 2.13.0 are one release
+    marker = f' ; python_version >= "3.{floors[name]}"' if floors[name] > OLDEST else ""
+    print(f"{name}=={version}{marker}")

@@ -1,8 +1,24 @@
-"""Fixtures shared by all tests."""
+"""What all tests share: shapes and types checked at run time, threads, the folder of development data."""
 
+import os
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+# Before anything imports the package: from here on every annotated shape and type in it is checked at each call.
+# An int may stand for a float, as for static checkers; `Self` is not checked (beartype cannot, method by method).
+install_import_hook(
+    "resolvent",
+    "beartype.beartype(conf=beartype.BeartypeConf("
+    "is_pep484_tower=True, hint_overrides=beartype.FrozenDict({beartype.typing.Self: object})))",
+)
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: one thread each, in their child processes too
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
