@@ -1,1 +1,23 @@
-""""""
+"""Measured data: scans, files, coils, masks, simulation and image quality."""
+
+from resolvent.data.masks import MASK_KINDS, make_mask
+from resolvent.data.metrics import metrics, nmse, psnr, ssim
+from resolvent.data.scan import Geometry, Scan, Volume
+from resolvent.data.simulate import add_noise, birdcage_maps, simulate, smooth_phase, undersample
+
+__all__ = [
+    "MASK_KINDS",
+    "Geometry",
+    "Scan",
+    "Volume",
+    "add_noise",
+    "birdcage_maps",
+    "make_mask",
+    "metrics",
+    "nmse",
+    "psnr",
+    "simulate",
+    "smooth_phase",
+    "ssim",
+    "undersample",
+]

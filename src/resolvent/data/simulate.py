@@ -1,0 +1,209 @@
+"""Simulated scans: coils, smooth phase, noise and a mask; and retrospective undersampling of a full scan."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from resolvent._errors import DataError, ShapeError
+from resolvent.data.masks import make_mask
+from resolvent.data.scan import Scan, Volume
+from resolvent.linop.fourier import fft, ifft
+
+_COILS, _PHASE = 1, 2  # separate random streams for one seed
+_OBJECT = 0.05  # pixels above this fraction of the largest magnitude count as object
+
+
+def simulate(
+    image: Tensor | Volume,
+    *,
+    n_coils: int = 8,
+    acceleration: float = 4,
+    mask_kind: str = "gaussian2d",
+    snr_db: float | None = 30.0,
+    seed: int = 0,
+    maps: Tensor | None = None,
+    phase: bool = True,
+    ndim: int = 2,
+) -> Scan:
+    """Make the scan that a known image would have given: ``y = M (F S x + n)``, ``x = image exp(i phase)``.
+
+    The noise is white and complex with ``E|n|^2 = sigma^2`` a sample and
+
+        snr_db = 10 log10( mean over the object of |x|^2 / sigma^2 ),
+
+    the object being the pixels above 5 % of the largest magnitude. F is orthonormal and ``sum_c |s_c|^2 = 1``, so
+    sigma is also the noise of one pixel of the coil-combined, fully sampled image.
+
+    Args:
+        image: ``(batch, *lead, *spatial)``, or ``spatial`` alone, real or complex; or a `Volume`, whose geometry is
+            kept. With one lead axis (time) the mask has its own draw for each frame.
+        n_coils: number of birdcage coils; ignored if `maps` are given.
+        acceleration: see `make_mask`; 1 for full sampling.
+        mask_kind: see `make_mask`.
+        snr_db: signal to noise in dB as above; None for no noise.
+        seed: fixes coils, phase, noise and mask.
+        maps: coil maps ``(batch or 1, coil, *lead or 1, *spatial)`` instead of birdcage coils; used as they are.
+        phase: whether to multiply the image by a smooth random phase; off for images that have their own.
+        ndim: number of spatial axes, 2 or 3.
+
+    Returns:
+        A `Scan` with reference x, true maps, and noise sigma (0 without noise).
+
+    Raises:
+        DataError: an image that is zero or not finite, or a mask that is not possible.
+        ShapeError: an image with fewer than `ndim` axes, or maps that do not fit it.
+
+    >>> scan = simulate(torch.ones(32, 32), n_coils=4, acceleration=2)
+    >>> scan.kspace.shape, scan.mask.shape, scan.n_coils
+    (torch.Size([1, 4, 32, 32]), torch.Size([1, 32, 32]), 4)
+    """
+    geometry, source = (image.geometry, image.source) if isinstance(image, Volume) else (None, "")
+    x = image.image if isinstance(image, Volume) else image
+    if ndim not in (2, 3) or x.ndim < ndim:
+        raise ShapeError(f"An image of {x.ndim} axes has no {ndim} spatial axes. Pass ndim=2 or 3 and that many axes.")
+    x = (x if x.ndim > ndim else x[None]).to(torch.complex64)
+    if not torch.isfinite(torch.view_as_real(x)).all() or not (x != 0).any():
+        raise DataError("The image is zero everywhere or not finite, so nothing can be simulated. Check the file.")
+    shape, lead = tuple(x.shape[-ndim:]), tuple(x.shape[1:-ndim])
+    if phase:
+        x = x * torch.exp(1j * smooth_phase(shape, seed=seed).to(x.device))
+    if maps is None:
+        maps = birdcage_maps(n_coils, shape, seed=seed).reshape(1, n_coils, *(1,) * len(lead), *shape).to(x.device)
+    if maps.ndim != x.ndim + 1 or maps.shape[0] not in (1, len(x)) or tuple(maps.shape[-ndim:]) != shape:
+        raise ShapeError(
+            f"Maps {tuple(maps.shape)} do not fit an image {tuple(x.shape)}. "
+            "Pass maps (batch or 1, coil, *lead or 1, *spatial)."
+        )
+    maps = maps.to(x.dtype).expand(len(x), *maps.shape[1:])
+    mask = make_mask(mask_kind, shape, acceleration, seed=seed, frames=lead[0] if len(lead) == 1 else None)
+    mask = mask.reshape(1, *(lead if len(lead) == 1 else (1,) * len(lead)), *shape).to(x.device)
+    kspace = fft(maps * x.unsqueeze(1), ndim)
+    sigma = 0.0
+    if snr_db is not None:
+        power = x.abs() ** 2
+        sigma = math.sqrt(float(power[x.abs() > _OBJECT * x.abs().max()].mean()) / 10 ** (snr_db / 10))
+        kspace = add_noise(kspace, sigma, seed)
+    return Scan(
+        kspace=kspace * mask.unsqueeze(1),
+        mask=mask,
+        coil_maps=maps,
+        noise=sigma,
+        geometry=geometry,
+        reference=x,
+        ndim=ndim,
+        source=source,
+    )
+
+
+def undersample(scan: Scan, acceleration: float, kind: str = "gaussian2d", seed: int = 0) -> Scan:
+    """Leave out samples of a fully sampled scan, so that a reconstruction can be compared with the full one.
+
+    The maps are those of the file or, failing that, ESPIRiT maps of the undersampled scan alone: nothing that was
+    left out enters. The reference is ``sum_c conj(s_c) F^-1 k_c`` of the full k-space k with those same maps, so the
+    images to be compared have the same coil weighting, phase and background.
+
+    Args:
+        scan: fully sampled.
+        acceleration: see `make_mask`.
+        kind: see `make_mask`. With one lead axis (time) the mask differs from frame to frame.
+        seed: fixes the mask.
+
+    Raises:
+        DataError: the scan is not fully sampled, or the mask is not possible, or its centre is too small for ESPIRiT.
+    """
+    if not scan.fully_sampled:
+        percent = 100 * float((scan.mask != 0).float().mean())
+        raise DataError(
+            f"Only {percent:.0f} % of the samples of {scan.source or 'the scan'} were measured, so it cannot be "
+            "undersampled again. Reconstruct it as it is, or pass a fully sampled scan."
+        )
+    shape, lead = tuple(scan.kspace.shape[-scan.ndim :]), tuple(scan.kspace.shape[2 : -scan.ndim])
+    frames = lead[0] if len(lead) == 1 else None
+    mask = make_mask(kind, shape, acceleration, seed=seed, frames=frames).to(scan.kspace.device)
+    mask = mask.reshape(1, *(lead if frames else (1,) * len(lead)), *shape)
+    under = scan.replace(kspace=scan.kspace * mask.unsqueeze(1), mask=mask, reference=None)
+    maps = under.maps
+    reference = (maps.conj() * ifft(scan.kspace, scan.ndim)).sum(1)
+    return under.replace(coil_maps=maps, reference=reference)
+
+
+def birdcage_maps(n_coils: int, shape: tuple[int, ...], *, seed: int | None = None) -> Tensor:
+    """Smooth coil sensitivities of loops around the object, ``sum_c |s_c|^2 = 1`` at every pixel.
+
+    ``s_c(p) ~ 1 / (p - p_c)`` in the plane of complex numbers: magnitude falls with distance from the loop, phase
+    turns around it. In 3-D, rings of at most 8 loops along z and the full distance in the magnitude.
+
+    Args:
+        n_coils: number of loops, at least 1.
+        shape: ``(y, x)`` or ``(z, y, x)``.
+        seed: moves and turns the loops at random (each by up to a quarter of their spacing, 10 % in radius, any
+            phase); None for the regular ring.
+
+    Returns:
+        complex64, ``(n_coils, *shape)``.
+
+    Raises:
+        DataError: fewer than one coil.
+    """
+    if n_coils < 1:
+        raise DataError(f"A scan cannot have {n_coils} coils. Pass n_coils of at least 1.")
+    rings = math.ceil(n_coils / 8) if len(shape) == 3 else 1
+    ring = np.arange(n_coils) % rings
+    on_ring = np.bincount(ring)[ring]
+    angle = 2 * np.pi * (np.arange(n_coils) // rings + ring / rings) / on_ring
+    radius, turn = np.full(n_coils, 1.5), np.zeros(n_coils)
+    height = 2 * (ring + 0.5) / rings - 1
+    if seed is not None:
+        rng = np.random.default_rng([_COILS, seed])
+        angle = angle + rng.uniform(0, 2 * np.pi) + rng.uniform(-0.25, 0.25, n_coils) * 2 * np.pi / on_ring
+        radius = radius * rng.uniform(0.9, 1.1, n_coils)
+        turn = rng.uniform(0, 2 * np.pi, n_coils)
+    axes = [(np.arange(n) - n // 2) / (n / 2) for n in shape]
+    *z, y, x = np.meshgrid(*axes, indexing="ij", sparse=True)
+    column = (slice(None), *(None,) * len(shape))
+    offset = (x[None] + 1j * y[None]) - (radius * np.exp(1j * angle))[column]
+    height2 = (z[0][None] - height[column]) ** 2 if z else 0.0
+    maps = np.exp(1j * (np.angle(-offset) - angle[column] + turn[column])) / np.sqrt(np.abs(offset) ** 2 + height2)
+    maps /= np.sqrt((np.abs(maps) ** 2).sum(0))
+    return torch.from_numpy(maps.astype(np.complex64))
+
+
+def smooth_phase(shape: tuple[int, ...], *, seed: int) -> Tensor:
+    """A random smooth phase map in radians, as B0 offsets and receive chains leave it.
+
+    A random polynomial of degree 2 (constant anywhere in a turn, other coefficients of std 1 rad at the edge) plus six
+    cosines of at most 1.5 periods over the field of view (std 0.4 rad together).
+
+    Args:
+        shape: ``(y, x)`` or ``(z, y, x)``.
+        seed: fixes the map.
+
+    Returns:
+        float32 of the given shape.
+    """
+    rng = np.random.default_rng([_PHASE, seed])
+    grid = np.meshgrid(*[(np.arange(n) - n // 2) / (n / 2) for n in shape], indexing="ij", sparse=True)
+    phase = np.full(shape, rng.uniform(-np.pi, np.pi))
+    for i, a in enumerate(grid):
+        phase = phase + rng.standard_normal() * a
+        for b in grid[i:]:
+            phase = phase + rng.standard_normal() * a * b
+    for _ in range(6):
+        turns = rng.uniform(-0.75, 0.75, len(shape))
+        wave = sum((2 * np.pi * t * a for t, a in zip(turns, grid, strict=True)), rng.uniform(0, 2 * np.pi))
+        phase = phase + 0.4 / math.sqrt(3) * np.cos(wave)
+    return torch.from_numpy(phase.astype(np.float32))
+
+
+def add_noise(kspace: Tensor, sigma: float, seed: int) -> Tensor:
+    """Add white complex Gaussian noise, ``E|n|^2 = sigma^2`` a sample, half of it in each of the two channels.
+
+    It is added to every sample: multiply by the mask afterwards.
+    """
+    generator = torch.Generator(device=kspace.device).manual_seed(seed)
+    noise = torch.randn(kspace.shape, dtype=kspace.dtype, device=kspace.device, generator=generator)
+    return kspace + sigma * noise
