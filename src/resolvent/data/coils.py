@@ -1,0 +1,61 @@
+"""Coils: sensitivities by ESPIRiT, compression, whitening, and the noise level."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from resolvent._errors import DataError, ShapeError
+
+
+def noise_covariance(noise: Tensor) -> Tensor:
+    """Covariance of the coils' noise, ``Psi = (1/n) sum_i n_i n_i^H``.
+
+    Args:
+        noise: complex ``(coil, n)``, samples of a scan without excitation; more samples than coils.
+
+    Returns:
+        Hermitian ``(coil, coil)``, complex128.
+
+    Raises:
+        ShapeError: not two axes, or fewer samples than coils.
+        DataError: samples that are not finite, or a coil without noise.
+    """
+    if noise.ndim != 2 or noise.shape[1] < noise.shape[0]:
+        raise ShapeError(
+            f"Noise of shape {tuple(noise.shape)} gives no covariance. Pass (coil, sample) with more samples than coils."
+        )
+    n = noise.to(torch.complex128)
+    if not torch.isfinite(torch.view_as_real(n)).all() or (n == 0).all(1).any():
+        raise DataError("The noise scan has values that are not finite, or a coil of zeros. Read the scan without it.")
+    return n @ n.mH / n.shape[1]
+
+
+def whiten(kspace: Tensor, noise: Tensor) -> Tensor:
+    """Combine the coils so that their noise is white with ``E|n|^2 = 1``: ``L^-1 k`` with ``Psi = L L^H``.
+
+    The noise scan must have the receiver bandwidth of the data; else multiply it first by the root of the ratio.
+    Maps must be estimated from the whitened data.
+
+    Args:
+        kspace: ``(batch, coil, *lead, *spatial)``.
+        noise: complex ``(coil, n)``.
+
+    Raises:
+        ShapeError: the coil counts differ, or there are fewer noise samples than coils.
+        DataError: the covariance is singular, so that some coil combination has no noise.
+
+    Source: Pruessmann et al. 2001, MRM 46:638, section on noise decorrelation.
+    """
+    if kspace.shape[1] != noise.shape[0]:
+        raise ShapeError(
+            f"The noise scan has {noise.shape[0]} coils but k-space has {kspace.shape[1]} (axis 1). "
+            "Pass the noise scan of the same measurement."
+        )
+    root, failed = torch.linalg.cholesky_ex(noise_covariance(noise))
+    scale = root.diagonal().abs()
+    if failed or scale.min() < 1e-6 * scale.max():
+        raise DataError("The noise covariance is singular: some coils repeat others. Leave these coils out.")
+    flat = kspace.transpose(0, 1).flatten(1)
+    white = torch.linalg.solve_triangular(root.to(kspace.device, kspace.dtype), flat, upper=False)
+    return white.reshape(kspace.shape[1], kspace.shape[0], *kspace.shape[2:]).transpose(0, 1).contiguous()
