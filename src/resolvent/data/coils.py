@@ -23,7 +23,7 @@ def noise_covariance(noise: Tensor) -> Tensor:
     """
     if noise.ndim != 2 or noise.shape[1] < noise.shape[0]:
         raise ShapeError(
-            f"Noise of shape {tuple(noise.shape)} gives no covariance. Pass (coil, sample) with more samples than coils."
+            f"Noise of shape {tuple(noise.shape)} gives no covariance. Pass (coil, sample), more samples than coils."
         )
     n = noise.to(torch.complex128)
     if not torch.isfinite(torch.view_as_real(n)).all() or (n == 0).all(1).any():
