@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from resolvent._errors import DataError
 from resolvent._types import Image, KSpace, Maps, Mask
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Geometry:
     """Where the image lies in the patient: NIfTI's RAS+ world, millimetres.
 
@@ -21,7 +24,7 @@ class Geometry:
     affine: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Volume:
     """An image that came from a file: `simulate` makes a scan of it.
 
@@ -29,14 +32,16 @@ class Volume:
         image: ``(batch, *lead, *spatial)``; slices of a 2-D stack lie along ``batch``.
         geometry: position in the patient, if the file says so.
         source: the path it was read from.
+        ndim: number of spatial axes, 2 or 3.
     """
 
     image: Image
     geometry: Geometry | None = None
     source: str = ""
+    ndim: int = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scan:
     """k-space as measured, with what is known about it. Frozen: every change makes a new scan.
 
@@ -51,6 +56,8 @@ class Scan:
         scale: `kspace` times `scale` is in the units of the file.
         ndim: number of spatial axes, 2 or 3.
         source: the path it was read from.
+        calibration: lines that were measured for the maps only (a separate calibration scan), on the same matrix;
+            `maps` are then estimated from it.
     """
 
     kspace: KSpace
@@ -62,6 +69,7 @@ class Scan:
     scale: float = 1.0
     ndim: int = 2
     source: str = ""
+    calibration: Scan | None = None
 
     @cached_property
     def maps(self) -> Maps:
@@ -70,7 +78,7 @@ class Scan:
             return self.coil_maps
         from resolvent.data.coils import espirit  # SigPy takes a second to import: only when needed
 
-        return espirit(self)
+        return espirit(self if self.calibration is None else self.calibration)
 
     @property
     def n_coils(self) -> int:
@@ -86,8 +94,49 @@ class Scan:
         """A copy with some fields changed."""
         return replace(self, **changes)  # pyright: ignore[reportArgumentType]
 
+    def validated(self) -> Scan:
+        """This scan, once its parts are found usable and in agreement with each other.
+
+        Raises:
+            ShapeError, DataError: one sentence of fact with file, part and axis, one of remedy (`data.validation`).
+        """
+        from resolvent.data.validation import check
+
+        check(self)
+        return self
+
     def normalised(self) -> Scan:
-        """The same scan in units in which the largest coil-image magnitude is 1; `scale` keeps the factor."""
-        raise NotImplementedError
+        """The same scan in units in which the largest coil-image magnitude is 1; `scale` keeps the factor.
+
+        ``kspace``, ``noise`` and ``reference`` are divided by ``max |ifft(kspace)|`` over slices, coils and frames;
+        ``scale`` is multiplied by it. Range-safe: data times 1e-30 or 1e12 give the same numbers.
+
+        Raises:
+            DataError: k-space is zero everywhere.
+
+        >>> import torch
+        >>> scan = Scan(kspace=torch.full((1, 2, 4, 4), 3.0 + 0j), mask=torch.ones(1, 4, 4)).normalised()
+        >>> scan.scale, scan.kspace.abs().max().item()
+        (12.0, 0.25)
+        """
+        from resolvent.linop.fourier import ifft
+
+        peak = float(torch.view_as_real(self.kspace).abs().max())
+        if not peak > 0:
+            where = f" in {self.source}" if self.source else ""
+            raise DataError(f"k-space is zero everywhere (kspace{where}). Check the export; there is nothing to see.")
+        kspace = _divided(self.kspace, peak)
+        rest = float(ifft(kspace, self.ndim).abs().max())
+        return self.replace(
+            kspace=_divided(kspace, rest),
+            noise=None if self.noise is None else self.noise / peak / rest,
+            reference=None if self.reference is None else _divided(_divided(self.reference, peak), rest),
+            scale=self.scale * peak * rest,
+        )
 
 
+def _divided(values: Tensor, by: float) -> Tensor:
+    """Complex over real without the squares by which a complex division leaves the range of float32."""
+    if not values.is_complex():
+        return values / by
+    return torch.view_as_complex(torch.view_as_real(values) / by)

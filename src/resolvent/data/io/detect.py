@@ -1,0 +1,70 @@
+"""Which format a file is of, told from its content; the name counts only where the content is bare numbers (.cfl)."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+
+from resolvent._errors import CorruptFileError, FormatError
+from resolvent.data.io.limits import decoding
+
+READABLE = "ISMRMRD, fastMRI, MoDL or resolvent HDF5, BART .cfl, NIfTI, .npy"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def detect(path: str) -> str:
+    """One of ``hdf5``, ``nifti``, ``npy``, ``cfl``; `path` of a cfl may end in .cfl, .hdr or in neither.
+
+    Raises:
+        FormatError: no such file, a folder, or no format that can be read.
+        CorruptFileError: the file is empty.
+    """
+    if not os.path.exists(path):
+        if os.path.exists(path + ".hdr") or os.path.exists(path + ".cfl"):
+            return "cfl"
+        raise FormatError(f"{path} does not exist. Check the path.")
+    if os.path.isdir(path):
+        raise FormatError(f"{path} is a folder. Give the file inside it.")
+    if not os.path.isfile(path):
+        raise FormatError(f"{path} is not a regular file. Give a file.")
+    with decoding(path), open(path, "rb") as file:
+        head = file.read(4096)
+    if not head:
+        raise CorruptFileError(f"{path} is empty. Copy or export it again.")
+    if head.startswith(b"MATLAB"):
+        raise FormatError(f"{path} is a MATLAB file, which cannot be read. Save it as one of: {READABLE}.")
+    if any(head[offset : offset + 8] == _HDF5 for offset in (0, 512, 1024, 2048)):
+        return "hdf5"
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
+    if head.startswith(b"\x89PNG") or head[128:132] == b"DICM":
+        kind = "PNG" if head.startswith(b"\x89PNG") else "DICOM"
+        raise FormatError(f"{path} is a {kind} file, which cannot be read. Give one of: {READABLE}.")
+    if _is_nifti(_inflated(head)):
+        return "nifti"
+    suffix = Path(path).suffix.lower()
+    if (
+        suffix == ".cfl"
+        or head.startswith(b"# Dimensions")
+        or (suffix == ".hdr" and os.path.exists(path[:-4] + ".cfl"))
+    ):
+        return "cfl"
+    expected = {".h5": "HDF5", ".hdf5": "HDF5", ".nii": "NIfTI", ".gz": "NIfTI", ".npy": "NPY", ".hdr": "BART header"}
+    if suffix in expected:
+        raise CorruptFileError(f"{path} does not begin like a {expected[suffix]} file. Copy or export it again.")
+    raise FormatError(f"{path} is of no known format. Give one of: {READABLE}.")
+
+
+def _inflated(head: bytes) -> bytes:
+    """The first bytes of a gzip stream, or `head` itself."""
+    if not head.startswith(b"\x1f\x8b"):
+        return head
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, 1024)
+    except zlib.error:
+        return b""
+
+
+def _is_nifti(head: bytes) -> bool:
+    return head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0")

@@ -1,0 +1,95 @@
+"""HDF5 files that may lie: nothing outside the file is opened, nothing large is read before its size is checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import h5py
+import numpy as np
+from h5py import h5d, h5l, h5o
+
+from resolvent._errors import CorruptFileError, FormatError
+from resolvent.data.io.limits import check_unpacked, decoding
+
+OBJECTS = 100_000
+"""Most links in one file; none of the formats comes near."""
+
+
+@contextmanager
+def open_hdf5(path: str) -> Iterator[h5py.File]:
+    """Open for reading, once it is known that no part of the data lies in another file.
+
+    Raises:
+        FormatError: external links, external raw storage or virtual datasets.
+        CorruptFileError: whatever goes wrong inside, too.
+    """
+    with decoding(path), h5py.File(path, "r", locking="best-effort") as file:
+        _refuse_foreign(file, path)
+        yield file
+
+
+def load(dataset: object, path: str) -> np.ndarray:
+    """The whole dataset, once its declared size and that of its chunks are believed."""
+    if not isinstance(dataset, h5py.Dataset):
+        raise FormatError(f"{path} has a group where a dataset belongs. Check the export.")
+    for shape in (dataset.shape, dataset.chunks or ()):
+        check_unpacked(math.prod(shape or ()) * dataset.dtype.itemsize, path, f"dataset {dataset.name}")
+    return np.asarray(dataset[()])
+
+
+def load_complex(dataset: object, path: str) -> np.ndarray:
+    """The dataset as complex64 (complex128 stays); pairs of fields, real numbers and integers are converted."""
+    values = load(dataset, path)
+    fields = values.dtype.names
+    if fields is not None and len(fields) == 2:
+        values = values[fields[0]] + 1j * values[fields[1]]
+    if values.dtype.kind not in "cfiu":
+        name = getattr(dataset, "name", "")
+        raise FormatError(f"dataset {name} in {path} holds {values.dtype}, not numbers. Check the export.")
+    wanted = np.complex128 if values.dtype in (np.dtype("complex128"), np.dtype("float64")) else np.complex64
+    return np.ascontiguousarray(values, dtype=wanted)
+
+
+def text(value: object) -> str:
+    """A string of the file, whether it was stored as bytes, text or an array of one of them."""
+    if isinstance(value, np.ndarray):
+        value = value.reshape(-1)[0] if value.size else ""
+    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _refuse_foreign(file: h5py.File, path: str) -> None:
+    """Walk the links (none is followed) and the storage of every dataset (none is read)."""
+    links: list[tuple[bytes, int]] = []
+
+    def note(name: bytes, info: object) -> bool | None:
+        links.append((name, info.type))  # pyright: ignore[reportAttributeAccessIssue]
+        return True if len(links) > OBJECTS else None
+
+    file.id.links.visit(note, info=True)
+    if len(links) > OBJECTS:
+        raise FormatError(f"{path} holds more than {OBJECTS} objects. Keep one scan in a file.")
+    for name, kind in links:
+        if kind not in (h5l.TYPE_HARD, h5l.TYPE_SOFT):
+            raise FormatError(f"{_shown(name)} in {path} is a link to another file. Copy the data into the file.")
+    for name, kind in links:
+        if kind != h5l.TYPE_HARD or h5o.get_info(file.id, name).type != h5o.TYPE_DATASET:
+            continue
+        layout = h5d.open(file.id, name).get_create_plist()
+        if layout.get_layout() == h5d.VIRTUAL:
+            raise FormatError(f"{_shown(name)} in {path} is a virtual dataset. Copy the data into the file.")
+        if layout.get_external_count():
+            raise FormatError(f"{_shown(name)} in {path} keeps its data in another file. Copy the data into the file.")
+
+
+def _shown(name: bytes) -> str:
+    return "dataset " + name.decode("utf-8", errors="replace")
+
+
+def required(file: object, name: str, path: str) -> h5py.Dataset:
+    """The dataset of that name, or an error that says what the file lacks."""
+    found = file.get(name) if isinstance(file, h5py.Group) else None
+    if not isinstance(found, h5py.Dataset):
+        raise CorruptFileError(f"{path} has no dataset {name}. Export it again.")
+    return found

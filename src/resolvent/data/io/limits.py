@@ -1,0 +1,54 @@
+"""Decoding with suspicion: sizes are believed only as far as the file is long, damage has one name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from resolvent._errors import CorruptFileError, FormatError, ResolventError
+
+LARGEST = 16 * 2**30
+"""Most bytes that one array of a file may unpack to."""
+RATIO = 250
+"""Most unpacked bytes per byte of file: deflate reaches 1000 on constant data only, measured data stay below 30."""
+SMALL = 16 * 2**20
+"""Below this size the ratio is not asked for: a small array harms nobody."""
+
+
+def check_unpacked(size: int, path: str, what: str) -> None:
+    """Refuse an array of `size` bytes that is larger than the limit or than the file could honestly hold.
+
+    Raises:
+        FormatError: names the file and the array; raised from metadata, before anything is read.
+    """
+    if size > LARGEST:
+        raise FormatError(
+            f"{what} in {path} would unpack to {size / 2**30:.0f} GiB, more than the limit of {LARGEST // 2**30} GiB. "
+            "Split the file."
+        )
+    if size > SMALL and size > RATIO * os.path.getsize(path):
+        raise FormatError(
+            f"{what} in {path} would unpack to {size / 2**20:.0f} MiB, more than {RATIO} times the size of the file. "
+            "Store it without such compression if it is genuine."
+        )
+
+
+@contextmanager
+def decoding(path: str) -> Iterator[None]:
+    """Turn whatever a decoder throws at damaged bytes into `CorruptFileError`; our own errors pass.
+
+    The catch is wide on purpose: HDF5, zlib and numpy between them raise a dozen types for hostile bytes, and to the
+    caller they all say the same.
+    """
+    try:
+        yield
+    except ResolventError:
+        raise
+    except FileNotFoundError as error:
+        raise FormatError(f"{error.filename or path} does not exist. Check the path.") from error
+    except PermissionError as error:
+        raise FormatError(f"{path} may not be read ({error.strerror}). Change its permissions.") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise CorruptFileError(f"{path} is truncated or damaged ({reason}). Copy or export it again.") from error

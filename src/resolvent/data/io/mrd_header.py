@@ -1,0 +1,111 @@
+"""The XML header of ISMRMRD, which fastMRI files carry too: matrices, fields of view, limits, noise bandwidth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+from resolvent._errors import FormatError
+
+LONGEST = 16 * 2**20
+"""Most bytes of XML."""
+WIDEST = 65_535
+"""Largest matrix size of the format (the counters are 16 bit)."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """Matrix and field of view in mm, both (x = readout, y, z)."""
+
+    matrix: tuple[int, int, int]
+    fov: tuple[float, float, float]
+
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm; 1 where the header gives no field of view."""
+        x, y, z = (fov / n if fov > 0 else 1.0 for fov, n in zip(self.fov, self.matrix, strict=True))
+        return x, y, z
+
+
+@dataclass(frozen=True)
+class MRDHeader:
+    """What a Cartesian reconstruction needs from the header.
+
+    Attributes:
+        encoded, recon: the space of the first encoding as measured, and as the scanner would show it.
+        centre: index of the k-space centre along encoding steps 1 and 2; None where the header does not say.
+        trajectory: the word of the header, lower case.
+        encodings: number of encodings in the file; only the first is used.
+        noise_bandwidth: effective over nominal receiver bandwidth of the noise scan.
+    """
+
+    encoded: Space
+    recon: Space
+    centre: tuple[int | None, int | None]
+    trajectory: str
+    encodings: int
+    noise_bandwidth: float
+
+    @property
+    def readout(self) -> int:
+        """Columns that are left once readout oversampling is removed: the field of view of the recon space."""
+        wide, shown = self.encoded.fov[0], self.recon.fov[0]
+        size = self.encoded.matrix[0]
+        if wide > 0 and shown > 0:
+            return min(size, max(1, round(size * shown / wide)))
+        return size // 2 if self.recon.matrix[0] * 2 == size else size
+
+
+def parse_header(xml: str, path: str) -> MRDHeader:
+    """Read the header; an entity or a document type in it is refused, since nothing here needs one.
+
+    Raises:
+        FormatError: not XML, hostile XML, no encoding, or sizes out of range.
+    """
+    if len(xml) > LONGEST or "<!DOCTYPE" in xml or "<!ENTITY" in xml:
+        raise FormatError(f"the header of {path} declares entities or is longer than 16 MiB. Export it again.")
+    try:
+        root = ElementTree.fromstring(xml.encode().rstrip(b"\0 \n"))
+    except ElementTree.ParseError as error:
+        raise FormatError(f"the header of {path} is not valid XML ({error}). Export it again.") from error
+    encodings = root.findall("{*}encoding")
+    if not encodings:
+        raise FormatError(f"the header of {path} has no encoding section. Export it again.")
+    first = encodings[0]
+    encoded, recon = (_space(first.find(f"{{*}}{name}"), name, path) for name in ("encodedSpace", "reconSpace"))
+    limits = [first.find(f"{{*}}encodingLimits/{{*}}kspace_encoding_step_{step}/{{*}}center") for step in (1, 2)]
+    centres = [None if limit is None else int(_number(limit, path)) for limit in limits]
+    bandwidth = root.find("{*}acquisitionSystemInformation/{*}relativeReceiverNoiseBandwidth")
+    return MRDHeader(
+        encoded=encoded,
+        recon=recon,
+        centre=(centres[0], centres[1]),
+        trajectory=(first.findtext("{*}trajectory") or "cartesian").strip().lower(),
+        encodings=len(encodings),
+        noise_bandwidth=1.0 if bandwidth is None else (_number(bandwidth, path) or 1.0),
+    )
+
+
+def _space(node: ElementTree.Element | None, name: str, path: str) -> Space:
+    if node is None:
+        raise FormatError(f"the header of {path} has no {name}. Export it again.")
+    matrix = tuple(int(_number(node.find(f"{{*}}matrixSize/{{*}}{axis}"), path)) for axis in "xyz")
+    fov = tuple(_number(node.find(f"{{*}}fieldOfView_mm/{{*}}{axis}"), path, missing=0.0) for axis in "xyz")
+    if min(matrix) < 1 or max(matrix) > WIDEST:
+        raise FormatError(
+            f"the header of {path} gives the {name} matrix {matrix}, not within 1 to {WIDEST}. Export it again."
+        )
+    return Space(matrix=matrix, fov=fov)  # pyright: ignore[reportArgumentType]
+
+
+def _number(node: ElementTree.Element | None, path: str, missing: float | None = None) -> float:
+    if node is None and missing is not None:
+        return missing
+    try:
+        value = float((node.text if node is not None else None) or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        what = "a matrix size" if node is None else node.tag.rsplit("}")[-1]
+        raise FormatError(f"the header of {path} lacks a number for {what}. Export it again.")
+    return value

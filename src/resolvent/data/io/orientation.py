@@ -1,0 +1,37 @@
+"""Where pixels lie in the patient: position and direction vectors (LPS, millimetres) to an affine (RAS)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
+
+
+def affine_from_lps(
+    centre: np.ndarray, directions: np.ndarray, spacing: np.ndarray, origin: tuple[float, float, float]
+) -> np.ndarray:
+    """Affine with ``world(origin) = centre`` and voxel axes along `directions`.
+
+    ``world(i) = centre + sum_a directions[a] spacing[a] (i_a - origin_a)``, then L -> R and P -> A change sign.
+
+    Args:
+        centre: LPS position in mm of the voxel `origin`.
+        directions: 3 x 3, row a is the LPS unit vector along which voxel index a (column, row, slice) grows.
+        spacing: voxel size along the three axes, mm.
+        origin: voxel index (column, row, slice) that lies at `centre`: ``N // 2`` where the image is a centred Fourier
+            transform, since the phase of every k-space sample is relative to that voxel.
+    """
+    axes = (np.asarray(directions, dtype=float) * np.asarray(spacing, dtype=float)[:, None]).T
+    affine = np.eye(4)
+    affine[:3, :3] = LPS_TO_RAS @ axes
+    affine[:3, 3] = LPS_TO_RAS @ (np.asarray(centre, dtype=float) - axes @ np.asarray(origin, dtype=float))
+    return affine
+
+
+def affine_from_spacing(spacing: tuple[float, float, float], shape: tuple[int, int, int]) -> np.ndarray:
+    """Affine of a file that gives the voxel size and nothing else: axial, its centre at the world's origin.
+
+    Only the lengths are measured; the orientation is the usual one (columns to the left, rows to the back).
+    """
+    origin = tuple(float(size // 2) for size in shape)
+    return affine_from_lps(np.zeros(3), np.eye(3), np.asarray(spacing), origin)  # pyright: ignore[reportArgumentType]

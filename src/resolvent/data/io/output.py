@@ -1,0 +1,125 @@
+"""Files appear whole or not at all: written beside their place, synced, renamed; with a JSON record of their making."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from resolvent._errors import FormatError, ResolventError
+
+WRITTEN = (".nii.gz", ".nii", ".h5", ".cfl", ".png", ".npy")
+"""Suffixes that can be written."""
+
+
+class OutputError(ResolventError, OSError):
+    """The output cannot be written where it was asked for."""
+
+
+def output_suffix(path: str) -> str:
+    """The suffix that decides on the format.
+
+    Raises:
+        FormatError: an unknown one; the message lists the known.
+    """
+    found = next(
+        (suffix for suffix in WRITTEN if path.lower().endswith(suffix) and Path(path).name.lower() != suffix), None
+    )
+    if found is None:
+        raise FormatError(f"{path} ends in no known suffix. Use one of {', '.join(WRITTEN)}.")
+    return found
+
+
+def sidecar_path(path: str) -> str:
+    """The JSON file beside an output: ``out.nii.gz`` -> ``out.json``."""
+    return path[: -len(output_suffix(path))] + ".json"
+
+
+def check_writable(path: str | Path) -> None:
+    """Find out before a long computation whether its result can be written: the suffix, and a trial file in the folder.
+
+    Raises:
+        FormatError: the suffix is unknown.
+        OutputError: the folder is missing or read-only, or a folder has the name of the file.
+    """
+    path = str(path)
+    output_suffix(path)
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise OutputError(f"folder {folder} for {path} does not exist. Create it first.")
+    if os.path.isdir(path):
+        raise OutputError(f"{path} is a folder. Choose another name.")
+    with _named(path), tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+@contextmanager
+def whole(path: str, names: list[str]) -> Iterator[list[str]]:
+    """Names of temporary files to write; on leaving they are synced and renamed to `names`, on an error removed.
+
+    Each keeps its suffix, and they lie in the folder of `path`.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    with _named(path), tempfile.TemporaryDirectory(dir=folder, prefix=".resolvent-") as temporary:
+        drafts = [os.path.join(temporary, os.path.basename(name)) for name in names]
+        yield drafts
+        for draft in drafts:
+            _sync(draft)
+        for draft, name in zip(drafts, names, strict=True):
+            os.replace(draft, name)
+        _sync(folder)
+
+
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    try:
+        yield
+    except ResolventError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{path} cannot be written ({reason}). Free space or choose another folder.") from error
+
+
+def _sync(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def to_json(record: dict) -> str:
+    """JSON that every reader accepts: not finite becomes null, tensors and arrays lists, the rest text."""
+    return json.dumps(_plain(record), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or type(value) in (bool, int, str):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())  # pyright: ignore[reportAttributeAccessIssue]
+    return str(value)
+
+
+def sha256(path: str) -> str | None:
+    """Hash of a file that was read, None if it is gone."""
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(2**20):
+                digest.update(block)
+            return digest.hexdigest()
+    except OSError:
+        return None

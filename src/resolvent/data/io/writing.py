@@ -1,0 +1,140 @@
+"""`write`: an image, a volume, a scan or a reconstruction into the format that the suffix names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from resolvent._errors import FormatError, ShapeError
+from resolvent._version import __version__
+from resolvent.data.io.output import check_writable, output_suffix, sha256, sidecar_path, to_json, whole
+from resolvent.data.scan import Geometry, Scan, Volume
+
+
+def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record: dict | None = None) -> None:
+    """Write `obj` to `path`, and ``NAME.json`` beside it; both appear whole or not at all.
+
+    An image is written in the units of the file that `like` came from (``image * like.scale``) and at its place in the
+    patient. .h5, .npy and .cfl keep the phase; .nii and .png hold the magnitude, which the record says.
+
+    Args:
+        obj: a tensor (batch, *lead, *spatial), a `Volume`, a `Scan` (.h5 with all its fields, .cfl with k-space), or
+            anything with ``.image`` and ``.record()``.
+        path: ends in .nii.gz, .nii, .h5, .cfl, .png or .npy.
+        like: gives geometry, scale and number of spatial axes.
+        record: further entries for the JSON file; they win over those of ``obj.record()``.
+
+    Raises:
+        FormatError: unknown suffix, or a scan to a format for images.
+        OutputError: the folder is missing, read-only or full.
+        ShapeError: the image has not the matrix of `like`.
+    """
+    path = str(path)
+    suffix = output_suffix(path)
+    check_writable(path)
+    origin = obj if like is None and isinstance(obj, Scan | Volume) else like
+    source = "" if origin is None else origin.source
+    made = {} if isinstance(obj, Tensor | Scan | Volume) or not hasattr(obj, "record") else obj.record()
+    notes: dict[str, Any] = {**made, **(record or {})}
+    notes |= {"version": __version__, "output": path, "input": notes.get("input", source)}
+    if source and "input_sha256" not in notes:
+        notes["input_sha256"] = sha256(source)
+
+    if isinstance(obj, Scan):
+        notes["scale"] = obj.scale
+        if suffix not in (".h5", ".cfl"):
+            raise FormatError(f"{path} is a format for images, but a scan was given. Write it to .h5 or .cfl.")
+        _write(path, suffix, notes, scan=obj)
+        return
+    image, ndim, geometry = _image(obj, like, path)
+    if suffix in (".nii", ".nii.gz", ".png") and image.is_complex():
+        notes["phase"] = "dropped: the format holds the magnitude"
+    notes["shape"] = list(image.shape)
+    notes["affine"] = None if geometry is None else geometry.affine
+    _write(path, suffix, notes, image=image, ndim=ndim, geometry=geometry)
+
+
+def _image(obj: Any, like: Scan | Volume | None, path: str) -> tuple[Tensor, int, Geometry | None]:
+    image = obj if isinstance(obj, Tensor) else getattr(obj, "image", None)
+    if not isinstance(image, Tensor):
+        raise FormatError(
+            f"a {type(obj).__name__} cannot be written to {path}. Give a tensor, a Scan, a Volume or a Reconstruction."
+        )
+    image = image.detach().cpu()
+    own = like if like is not None else (obj if isinstance(obj, Volume) else None)
+    ndim = 2 if own is None else own.ndim
+    if image.ndim < 1 + ndim or 0 in image.shape:
+        raise ShapeError(
+            f"image has shape {tuple(image.shape)} but needs (batch, *lead, {'z, ' * (ndim == 3)}y, x). Add the axes."
+        )
+    if like is not None:
+        wanted = (like.kspace if isinstance(like, Scan) else like.image).shape[-ndim:]
+        if image.shape[-ndim:] != wanted:
+            raise ShapeError(
+                f"image is {tuple(image.shape[-ndim:])} but its scan is {tuple(wanted)} (last {ndim} axes). "
+                "Write it without like, or crop neither."
+            )
+    if isinstance(like, Scan) and like.scale != 1:
+        image = image * like.scale
+    return image, ndim, None if own is None else own.geometry
+
+
+def _write(
+    path: str,
+    suffix: str,
+    notes: dict[str, Any],
+    *,
+    scan: Scan | None = None,
+    image: Tensor | None = None,
+    ndim: int = 2,
+    geometry: Geometry | None = None,
+) -> None:
+    """Draft all files, then let them appear together, the record last."""
+    names = [path, *([path[:-4] + ".hdr"] if suffix == ".cfl" else []), sidecar_path(path)]
+    text = to_json(notes)
+    with whole(path, names) as drafts:
+        draft = drafts[0]
+        if scan is not None:
+            _draft_scan(draft, suffix, scan)
+        elif image is not None:
+            _draft_image(draft, suffix, image, ndim, geometry, text)
+        Path(drafts[-1]).write_text(text, encoding="utf-8")
+
+
+def _draft_scan(draft: str, suffix: str, scan: Scan) -> None:
+    if suffix == ".h5":
+        from resolvent.data.io.native import write_native_scan
+
+        write_native_scan(draft, scan)
+    else:
+        from resolvent.data.io.cfl import write_cfl
+
+        write_cfl(draft, scan.kspace, scan.ndim, coils=True)
+
+
+def _draft_image(draft: str, suffix: str, image: Tensor, ndim: int, geometry: Geometry | None, text: str) -> None:
+    if suffix == ".h5":
+        from resolvent.data.io.native import write_native_image
+
+        write_native_image(draft, image, ndim, geometry, text)
+    elif suffix == ".cfl":
+        from resolvent.data.io.cfl import write_cfl
+
+        write_cfl(draft, image, ndim, coils=False)
+    elif suffix == ".npy":
+        np.save(draft, image.resolve_conj().numpy(), allow_pickle=False)
+    elif suffix == ".png":
+        from resolvent.data.io.png import png_bytes
+
+        Path(draft).write_bytes(png_bytes(image))
+    else:
+        from resolvent.data.io.nifti import nifti_bytes
+
+        affine = None if geometry is None else geometry.affine
+        Path(draft).write_bytes(nifti_bytes(image, ndim, affine, zipped=suffix == ".nii.gz"))
+
+
+__all__ = ["write"]
