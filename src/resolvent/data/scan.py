@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from resolvent._errors import DataError
-from resolvent._types import Image, KSpace, Maps, Mask
+from resolvent._types import Maps
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Volume:
         ndim: number of spatial axes, 2 or 3.
     """
 
-    image: Image
+    image: Tensor
     geometry: Geometry | None = None
     source: str = ""
     ndim: int = 2
@@ -44,6 +44,9 @@ class Volume:
 @dataclass(frozen=True, eq=False)
 class Scan:
     """k-space as measured, with what is known about it. Frozen: every change makes a new scan.
+
+    The fields are `KSpace`, `Mask`, `Maps` and `Image` of `resolvent._types`; whether they are is checked by
+    `validated`, with a message that names the file, and not by their type.
 
     Attributes:
         kspace: ``(batch, coil, *lead, *spatial)``, centred, zero where not measured, readout oversampling removed.
@@ -60,12 +63,12 @@ class Scan:
             `maps` are then estimated from it.
     """
 
-    kspace: KSpace
-    mask: Mask
-    coil_maps: Maps | None = None
+    kspace: Tensor
+    mask: Tensor
+    coil_maps: Tensor | None = None
     noise: float | None = None
     geometry: Geometry | None = None
-    reference: Image | None = None
+    reference: Tensor | None = None
     scale: float = 1.0
     ndim: int = 2
     source: str = ""

@@ -63,7 +63,7 @@ def check_kspace(kspace: Tensor, ndim: int, where: str) -> None:
 
 
 def check_maps(maps: Tensor, kspace: Tensor, ndim: int, where: str) -> None:
-    """Maps ``(batch, coil, *lead or 1, *spatial)`` of the scan's coils, matrix and slices; one more lead axis is the set."""
+    """Maps ``(batch, coil, *lead or 1, *spatial)`` that fit k-space; one lead axis more is the map set."""
     advice = "Pass maps estimated from the same scan."
     if not maps.is_complex() or maps.ndim < 2 + ndim:
         raise ShapeError(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import h5py
 import numpy as np
-from h5py import h5d, h5l, h5o
+from h5py import h5d, h5l, h5o  # pyright: ignore[reportAttributeAccessIssue]
 
 from resolvent._errors import CorruptFileError, FormatError
 from resolvent.data.io.limits import check_unpacked, decoding

@@ -42,7 +42,7 @@ def read_modl(file: h5py.File, path: str) -> Scan:
             f"({where}). Check the export."
         )
     if stored.shape not in (images.shape, (1, *images.shape[1:]), images.shape[1:]):
-        raise ShapeError(f"{half}Mask has shape {stored.shape} not {tuple(images.shape)} ({where}). Check the export.")
+        raise ShapeError(f"{half}Mask has shape {stored.shape} unlike {half}Org ({where}). Check it.")
     mask = torch.from_numpy((stored != 0).astype(np.float32))
     mask = torch.fft.fftshift(mask.reshape(-1, *images.shape[1:]), dim=(-2, -1))
     if not mask.any():

@@ -48,12 +48,15 @@ class MRDHeader:
 
     @property
     def readout(self) -> int:
-        """Columns that are left once readout oversampling is removed: the field of view of the recon space."""
+        """Columns that are left once readout oversampling is removed.
+
+        What both the field of view and the matrix of the recon space admit: where only one of the two shrinks
+        (interpolation, or a header that is wrong), nothing of the object is cut off.
+        """
         wide, shown = self.encoded.fov[0], self.recon.fov[0]
-        size = self.encoded.matrix[0]
-        if wide > 0 and shown > 0:
-            return min(size, max(1, round(size * shown / wide)))
-        return size // 2 if self.recon.matrix[0] * 2 == size else size
+        size, wanted = self.encoded.matrix[0], self.recon.matrix[0]
+        seen = round(size * shown / wide) if wide > 0 and shown > 0 else wanted
+        return min(size, max(seen, wanted))
 
 
 def parse_header(xml: str, path: str) -> MRDHeader:
