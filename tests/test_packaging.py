@@ -1,0 +1,36 @@
+"""What stands in two places says the same in both."""
+
+import re
+from importlib.metadata import requires
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from resolvent import __version__
+
+ROOT = Path(__file__).parents[1]
+
+
+def pins() -> set[str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return {canonicalize_name(Requirement(line).name) for line in lines if line and not line.startswith("#")}
+
+
+def test_every_dependency_is_pinned():
+    wanted = {canonicalize_name(Requirement(line).name) for line in requires("resolvent") or []}
+    assert wanted - {"resolvent"} <= pins(), "run `make constraints`"
+
+
+def test_make_and_the_constraints_install_the_same_torch():
+    make = re.search(r"^TORCH := (\S+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert make
+    assert f"\ntorch=={make[1]}\n" in (ROOT / "constraints.txt").read_text(encoding="utf-8")
+
+
+def test_the_citation_names_this_version():
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_pins_name_no_place():
+    assert not re.search(r"@|file:|://|^-", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
