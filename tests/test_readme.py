@@ -13,6 +13,7 @@ import torch
 import resolvent
 from resolvent import cli
 from resolvent.data import birdcage_maps, simulate
+from resolvent.data.io import write
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -43,9 +44,9 @@ def folder(tmp_path, monkeypatch):
     image = ((rows / 0.8) ** 2 + (columns / 0.7) ** 2 < 1).float() * (1 + 0.3 * torch.cos(6 * rows))
     monkeypatch.chdir(tmp_path)
     maps = birdcage_maps(6, (64, 48)).unsqueeze(0)
-    resolvent.write(simulate(image, maps=maps, acceleration=3, seed=1), "brain.h5")
-    resolvent.write(simulate(image, maps=maps, acceleration=1, seed=2), "full.h5")
-    resolvent.write(simulate(image, maps=maps, acceleration=2, seed=3), "scan.h5")
+    write(simulate(image, maps=maps, acceleration=3, seed=1), "brain.h5")
+    write(simulate(image, maps=maps, acceleration=1, seed=2), "full.h5")
+    write(simulate(image, maps=maps, acceleration=2, seed=3), "scan.h5")
     nibabel.save(nibabel.Nifti1Image(np.tile(image.numpy()[..., None], 2), np.eye(4)), "volume.nii.gz")
     torch.save({"state_dict": published_checkpoint()}, "model.pth.tar")
     return tmp_path
