@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-from typing_extensions import Self
-
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 
 class LinearOperator(nn.Module, ABC):
@@ -51,10 +50,11 @@ class LinearOperator(nn.Module, ABC):
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
         """A copy with every buffer replaced by ``change(buffer)``."""
-        new = object.__new__(type(self))
-        new.__dict__.update(self.__dict__)
-        new.__dict__["_buffers"] = {name: change(t) for name, t in self._buffers.items() if t is not None}
-        new.__dict__["_modules"] = {
+        new = type(self).__new__(type(self))
+        state = vars(new)
+        state.update(vars(self))
+        state["_buffers"] = {name: change(t) for name, t in self._buffers.items() if t is not None}
+        state["_modules"] = {
             name: part._map(change) if isinstance(part, LinearOperator) else part
             for name, part in self._modules.items()
         }
@@ -62,7 +62,7 @@ class LinearOperator(nn.Module, ABC):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to rebind a tensor of the operator."""
-        if name in self.__dict__.get("_buffers", {}):
+        if name in vars(self).get("_buffers", {}):
             raise AttributeError(
                 f"{type(self).__name__}.{name} cannot be rebound: operators are immutable. Build a new one."
             )

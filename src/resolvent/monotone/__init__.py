@@ -1,1 +1,21 @@
-""""""
+"""The learned operator F. Knows nothing of the physics."""
+
+from resolvent.monotone.approximate import PlainCNN
+from resolvent.monotone.conditioned import ConditionedStack
+from resolvent.monotone.convnorm import conv_norm_bound
+from resolvent.monotone.operator import Bound, Kind, MonotoneOperator, ScanContext, Score, Tier
+from resolvent.monotone.strict import ProductNetwork, ResidualStack
+
+__all__ = [
+    "Bound",
+    "ConditionedStack",
+    "Kind",
+    "MonotoneOperator",
+    "PlainCNN",
+    "ProductNetwork",
+    "ResidualStack",
+    "ScanContext",
+    "Score",
+    "Tier",
+    "conv_norm_bound",
+]

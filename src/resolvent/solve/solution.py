@@ -31,7 +31,7 @@ class Solution:
         sample_status: how each sample ended.
         sample_steps: iterations each sample took, int64 ``(batch,)``.
         evaluations: evaluations of the step (fixed point) or of the matrix (CG), each for the batch still running.
-        residuals: residual norm of each sample after each iteration, ``(steps, batch)``; a finished sample keeps its last.
+        residuals: residual norm after each iteration, ``(steps, batch)``; a finished sample keeps its last.
         applications: applications of the normal operator, counted by whoever owns it; 0 where it is unknown.
     """
 

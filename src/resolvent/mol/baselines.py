@@ -1,0 +1,34 @@
+"""Reconstructions without a network, with the call of a model: what a model must beat."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from resolvent._types import Image, KSpace
+from resolvent.linop import LinearOperator, estimate_noise
+from resolvent.mol.equation import shrink
+from resolvent.solve import inner
+from resolvent.solve.solution import along
+
+
+def sense(y: KSpace, A: LinearOperator, *, weight: float | None = None, noise: Tensor | float | None = None) -> Image:
+    """Tikhonov-regularised SENSE: ``argmin |A x - b|^2 + |x|^2 / weight``, by CG to a relative 1e-4.
+
+    Args:
+        y: measurements ``(batch, coil, *lead, *spatial)``.
+        A: the physics.
+        weight: of the data, ``lam`` in ``(I + lam N) x = lam A^H b``. By default Wiener's ``mean |A^H b|^2 / noise^2``,
+            at most 1,000.
+        noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
+
+    Source: K. P. Pruessmann et al., MRM 46:638-651 (2001).
+    """
+    zero_filled = A.adjoint(y)
+    if weight is None:
+        sigma = estimate_noise(y) if noise is None else torch.as_tensor(noise, dtype=y.real.dtype).expand(y.shape[0])
+        signal = inner(zero_filled, zero_filled) / zero_filled[0].numel()
+        lam = (signal / sigma.clamp_min(torch.finfo(sigma.dtype).tiny) ** 2).clamp_max(1000.0)
+    else:
+        lam = torch.full((y.shape[0],), weight, dtype=y.real.dtype, device=y.device)
+    return shrink(A, lam, along(lam, zero_filled) * zero_filled, tol=1e-4)

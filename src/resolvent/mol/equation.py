@@ -1,0 +1,170 @@
+"""The equation of one batch of scans, ``G(x) = lam A^H (A x - b) + F(x) = 0``, and the contraction that solves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from resolvent.linop import LinearOperator
+from resolvent.monotone import Bound, Score
+from resolvent.solve import Solution, conjugate_gradient, fixed_point, implicit
+from resolvent.solve.implicit import VectorJacobian
+from resolvent.solve.solution import along
+
+INNER = 0.1
+"""Error of the linear solve inside a step, relative to the length of the step."""
+
+
+@dataclass
+class Work:
+    """What was spent on an equation: a number that no machine changes."""
+
+    applications: int = 0
+
+
+@dataclass(frozen=True)
+class Equation:
+    """``G(x) = lam N x - lam A^H b + F(x)``, ``N = A^H A``: all that a solve needs, and nothing that it changes.
+
+    Attributes:
+        A: the physics.
+        y: measurements b ``(batch, coil, ...)``, in the units in which F was trained.
+        lam: weight of the data, positive, ``(batch,)``.
+        data: ``lam A^H b``.
+        score: F, with its conditioning.
+        c: centre of F: ``|F - c I|_Lip <= r``.
+        r: radius of F, with its kind.
+        work: counts the applications of N.
+    """
+
+    A: LinearOperator
+    y: Tensor
+    lam: Tensor
+    data: Tensor
+    score: Score
+    c: float
+    r: Bound
+    work: Work = field(default_factory=Work)
+
+    @property
+    def m(self) -> Bound:
+        """Monotonicity constant ``c - r`` of F."""
+        return Bound(self.c - self.r.value, self.r.kind)
+
+    @property
+    def contraction(self) -> float:
+        """Lipschitz constant ``q = r / c`` of `step`."""
+        return self.r.value / self.c
+
+    def residual(self, x: Tensor) -> Tensor:
+        """``G(x)``."""
+        self.work.applications += 1
+        return along(self.lam, x) * self.A.normal(x) - self.data + self.score(x)
+
+    def shrink(self, rhs: Tensor, *, shift: float, tol: float = INNER) -> Tensor:
+        """``(shift I + lam N)^-1 rhs`` by CG from zero, to a residual of at most ``tol`` times the result."""
+        return shrink(self.A, self.lam, rhs, shift=shift, tol=tol, work=self.work)
+
+    def step(self, x: Tensor, alpha: float | None = None) -> Tensor:
+        """``T(x) = (I + a lam N)^-1 (x - a F(x) + a lam A^H b)``, a the step size `alpha`, by default ``1 / c``.
+
+        A contraction: ``x - a F(x)`` has the Lipschitz constant ``|1 - a c| + a r``, least at ``a = 1 / c`` where it is
+        ``r / c``, and the resolvent 1. The fixed point does not depend on a. It is computed as
+        ``T(x) = x - (I / a + lam N)^-1 G(x)``, the same point, which starts the linear solve at x and asks of it an
+        accuracy relative to the length of the step.
+        """
+        return x - self.shrink(self.residual(x), shift=self.c if alpha is None else 1 / alpha)
+
+    def solve(self, x0: Tensor, *, tol: float, max_steps: int, anderson: int = 5) -> Solution:
+        """The root of G; `tol` bounds the relative distance to it, as far as r is what it claims to be."""
+        before = self.work.applications
+        q = self.contraction
+        # With an inner error of at most INNER |p|, p the step: |T~(x) - x*| <= (q (1 + INNER) / (1 - q) + INNER) |p|.
+        share = q / (q * (1 + INNER) + INNER * (1 - q))
+        with torch.no_grad():
+            solution = fixed_point(
+                self.step,
+                x0.detach(),
+                tol=tol * share,
+                max_steps=max_steps,
+                contraction=q,
+                anderson=anderson,
+                select=lambda index: self.select(index).step,
+            )
+        return replace(solution, applications=self.work.applications - before)
+
+    def attach(self, x: Tensor, *, tol: float, max_steps: int) -> Tensor:
+        """x, the root of G, with its gradient with respect to weights, lam, b and maps.
+
+        The adjoint equation ``(lam N + J_F^H) w = v`` is solved by the same contraction as the equation itself:
+        ``w <- w - (c I + lam N)^-1 (J_G^H w - v)``.
+        """
+
+        def adjoint_solve(vector_jacobian: VectorJacobian, v: Tensor) -> Tensor:
+            def step(w: Tensor) -> Tensor:
+                return w - self.shrink(vector_jacobian(w) - v, shift=self.c)
+
+            start = self.shrink(v, shift=self.c)
+            return fixed_point(step, start, tol=tol, max_steps=max_steps, contraction=self.contraction).x
+
+        return implicit(x, self.residual, adjoint_solve)
+
+    def select(self, index: Tensor) -> Equation:
+        """The equations of the samples `index`."""
+        return replace(
+            self,
+            A=self.A.select(index),
+            y=self.y[index],
+            lam=self.lam[index],
+            data=self.data[index],
+            score=self.score.select(index),
+        )
+
+    def to_double(self) -> Equation:
+        """The same equation in double precision: the same weights and conditioning, its numbers not rounded again."""
+        A, y, lam = self.A.to_double(), self.y.detach().to(torch.complex128), self.lam.detach().double()
+        data = A.adjoint(y)
+        return replace(self, A=A, y=y, lam=lam, data=along(lam, data) * data, score=self.score.to_double())
+
+
+def shrink(
+    A: LinearOperator,
+    lam: Tensor,
+    rhs: Tensor,
+    *,
+    shift: float = 1.0,
+    tol: float,
+    start: Tensor | None = None,
+    work: Work | None = None,
+) -> Tensor:
+    """``(shift I + lam N)^-1 rhs``, differentiable in rhs, lam and the operator; the resolvent of the data term.
+
+    Args:
+        A: the physics, ``N = A^H A``.
+        lam: weight ``(batch,)``.
+        rhs: right-hand side.
+        shift: weight of the identity, positive.
+        tol: residual allowed, relative to the norm of the result.
+        start: start of the iteration; zero by default.
+        work: counts the applications of N.
+    """
+
+    def matvec(p: Tensor) -> Tensor:
+        if work is not None:
+            work.applications += 1
+        return shift * p + along(lam, p) * A.normal(p)
+
+    def solve(b: Tensor, x0: Tensor | None = None) -> Tensor:
+        with torch.no_grad():
+            return conjugate_gradient(matvec, b, x0, tol=tol, relative_to="x").x
+
+    x = solve(rhs, start)
+    if not torch.is_grad_enabled() or not (rhs.requires_grad or lam.requires_grad or _tracked(A)):
+        return x
+    return implicit(x, lambda x: matvec(x) - rhs, lambda _, v: solve(v))
+
+
+def _tracked(A: LinearOperator) -> bool:
+    return any(t.requires_grad for t in A.buffers())

@@ -1,0 +1,283 @@
+"""`MOL`: the image is the unique solution of ``lam A^H (A x - b) + F(x) = 0``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from resolvent._errors import DataError, ShapeError
+from resolvent._types import Image, KSpace
+from resolvent._version import __version__
+from resolvent.linop import LinearOperator, estimate_noise
+from resolvent.mol.certificate import Certificate, certify
+from resolvent.mol.equation import Equation, Work, shrink
+from resolvent.monotone import Bound, MonotoneOperator, ScanContext, Tier
+from resolvent.solve import Solution
+from resolvent.solve.solution import along, inner
+
+NOISE_FLOOR = 0.01
+"""Noise level, over the image scale, below which lam no longer depends on it."""
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """An image with everything that is known about it.
+
+    Attributes:
+        image: ``(batch, *lead, *spatial)``, complex, in the units of the data.
+        solution: the solve, in the units of the model: ``image = scale * solution.x``.
+        certificate: bounds of the distance to the exact solution and of the stability.
+        scale: units of the data over units of the model, ``(batch,)``.
+        lam: weight of the data, ``(batch,)``.
+        noise: noise level over the image scale, as the model used it, ``(batch,)``.
+        model: name and hash of the model.
+    """
+
+    image: Image
+    solution: Solution
+    certificate: Certificate
+    scale: Tensor
+    lam: Tensor
+    noise: Tensor
+    model: dict[str, Any] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """What goes beside the image: JSON types only."""
+        s, c = self.solution, self.certificate
+        return {
+            "version": __version__,
+            "model": self.model,
+            "lam": self.lam.tolist(),
+            "scale": self.scale.tolist(),
+            "noise": self.noise.tolist(),
+            "status": s.status.value,
+            "converged": s.converged,
+            "steps": s.steps,
+            "evaluations": s.evaluations,
+            "applications": s.applications,
+            "residual": s.residuals[-1].tolist() if len(s.residuals) else [],
+            "certificate": {
+                "proved": c.proved,
+                "tier": c.tier,
+                "m": c.m,
+                "distance": c.distance if math.isfinite(c.distance) else None,
+                "data_gain": c.data_gain,
+                "data_gain_kind": c.data_gain_kind,
+                "network_gain": c.network_gain,
+                "text": c.text,
+            },
+        }
+
+    def __str__(self) -> str:
+        """Size, how the solve ended, and the certificate, in one line."""
+        shape = "x".join(str(n) for n in self.image.shape[1:])
+        count = f"{self.image.shape[0]} of " if self.image.shape[0] > 1 else ""
+        ended = f"converged in {self.solution.steps} steps" if self.solution.converged else self.solution.status.value
+        return f"{count}{shape} · {ended} · {self.certificate.text}"
+
+
+class MOL(nn.Module):
+    """Monotone operator learning: x* solves ``lam A^H (A x - b) + F(x) + ridge x = 0``.
+
+    ``model(y, A)`` is x*, differentiable in weights, lam, y and maps with the memory of one network evaluation;
+    ``model.solve(y, A)`` is x* with its `Solution` and `Certificate`. x* depends on nothing but the equation: not on the
+    start, the step size or the solver.
+
+    With ``normalise=True`` the equation is posed in units of the scan, ``x = s R(y / s)``, with
+    ``s = sqrt(sum |x0|^4 / sum |x0|^2)`` of the linear reconstruction x0: the intensity of the object, whatever part of
+    the field of view it fills. Scaled data then give the same image and the same steps. Otherwise s = 1.
+
+    With ``noise_aware=True`` the weight of the data follows the noise level of the scan over s,
+    ``log lam = log lam_0 + t log(1 + noise / 0.01)``, with a learned t. For a given scan lam is a constant.
+
+    Args:
+        score: F.
+        lam: weight of the data, positive; learned as ``log lam``, so it stays positive. Dimensionless: |A| <= 1.
+        ridge: weight of ``ridge x`` in the equation; 0 but for models converted from elsewhere.
+        normalise: pose the equation in units of the scan.
+        noise_aware: let lam follow the noise level.
+
+    Attributes:
+        tol: relative accuracy of `forward`.
+        max_steps: limit of its network evaluations, and of those of its gradient.
+        adjoint_tol: relative accuracy of the adjoint solve.
+        linear_tol: accuracy of the linear reconstruction and of the data-consistency steps of the conditioning.
+
+    Source: A. Pramanik, M. B. Zimmerman, M. Jacob, IEEE TCI 9:260-275 (2023).
+    """
+
+    def __init__(
+        self,
+        score: MonotoneOperator,
+        lam: float = 100.0,
+        *,
+        ridge: float = 0.0,
+        normalise: bool = False,
+        noise_aware: bool = False,
+    ) -> None:
+        super().__init__()
+        if not lam > 0:
+            raise ValueError(f"lam is {lam}; the weight of the data must be positive.")
+        if not ridge >= 0:
+            raise ValueError(f"ridge is {ridge}; a negative ridge would spend the monotonicity of F.")
+        self.score = score
+        self.log_lam = nn.Parameter(torch.tensor(math.log(lam)))
+        self.noise_slope = nn.Parameter(torch.tensor(-1.0)) if noise_aware else None
+        self.ridge = ridge
+        self.normalise = normalise
+        self.tol, self.max_steps, self.adjoint_tol, self.linear_tol = 1e-4, 100, 1e-3, 1e-4
+        self.identity: dict[str, Any] = {}
+
+    @property
+    def lam(self) -> Tensor:
+        """Weight of the data for a scan without noise."""
+        return self.log_lam.exp()
+
+    @property
+    def m(self) -> Bound:
+        """Monotonicity constant of ``F + ridge I``."""
+        return Bound(self.score.m.value + self.ridge, self.score.m.kind)
+
+    @property
+    def tier(self) -> Tier:
+        """What the certificate of this model holds for."""
+        adapts = self.normalise or self.noise_slope is not None
+        return "per-scan" if self.score.tier == "all-data" and adapts else self.score.tier
+
+    def pose(
+        self, y: KSpace, A: LinearOperator, noise: Tensor | float | None = None
+    ) -> tuple[Equation, Tensor, ScanContext]:
+        """The equation of the scans, their scale and what the score was conditioned on.
+
+        Args:
+            y: measurements ``(batch, coil, *lead, *spatial)``.
+            A: the physics.
+            noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
+        """
+        work = Work()
+        zero_filled = A.adjoint(y)
+        sigma = estimate_noise(y, self.score.ndim) if noise is None else noise
+        sigma = torch.as_tensor(sigma, dtype=y.real.dtype, device=y.device).expand(y.shape[0])
+        noise_level = sigma / _intensity(zero_filled)
+        lam = self._lam_at(noise_level)
+        sense = shrink(A, lam, along(lam, zero_filled) * zero_filled, tol=self.linear_tol, work=work)
+        scale = torch.ones_like(lam)
+        if self.normalise:
+            scale = _intensity(sense)
+            noise_level = sigma / scale
+            lam = self._lam_at(noise_level)
+        y, zero_filled, sense = (t / along(scale, t) for t in (y, zero_filled, sense))
+        data = along(lam, zero_filled) * zero_filled
+
+        def data_consistent(u: Tensor) -> Tensor:
+            return shrink(A, lam, u + data, tol=self.linear_tol, start=u.detach(), work=work)
+
+        context = ScanContext(sense, zero_filled, noise_level, data_consistent)
+        score = replace(self.score.condition(context), ridge=self.ridge)
+        c = self.score.c.value + self.ridge
+        return Equation(A, y, lam, data, score, c, self.score.r, work), scale, context
+
+    def forward(self, y: KSpace, A: LinearOperator, noise: Tensor | float | None = None) -> Image:
+        """x*, differentiable once in weights, lam, y and the maps of A.
+
+        See `solve` for the arguments. Accuracy is set by the attributes `tol` and `adjoint_tol`. A solve that does not
+        converge is returned all the same: use `solve` where that must be known.
+        """
+        equation, scale, context = self.pose(y, A, noise)
+        x = equation.solve(context.sense, tol=self.tol, max_steps=self.max_steps).x
+        if torch.is_grad_enabled():
+            x = equation.attach(x, tol=self.adjoint_tol, max_steps=self.max_steps)
+        return along(scale, x) * x
+
+    @torch.no_grad()
+    def solve(
+        self,
+        y: KSpace,
+        A: LinearOperator,
+        *,
+        tol: float = 1e-3,
+        max_steps: int = 100,
+        noise: Tensor | float | None = None,
+        start: Image | None = None,
+    ) -> Reconstruction:
+        """Reconstruct, and certify what was reconstructed.
+
+        Args:
+            y: measurements ``(batch, coil, *lead, *spatial)``.
+            A: the physics.
+            tol: bound wanted of the relative distance ``|x - x*| / |x|`` to the exact solution.
+            max_steps: limit of network evaluations.
+            noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
+            start: where to start, in the units of y; the linear reconstruction by default. The image does not depend
+                on it beyond `tol`.
+
+        Raises:
+            ShapeError: y, A and the network do not fit together.
+            DataError: y is not finite, or zero.
+        """
+        self._check(y)
+        equation, scale, context = self.pose(y, A, noise)
+        x0 = context.sense if start is None else start / along(scale, start)
+        solution = equation.solve(x0, tol=tol, max_steps=max_steps)
+        certificate = certify(equation, solution.x, self.tier)
+        solution = replace(solution, applications=equation.work.applications)
+        return Reconstruction(
+            image=along(scale, solution.x) * solution.x,
+            solution=solution,
+            certificate=certificate,
+            scale=scale,
+            lam=equation.lam,
+            noise=context.noise,
+            model=self.identity,
+        )
+
+    def _lam_at(self, noise: Tensor) -> Tensor:
+        log_lam = self.log_lam.expand_as(noise)
+        if self.noise_slope is not None:
+            log_lam = log_lam + self.noise_slope * torch.log1p(noise / NOISE_FLOOR)
+        return log_lam.exp()
+
+    def _check(self, y: Tensor) -> None:
+        spatial_and_lead = y.ndim - 2
+        if spatial_and_lead < self.score.ndim:
+            raise ShapeError(
+                f"k-space has {spatial_and_lead} axes behind batch and coil but the network convolves {self.score.ndim}. "
+                "Pass (batch, coil, *lead, *spatial), or a model for 2-D images."
+            )
+        largest = y.abs().flatten(1).amax(1)
+        if not bool(torch.isfinite(largest).all()):
+            sample = int((~torch.isfinite(largest)).nonzero()[0])
+            raise DataError(f"k-space of sample {sample} holds NaN or infinite values. Repair or leave out that slice.")
+        if not bool((largest > 0).all()):
+            sample = int((largest == 0).nonzero()[0])
+            raise DataError(
+                f"k-space of sample {sample} is zero everywhere: there is no image in it. Leave out that slice."
+            )
+
+
+def solve_reference(model: MOL, y: KSpace, A: LinearOperator, noise: Tensor | float | None = None) -> Image:
+    """The solution of the equation that `MOL.solve` poses for (y, A), to a relative 1e-9 in double precision.
+
+    Raises:
+        DataError: the solve did not converge in 10,000 steps.
+    """
+    with torch.no_grad():
+        equation, scale, context = model.pose(y, A, noise)
+        exact = equation.to_double()
+        solution = exact.solve(context.sense.to(torch.complex128), tol=1e-9, max_steps=10_000)
+    if not solution.converged:
+        raise DataError(f"the reference solve ended with: {solution.status.value}. The network may not be monotone.")
+    return along(scale.double(), solution.x) * solution.x
+
+
+def _intensity(x: Image) -> Tensor:
+    """``sqrt(sum |x|^4 / sum |x|^2)``: for an object of constant intensity that intensity, however large it is."""
+    largest = x.detach().abs().flatten(1).amax(1)
+    unit = x / along(largest.clamp_min(torch.finfo(largest.dtype).tiny), x)
+    squares = unit.real**2 + unit.imag**2
+    ratio = inner(squares, squares) / inner(unit, unit)
+    return largest * ratio.sqrt()

@@ -1,0 +1,159 @@
+"""Models as files: weights in safetensors, everything else in JSON, and nothing believed that can be recomputed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as read_tensors
+from safetensors.torch import save as tensors_to_bytes
+
+from resolvent._errors import ModelError
+from resolvent._version import __version__
+from resolvent.mol.model import MOL
+from resolvent.monotone import ConditionedStack, MonotoneOperator, PlainCNN, ProductNetwork, ResidualStack
+
+PACKAGED = Path(__file__).parents[1] / "weights"
+"""Folder of the models that come with the package, one folder a model."""
+
+WEIGHTS, CARD = "model.safetensors", "model.json"
+_LARGEST = 2**30  # bytes of a weight file
+_SCORES: dict[str, type[MonotoneOperator]] = {
+    kind.__name__: kind for kind in (ConditionedStack, PlainCNN, ProductNetwork, ResidualStack)
+}
+
+
+def packaged_models() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(folder.name for folder in PACKAGED.glob("*") if (folder / CARD).is_file())
+
+
+def save(model: MOL, folder: str | Path, card: dict[str, Any] | None = None) -> Path:
+    """Write a model to `folder`: ``model.safetensors``, and ``model.json`` with its architecture, hash and card.
+
+    Args:
+        model: what to save.
+        folder: made if it is not there; its name becomes the name of the model.
+        card: data sources, licences, metrics: whatever a user should know. JSON types.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    content = tensors_to_bytes({name: t.detach().contiguous() for name, t in model.state_dict().items()})
+    description = {
+        "format": "resolvent-model/1",
+        "version": __version__,
+        "name": folder.name,
+        "score": {"kind": type(model.score).__name__, **model.score.config},
+        "ridge": model.ridge,
+        "normalise": model.normalise,
+        "noise_aware": model.noise_slope is not None,
+        "claims": _claims(model),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "card": card or {},
+    }
+    _replace(folder / WEIGHTS, content)
+    _replace(folder / CARD, (json.dumps(description, indent=2) + "\n").encode())
+    return folder
+
+
+def load(name: str | Path) -> MOL:
+    """Load a model that comes with the package, or a folder that `save` wrote.
+
+    The constants of the certificate are recomputed from architecture and weights; what the file claims of them is
+    compared, and a file that claims something else is refused.
+
+    Raises:
+        ModelError: unknown name; files missing, damaged or not matching their hash; weights that do not fit the
+            architecture or are not finite; claims that the weights do not support.
+    """
+    folder = _find(name)
+    description = _description(folder / CARD)
+    try:
+        content = (folder / WEIGHTS).read_bytes() if (folder / WEIGHTS).stat().st_size <= _LARGEST else b""
+    except OSError as error:
+        raise ModelError(f"{folder / WEIGHTS} cannot be read ({error.strerror}). Save the model again.") from None
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != description.get("sha256"):
+        raise ModelError(
+            f"{folder / WEIGHTS} does not match the SHA-256 in {CARD}: the weights were damaged or changed. "
+            "Get both files again from where they came."
+        )
+    try:
+        tensors = read_tensors(content)
+        model = _build(description)
+        model.load_state_dict(tensors)
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{folder} holds no model this version can build: {reason}. Save it again.") from None
+    if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
+        raise ModelError(f"{folder / WEIGHTS} holds NaN or infinite weights. Train or convert the model again.")
+    actual, claimed = _claims(model), description.get("claims")
+    if claimed != actual:
+        raise ModelError(f"{folder / CARD} claims {claimed} but the weights give {actual}. Do not trust that file.")
+    model.identity = {"name": str(description.get("name", folder.name)), "sha256": digest}
+    return model.eval()
+
+
+def card_of(name: str | Path) -> dict[str, Any]:
+    """Everything that is written beside the weights of a model: architecture, hash, claims and card."""
+    return _description(_find(name) / CARD)
+
+
+def _find(name: str | Path) -> Path:
+    path = Path(name)
+    if path.is_file() and path.name in (WEIGHTS, CARD):
+        path = path.parent
+    for folder in (path, PACKAGED / path.name if path.name == str(name) else path):
+        if (folder / CARD).is_file():
+            return folder
+    raise ModelError(
+        f"there is no model {str(name)!r}: neither a folder with {CARD} nor a packaged model. "
+        f"Packaged models: {', '.join(packaged_models()) or 'none'}."
+    )
+
+
+def _description(path: Path) -> dict[str, Any]:
+    try:
+        description = json.loads(path.read_text())
+    except (OSError, ValueError):
+        raise ModelError(f"{path} is no readable JSON. Save the model again.") from None
+    if not isinstance(description, dict) or description.get("format") != "resolvent-model/1":
+        raise ModelError(f"{path} is not of format resolvent-model/1. Save the model with this version.")
+    return description
+
+
+def _build(description: dict[str, Any]) -> MOL:
+    score = dict(description["score"])
+    kind = score.pop("kind")
+    if kind not in _SCORES:
+        raise ValueError(f"score kind {kind!r} is unknown")
+    if not all(isinstance(v, (int, float)) and 0 < v <= 4096 for v in score.values()):
+        raise ValueError("architecture numbers must lie in (0, 4096]")
+    ridge = float(description.get("ridge", 0.0))
+    return MOL(
+        _SCORES[kind](**score),
+        ridge=ridge,
+        normalise=bool(description.get("normalise")),
+        noise_aware=bool(description.get("noise_aware")),
+    )
+
+
+def _claims(model: MOL) -> dict[str, Any]:
+    """What the certificate will say of this model, from architecture and weights."""
+    return {"tier": model.tier, "m": round(model.m.value, 12), "kind": model.m.kind, "lam": _digits(float(model.lam))}
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.5g}") if math.isfinite(value) else value
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never a part."""
+    temporary = path.with_suffix(path.suffix + ".tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)

@@ -1,0 +1,60 @@
+"""A proved upper bound of the norm of a convolution, for every image size."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def conv_norm_bound(weight: Tensor, grid: int = 32) -> Tensor:
+    """Upper bound of the operator norm of a stride-1, zero-padded convolution on images of any size.
+
+    The norm is at most ``sup_w sigma_max(W^(w))``, the largest singular value over all frequencies w of the symbol
+    ``W^(w) = sum_k W_k exp(-i w k)`` (zero padding is a restriction of the infinite convolution). For unit u, v,
+    ``Re u^H W^(w) v`` is a trigonometric polynomial of degree d (the kernel's half-width) on every axis, and such a
+    polynomial is at most ``1 / cos(pi d / N)`` times its maximum on an N-point grid, N > 2 d (M. Riesz). Hence::
+
+        |W| <= max over the grid of sigma_max(W^) / cos(pi d / N)^D
+
+    which exceeds the supremum by at most that factor: 1.0097 for k = 3, N = 32, D = 2.
+
+    The gradient is that of ``Re u^H W^(w) v`` at the maximising frequency and singular vectors.
+
+    Args:
+        weight: real kernel ``(out, in, k, ...)`` with odd k and D = 2 or 3 kernel axes.
+        grid: N, points of the frequency grid on every axis.
+
+    Returns:
+        The bound, a scalar of the dtype of `weight`; computed in double precision.
+
+    Source: M. Riesz, Jber. DMV 23:354-368 (1914); H. Sedghi, V. Gupta, P. Long, ICLR 2019, for the symbol.
+
+    >>> import torch
+    >>> one = torch.zeros(1, 1, 3, 3); one[0, 0, 1, 1] = 1.0   # the identity has norm 1
+    >>> round(conv_norm_bound(one).item(), 3)
+    1.01
+    """
+    out, inp, *kernel = weight.shape
+    half = kernel[0] // 2
+    if any(k != kernel[0] or k % 2 == 0 for k in kernel) or grid <= 2 * half:
+        raise ValueError(
+            f"kernel {tuple(kernel)} on a {grid}-point grid: kernels must be odd cubes, grids > 2 * half-width."
+        )
+    with torch.no_grad():
+        symbol = torch.fft.rfftn(weight.detach().double(), s=(grid,) * len(kernel), dim=tuple(range(2, weight.ndim)))
+        symbol = symbol.reshape(out, inp, -1).movedim(-1, 0)  # (frequency, out, in)
+        worst = torch.linalg.svdvals(symbol)[:, 0].argmax()
+        u, s, vh = torch.linalg.svd(symbol[worst])
+        riesz = 1.0 / math.cos(math.pi * half / grid) ** len(kernel)
+    if not weight.requires_grad or not torch.is_grad_enabled():
+        return (s[0] * riesz).to(weight.dtype)
+    waves = torch.outer(u[:, 0].conj(), vh[0].conj())
+    index = torch.unravel_index(worst, (*(grid,) * (len(kernel) - 1), grid // 2 + 1))
+    phase = torch.ones((), dtype=torch.complex128, device=weight.device)
+    for k, frequency in zip(kernel, index, strict=True):
+        turns = torch.arange(k, device=weight.device) * frequency / grid
+        phase = phase.unsqueeze(-1) * torch.exp(-2j * math.pi * turns.double())
+    slope = (waves.reshape(out, inp, *(1,) * len(kernel)) * phase).real  # d sigma / d W
+    return ((weight.double() * slope).sum() * riesz).to(weight.dtype)

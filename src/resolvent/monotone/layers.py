@@ -1,0 +1,46 @@
+"""Convolution kernels divided by their certified norm, once per change of the weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from resolvent.monotone.convnorm import conv_norm_bound
+
+_ROUNDING = 1 + 1e-6  # the division and the storage of the kernel in single precision
+
+
+class UnitKernel(nn.Module):
+    """A convolution kernel whose operator norm is at most 1 by construction.
+
+    ``kernel() = weight / bound`` with the certified bound of `conv_norm_bound`, so the statement rests on the weights
+    alone: whatever is written beside them, and whatever they are. Call it once before a solve, not inside it.
+
+    Args:
+        weight: kernel ``(out, in, k, ...)``.
+        grid: points of the frequency grid on every axis; 16 loses at most 4 % in 2-D and 6 % in 3-D.
+    """
+
+    def __init__(self, weight: Tensor, grid: int = 16) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+        self.grid = grid
+        self._cached: tuple[object, Tensor] | None = None
+
+    def forward(self) -> Tensor:
+        """The kernel of norm at most 1; differentiable in the weight."""
+        if torch.is_grad_enabled() and self.weight.requires_grad:
+            return self._divide()
+        key = (self.weight.data_ptr(), self.weight._version, self.weight.dtype, self.weight.device)
+        if self._cached is None or self._cached[0] != key:
+            with torch.no_grad():
+                self._cached = (key, self._divide())
+        return self._cached[1]
+
+    def _divide(self) -> Tensor:
+        bound = conv_norm_bound(self.weight, self.grid)
+        return self.weight / (bound * _ROUNDING).clamp_min(torch.finfo(self.weight.dtype).tiny)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Pickle without the cache."""
+        return {**self.__dict__, "_cached": None}

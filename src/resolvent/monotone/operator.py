@@ -1,0 +1,149 @@
+"""`MonotoneOperator`: the learned operator F, and what is known about it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Kind = Literal["proved", "estimated"]
+Tier = Literal["all-data", "per-scan", "estimated"]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A number that bounds something, and how it is known.
+
+    Attributes:
+        value: the bound.
+        kind: "proved" if it follows from a construction or a rigorous estimate; "estimated" if it was sampled,
+            trained for, or only declared.
+    """
+
+    value: float
+    kind: Kind
+
+    def __str__(self) -> str:
+        """``0.1 (proved)``."""
+        return f"{self.value:.4g} ({self.kind})"
+
+
+@dataclass(frozen=True)
+class ScanContext:
+    """What a conditioned score may look at, once per scan, before the equation is solved. Complex images.
+
+    Attributes:
+        sense: linear (Tikhonov-SENSE) reconstruction ``(batch, *lead, *spatial)``.
+        zero_filled: ``A^H b``.
+        noise: noise level over the image scale, ``(batch,)``.
+        data_consistent: ``u -> (I + lam N)^-1 (u + lam A^H b)``, differentiable.
+    """
+
+    sense: Tensor
+    zero_filled: Tensor
+    noise: Tensor
+    data_consistent: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Score:
+    """F for one batch of scans: a pure function of x with every tensor it needs, made once before the solve.
+
+    ``F(x) = (1 + ridge) x - H(x)``.
+
+    Attributes:
+        network: ``H(x, shared, own)``.
+        shared: tensors that serve all samples (normalised weights).
+        own: tensors with one entry a sample along axis 0 (conditioning).
+        ridge: weight of the identity added to ``I - H``.
+    """
+
+    network: Callable[[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]], Tensor]
+    shared: tuple[Tensor, ...]
+    own: tuple[Tensor, ...] = ()
+    ridge: float = 0.0
+
+    def H(self, x: Tensor) -> Tensor:
+        """The network, ``H = (1 + ridge) I - F``."""
+        return self.network(x, self.shared, self.own)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``F(x)``."""
+        return (1 + self.ridge) * x - self.H(x)
+
+    def select(self, index: Tensor) -> Score:
+        """The score of the samples `index`."""
+        return replace(self, own=tuple(t[index] for t in self.own))
+
+    def to_double(self) -> Score:
+        """The same function in double precision: the same numbers, not weights normalised anew."""
+        return replace(self, shared=tuple(map(_double, self.shared)), own=tuple(map(_double, self.own)))
+
+
+def _double(t: Tensor) -> Tensor:
+    return t.detach().to(torch.complex128 if t.is_complex() else torch.float64)
+
+
+class MonotoneOperator(nn.Module, ABC):
+    """A learned operator F with ``|F - c I|_Lip <= r < c``; hence F is m-monotone with ``m = c - r``.
+
+    F is m-monotone if ``<F(x) - F(y), x - y> >= m |x - y|^2`` for all x, y, with ``<a, b> = Re a^H b``. If F is also
+    continuous, ``lam A^H (A x - b) + F(x) = 0`` has exactly one solution for every A, b and lam > 0 (Minty, Browder).
+    Here ``F = I - H`` with a network H, so c = 1 unless a subclass says otherwise.
+
+    Images are complex ``(batch, *lead, *spatial)``; axes before the last `ndim` are independent images to the network.
+
+    Args:
+        ndim: number of axes the network convolves: 2, or 3 for volumes and for 2-D+time (with time as the first).
+        config: what is needed to build the same operator again: JSON numbers only.
+    """
+
+    def __init__(self, ndim: int, **config: float) -> None:
+        super().__init__()
+        if ndim not in (2, 3):
+            raise ValueError(f"ndim is {ndim}; a score convolves 2 or 3 axes. Pass ndim=2 or ndim=3.")
+        self.ndim = ndim
+        self.config: dict[str, float] = {"ndim": ndim, **config}
+
+    @abstractmethod
+    def condition(self, context: ScanContext | None = None) -> Score:
+        """F for the scans of `context`, with weights normalised once and conditioning computed once."""
+
+    @property
+    @abstractmethod
+    def r(self) -> Bound:
+        """Bound of ``|F - c I|_Lip``."""
+
+    @property
+    def c(self) -> Bound:
+        """Centre of the ball in which F's Jacobian lies."""
+        return Bound(1.0, "proved")
+
+    @property
+    def m(self) -> Bound:
+        """Monotonicity constant ``c - r``."""
+        return Bound(self.c.value - self.r.value, self.r.kind)
+
+    @property
+    @abstractmethod
+    def tier(self) -> Tier:
+        """What m holds for: every data set, each scan with its conditioning, or an estimate."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``F(x)`` of an unconditioned score."""
+        return self.condition()(x)
+
+
+def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Convolution with zero padding that keeps the size, 2-D or 3-D by the kernel."""
+    run = torch.nn.functional.conv2d if weight.ndim == 4 else torch.nn.functional.conv3d
+    return run(x, weight, bias, padding=weight.shape[-1] // 2)
+
+
+def conv_adjoint(x: Tensor, weight: Tensor) -> Tensor:
+    """Adjoint of `conv` without bias: convolution with the flipped, transposed kernel (odd sizes)."""
+    return conv(x, weight.transpose(0, 1).flip(tuple(range(2, weight.ndim))))

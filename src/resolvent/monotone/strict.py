@@ -1,0 +1,118 @@
+"""Strictly monotone networks without conditioning: monotone for all data, by construction."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from resolvent.monotone.channels import from_channels, kernel_init, to_channels
+from resolvent.monotone.layers import UnitKernel
+from resolvent.monotone.operator import Bound, MonotoneOperator, Score, ScanContext, Tier, conv, conv_adjoint
+
+
+class _Strict(MonotoneOperator):
+    """``H = (1 - m) N`` with a 1-Lipschitz network N: ``|F - I|_Lip <= 1 - m``."""
+
+    def __init__(self, ndim: int, m: float, **config: float) -> None:
+        super().__init__(ndim, m=m, **config)
+        if not 0 < m < 1:
+            raise ValueError(f"m is {m}; monotonicity of F = I - H with a Lipschitz network needs 0 < m < 1.")
+        self.margin = m
+
+    @property
+    def r(self) -> Bound:
+        """``1 - m``: every layer is divided by its certified norm."""
+        return Bound(1 - self.margin, "proved")
+
+    @property
+    def tier(self) -> Tier:
+        """Proved for every data set: F does not depend on the scan."""
+        return "all-data"
+
+
+class ProductNetwork(_Strict):
+    """The paper's MOL-SN: convolutions of certified norm 1, ReLU between, ``H = (1 - m) conv_L ... relu conv_1``.
+
+    A composition of 1-Lipschitz maps is 1-Lipschitz. The gradient fades with depth: every layer is contracted by the
+    norm of its worst direction, which costs image quality.
+
+    Args:
+        m: monotonicity constant, in (0, 1).
+        channels: width of the hidden layers.
+        depth: number of convolutions.
+        ndim: axes convolved, 2 or 3.
+
+    Source: A. Pramanik, M. B. Zimmerman, M. Jacob, IEEE TCI 9:260-275 (2023), with a certified norm in place of
+    power iteration, the factor ``1 - m``, and normalisation outside the solve.
+    """
+
+    def __init__(self, m: float = 0.1, channels: int = 64, depth: int = 5, ndim: int = 2) -> None:
+        super().__init__(ndim, m, channels=channels, depth=depth)
+        widths = [2, *[channels] * (depth - 1), 2]
+        self.convs = nn.ModuleList(
+            UnitKernel(kernel_init(b, a, ndim)) for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.biases = nn.ParameterList(torch.zeros(b) for b in widths[1:])
+
+    def condition(self, context: ScanContext | None = None) -> Score:
+        """F with normalised weights."""
+        shared = tuple(t for pair in zip(self.convs, self.biases, strict=True) for t in (pair[0](), pair[1]))
+        gain, ndim = 1 - self.margin, self.ndim
+
+        def network(x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
+            z = to_channels(x, ndim)
+            for i in range(0, len(shared), 2):
+                z = conv(z if i == 0 else torch.relu(z), shared[i], shared[i + 1])
+            return gain * from_channels(z, x)
+
+        return Score(network, shared)
+
+
+class ResidualStack(_Strict):
+    """1-Lipschitz residual layers, ``z <- z - 2 W^T relu(W z + c)`` with ``|W| <= 1`` certified, and H = (1 - m) N.
+
+    The nonlinearity changes by ``s = D W dz`` with D diagonal in [0, 1], so ``|dz - 2 W^T s|^2 <= |dz|^2 -
+    4 <W dz, s> + 4 |s|^2 <= |dz|^2``, since ``s_i^2 <= s_i (W dz)_i``. A layer can be the identity, so deep stacks keep
+    their gradient. The image is lifted to `channels` by zeros (an isometry; any orthonormal lift is one of the kernels).
+
+    Args:
+        m: monotonicity constant, in (0, 1).
+        channels: width.
+        layers: number of residual layers.
+        ndim: axes convolved, 2 or 3.
+
+    Source: layers after A. Araujo et al., ICLR 2023, and B. Prach, C. Lampert, ECCV 2022.
+    """
+
+    def __init__(self, m: float = 0.1, channels: int = 24, layers: int = 8, ndim: int = 2) -> None:
+        super().__init__(ndim, m, channels=channels, layers=layers)
+        self.convs = nn.ModuleList(UnitKernel(kernel_init(channels, channels, ndim)) for _ in range(layers))
+        self.biases = nn.ParameterList(torch.zeros(channels) for _ in range(layers))
+
+    def condition(self, context: ScanContext | None = None) -> Score:
+        """F with normalised weights."""
+        column = (-1, *(1,) * self.ndim)
+        shared = (*(c() for c in self.convs), *(b.reshape(column) for b in self.biases))
+        gain, ndim = 1 - self.margin, self.ndim
+
+        def network(x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
+            half = len(shared) // 2
+            d = to_channels(x, ndim)
+            return gain * from_channels(residual_layers(d, shared[:half], shared[half:]), x)
+
+        return Score(network, shared)
+
+
+def residual_layers(
+    d: Tensor, kernels: tuple[Tensor, ...], biases: tuple[Tensor, ...], gates: tuple[Tensor, ...] | None = None
+) -> Tensor:
+    """``N(d)``: lift, ``z <- z - 2 W^T [g relu(W z + b)]`` layer by layer, and the first two channels.
+
+    1-Lipschitz in d for kernels of norm at most 1 and gates in [0, 1].
+    """
+    width = kernels[0].shape[1]
+    z = torch.nn.functional.pad(d, (0, 0) * (d.ndim - 2) + (0, width - d.shape[1]))
+    for i, (kernel, bias) in enumerate(zip(kernels, biases, strict=True)):
+        a = torch.relu(conv(z, kernel) + bias)
+        z = z - 2 * conv_adjoint(a if gates is None else gates[i] * a, kernel)
+    return z[:, : d.shape[1]]
