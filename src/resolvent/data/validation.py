@@ -129,7 +129,7 @@ def undersample(kspace: Tensor, mask: Tensor, ndim: int, where: str) -> Tensor:
     """
     seen = (kspace != 0).any(dim=1)
     kept = (mask != 0).expand_as(seen) if _fits(mask, kspace, ndim) else None
-    if kept is None or not (seen & ~kept).any() or seen.sum() < (1 - ISOLATED) * seen.numel():
+    if kept is None or not kept.any() or not (seen & ~kept).any() or seen.sum() < (1 - ISOLATED) * seen.numel():
         return kspace
     energy = kspace.abs().square().sum(dim=1)
     shifted = torch.fft.fftshift(kept, dim=tuple(range(-ndim, 0)))
@@ -190,9 +190,9 @@ def _fits(mask: Tensor, kspace: Tensor, ndim: int) -> bool:
 
 
 def _finite(values: Tensor, what: str, where: str, name: str = "") -> None:
-    bad = ~torch.isfinite(torch.view_as_real(values) if values.is_complex() else values)
+    bad = ~torch.isfinite(values)
     if bad.any():
-        first = tuple(bad.nonzero()[0].tolist())[: values.ndim]
+        first = tuple(bad.nonzero()[0].tolist())
         raise DataError(
             f"{what} holds {int(bad.sum())} NaN or infinite values, the first at index {first} "
             f"({name or what} in {where}). Export the data again, or set the damaged samples to zero."

@@ -73,8 +73,7 @@ def _mask(stored: np.ndarray, kspace: torch.Tensor, where: str) -> torch.Tensor:
     filled = (kspace != 0).flatten(0, -2).any(dim=0).nonzero().flatten()  # columns with signal, then the first and last
     padding = torch.ones(columns, dtype=torch.bool)
     padding[int(filled[0]) : int(filled[-1]) + 1] = False
-    if bool((mask[..., padding] != 0).all()):  # every padded column is marked: the file counts padding as measured
-        mask[..., padding] = 0
+    mask[..., padding] = 0  # zero-filled to the matrix, whatever the file marks there
     return mask
 
 

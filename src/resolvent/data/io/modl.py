@@ -38,7 +38,7 @@ def read_modl(file: h5py.File, path: str) -> Scan:
         images, maps, stored = images[None], maps[None], stored[None]
     if images.ndim != 3 or maps.ndim != 4:
         raise ShapeError(
-            f"{half}Org has {images.ndim} axes and {half}Csm has {maps.ndim}, not [slice, y, x] and [slice, coil, y, x] "
+            f"{half}Org has {images.ndim} axes and {half}Csm {maps.ndim}, not [slice, y, x] and [slice, coil, y, x] "
             f"({where}). Check the export."
         )
     if stored.shape not in (images.shape, (1, *images.shape[1:]), images.shape[1:]):

@@ -1,0 +1,62 @@
+"""A small scan, and a small valid file of every format."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from io_files import Acquisitions, Example, crandn, header, write_fastmri, write_modl
+
+from resolvent.data.io import write
+from resolvent.data.scan import Geometry, Scan, Volume
+
+
+@pytest.fixture
+def affine() -> np.ndarray:
+    """Oblique and anisotropic: no two axes can be confused."""
+    turn = np.linalg.qr(np.random.default_rng(3).standard_normal((3, 3)))[0]
+    out = np.eye(4)
+    out[:3, :3] = turn @ np.diag([0.9, 1.1, 3.0])
+    out[:3, 3] = [-20.0, 31.0, 7.5]
+    return out
+
+
+@pytest.fixture
+def scan(affine: np.ndarray) -> Scan:
+    """Two slices, three coils, two frames of 8 x 10, every second column."""
+    mask = torch.zeros(1, 1, 8, 10)
+    mask[..., ::2] = 1
+    return Scan(
+        kspace=crandn(2, 3, 2, 8, 10) * mask.unsqueeze(1),
+        mask=mask,
+        coil_maps=crandn(2, 3, 1, 8, 10, seed=1),
+        noise=0.1 + 0.2,
+        geometry=Geometry(affine),
+        reference=crandn(2, 2, 8, 10, seed=2),
+        scale=1 / 3,
+        calibration=Scan(kspace=crandn(2, 3, 8, 10, seed=4), mask=torch.ones(1, 8, 10)),
+    )
+
+
+@pytest.fixture
+def example(tmp_path: Path, scan: Scan, affine: np.ndarray) -> Example:
+    """Makes a valid file of the given kind, a few kilobytes long."""
+
+    def make(kind: str) -> str:
+        stem = tmp_path / f"example-{kind.partition('.')[0]}"
+        hdf5 = stem.with_suffix(".h5")
+        if kind == "native":
+            write(scan, hdf5)
+        elif kind == "fastmri":
+            write_fastmri(hdf5, crandn(2, 3, 8, 10).numpy(), mask=np.ones(10, bool))
+        elif kind == "modl":
+            write_modl(hdf5)
+        elif kind == "mrd":
+            Acquisitions(hdf5, header()).frame(crandn(2, 8, 32).numpy()).close()
+        else:
+            path = f"{stem}.{kind}"
+            write(scan if kind == "cfl" else Volume(image=crandn(3, 8, 10), geometry=Geometry(affine)), path)
+            return path
+        return str(hdf5)
+
+    return make

@@ -1,0 +1,358 @@
+"""ISMRMRD: what the scanner did to the lines is undone, and every line lands where the header says."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from io_files import Acquisitions, crandn, header
+
+from resolvent import _errors
+from resolvent.data.io import read
+from resolvent.data.io.oversampling import crop_readout
+from resolvent.data.scan import Scan
+from resolvent.linop.fourier import fft, ifft
+
+REVERSE, CALIBRATION, CALIBRATION_AND_IMAGING, NOISE = 22, 20, 21, 19
+
+
+def read_scan(path: str) -> Scan:
+    found = read(path)
+    assert isinstance(found, Scan)
+    return found
+
+
+def cropped(kspace: np.ndarray) -> torch.Tensor:
+    return crop_readout(torch.from_numpy(kspace), kspace.shape[-1] // 2)
+
+
+@pytest.fixture
+def plane() -> np.ndarray:
+    """One slice, readout twice oversampled: (coil, row, sample)."""
+    return crandn(2, 8, 32).numpy()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "scan.h5"
+
+
+def test_oversampling_is_cropped_in_the_image(path: Path):
+    image = crandn(2, 8, 16)
+    wide = torch.nn.functional.pad(image, (8, 8))  # nothing lies in the outer columns
+    found = read_scan(Acquisitions(path, header()).frame(fft(wide).numpy()).close())
+    assert found.kspace.shape == (1, 2, 8, 16)
+    torch.testing.assert_close(ifft(found.kspace)[0], image, rtol=0, atol=1e-5)
+
+
+def test_crop_keeps_the_noise_of_a_sample():
+    noise = crandn(64, 64, 32)
+    assert crop_readout(noise, 16).abs().square().mean() == pytest.approx(1, rel=0.02)
+
+
+def test_reversed_lines_are_turned(path: Path, plane: np.ndarray):
+    file = Acquisitions(path, header())
+    for row in range(8):
+        back = row % 2 == 1
+        file.add(plane[:, row, ::-1] if back else plane[:, row], row, flags=(REVERSE,) if back else ())
+    torch.testing.assert_close(read_scan(file.close()).kspace[0], cropped(plane))
+
+
+def test_center_sample_places_an_asymmetric_echo(path: Path, plane: np.ndarray):
+    file = Acquisitions(path, header()).frame(plane[:, :, 10:], centre=16 - 10)
+    expected = plane.copy()
+    expected[..., :10] = 0
+    found = read_scan(file.close())
+    assert found.kspace.shape[-1] == 32  # columns that were not measured forbid the crop in the image
+    torch.testing.assert_close(found.kspace[0], torch.from_numpy(expected))
+    assert torch.equal(found.mask[0, 0], (torch.arange(32) >= 10).float())
+
+
+def test_reversed_asymmetric_echo_is_turned_about_its_centre(path: Path, plane: np.ndarray):
+    short = plane[:, :, 10:]  # k = 0 is sample 6 of 22, and sample 15 once reversed
+    file = Acquisitions(path, header()).frame(short[:, :, ::-1], centre=21 - 6, flags=(REVERSE,))
+    torch.testing.assert_close(read_scan(file.close()).kspace[0, ..., 10:], torch.from_numpy(short.copy()))
+
+
+def test_discarded_samples_are_not_measured(path: Path, plane: np.ndarray):
+    found = read_scan(Acquisitions(path, header()).frame(plane, discard=(3, 2)).close())
+    assert torch.equal(found.mask[0, 0].nonzero().flatten(), torch.arange(3, 30))
+    torch.testing.assert_close(found.kspace[0, ..., 3:30], torch.from_numpy(plane[..., 3:30].copy()))
+
+
+def test_partial_fourier_lines_land_by_the_centre_of_the_limits(path: Path, plane: np.ndarray):
+    file = Acquisitions(path, header(centre=2))  # lines 2..7 were measured and are counted from 0
+    for step in range(6):
+        file.add(plane[:, step + 2], step)
+    found = read_scan(file.close())
+    torch.testing.assert_close(found.kspace[0, :, 2:], cropped(plane)[:, 2:])
+    assert torch.equal(found.mask[0, :, 0], torch.tensor([0.0, 0, 1, 1, 1, 1, 1, 1]))
+
+
+def test_averages_are_averaged(path: Path, plane: np.ndarray):
+    file = Acquisitions(path, header())
+    for average in range(3):
+        file.frame(plane * (1 + average), average=average)
+    torch.testing.assert_close(read_scan(file.close()).kspace[0], cropped(2 * plane))
+
+
+def test_averaging_lowers_the_noise(path: Path, plane: np.ndarray):
+    file = Acquisitions(path, header()).add(crandn(2, 4096, seed=5).numpy(), flags=(NOISE,))
+    for average in range(4):
+        file.frame(plane, average=average)
+    assert read_scan(file.close()).noise == pytest.approx(0.5)
+
+
+def test_slices_become_batch_in_the_order_of_their_position(path: Path):
+    planes = crandn(4, 2, 8, 32).numpy()
+    file = Acquisitions(path, header())
+    for counter, place in enumerate((0, 2, 1, 3)):  # interleaved
+        file.frame(planes[place], slice=counter, position=(0, 0, 4.0 * place))
+    found = read_scan(file.close())
+    torch.testing.assert_close(found.kspace, cropped(planes))
+    assert found.geometry is not None
+    assert found.geometry.affine[2, 2] == pytest.approx(4.0)
+
+
+def test_counters_in_use_become_lead_axes(path: Path):
+    planes = crandn(2, 3, 2, 8, 32).numpy()  # contrast, repetition
+    file = Acquisitions(path, header())
+    for contrast in range(2):
+        for repetition in range(3):
+            file.frame(planes[contrast, repetition], contrast=contrast, repetition=repetition, set=7)
+    found = read_scan(file.close())
+    assert found.kspace.shape == (1, 2, 2, 3, 8, 16)
+    torch.testing.assert_close(found.kspace[0].moveaxis(0, 2), cropped(planes))
+    assert found.mask.shape == (1, 1, 1, 8, 16)
+
+
+def test_phases_with_their_own_lines_have_their_own_masks(path: Path):
+    planes = crandn(2, 2, 8, 32).numpy()
+    file = Acquisitions(path, header())
+    for phase in range(2):
+        file.frame(planes[phase], rows=range(phase, 8, 2), phase=phase)
+    mask = read_scan(file.close()).mask
+    assert mask.shape == (1, 2, 8, 16)
+    assert torch.equal(mask[0, :, :, 0], torch.tensor([[1.0, 0] * 4, [0.0, 1] * 4]))
+
+
+def test_second_encoding_step_makes_a_volume(path: Path):
+    volume = crandn(2, 4, 8, 32).numpy()
+    file = Acquisitions(path, header(planes=4))
+    for z in range(4):
+        for y in range(8):
+            file.add(volume[:, z, y], y, z)
+    found = read_scan(file.close())
+    assert found.ndim == 3
+    torch.testing.assert_close(found.kspace[0], cropped(volume))
+
+
+def test_other_readouts_are_skipped(path: Path, plane: np.ndarray):
+    file = Acquisitions(path, header())
+    for flag in (23, 24, 26, 27, 28):
+        file.add(100 * plane[:, 0], 3, flags=(flag,))
+    torch.testing.assert_close(read_scan(file.frame(plane).close()).kspace[0], cropped(plane))
+
+
+def test_calibration_lines_stay_out_of_the_image_but_serve_the_maps(path: Path, plane: np.ndarray):
+    file = Acquisitions(path, header())
+    for row in range(8):
+        flags = {3: (CALIBRATION,), 5: (CALIBRATION,), 4: (CALIBRATION_AND_IMAGING,)}.get(row, ())
+        if flags or row % 2 == 0:
+            file.add(plane[:, row], row, flags=flags)
+    found = read_scan(file.close())
+    assert torch.equal(found.mask[0, :, 0], torch.tensor([1.0, 0] * 4))
+    assert found.calibration is not None
+    assert torch.equal(found.calibration.mask[0, :, 0].nonzero().flatten(), torch.tensor([3, 4, 5]))
+    torch.testing.assert_close(found.calibration.kspace[0, :, 3:6], cropped(plane)[:, 3:6])
+
+
+def test_noise_scan_whitens_the_coils(path: Path):
+    mixing = torch.tensor([[2.0, 0, 0], [1.5, 1, 0], [0.2j, -0.5, 3]], dtype=torch.complex64)
+    noise = mixing @ crandn(3, 8192)
+    lines = torch.einsum("ij,jrs->irs", mixing, crandn(3, 64, 128, seed=1))
+    file = Acquisitions(path, header(columns=64, rows=64)).add(noise.numpy(), flags=(NOISE,))
+    found = read_scan(file.frame(lines.numpy()).close())
+    samples = found.kspace[0].flatten(1)
+    covariance = samples @ samples.conj().T / samples.shape[1]
+    assert found.noise == 1
+    assert torch.allclose(covariance, torch.eye(3, dtype=torch.complex64), atol=0.08)  # 5 / sqrt(4096)
+
+
+def test_dwell_time_and_receiver_bandwidth_enter_the_noise(path: Path, plane: np.ndarray):
+    noise = crandn(2, 4096, seed=5).numpy()
+    file = Acquisitions(path, header(bandwidth=0.8)).add(noise, flags=(NOISE,), dwell=10.0)
+    found = read_scan(file.frame(plane, dwell=5.0).close())
+    ratio = found.kspace[0].abs().square().sum() / cropped(plane).abs().square().sum()
+    assert ratio == pytest.approx(0.8 * 5.0 / 10.0, rel=0.05)
+
+
+def test_few_noise_samples_scale_each_coil_alone(path: Path, plane: np.ndarray):
+    noise = np.array([[2.0, 2.0], [4.0, 4.0]])
+    found = read_scan(Acquisitions(path, header()).add(noise, flags=(NOISE,)).frame(plane).close())
+    expected = cropped(plane / np.array([2.0, 4.0], dtype=np.float32)[:, None, None])
+    torch.testing.assert_close(found.kspace[0], expected)
+
+
+def test_known_voxel_lands_on_known_world_point(path: Path, plane: np.ndarray):
+    turn = np.linalg.qr(np.random.default_rng(1).standard_normal((3, 3)))[0]
+    position = np.array([10.0, -20.0, 30.0])
+    file = Acquisitions(path, header()).frame(plane, position=position, directions=turn)
+    geometry = read_scan(file.close()).geometry
+    assert geometry is not None
+    # LPS: column 11 is 3 pixels of 2 mm along the readout from the centre, row 2 two pixels of 3 mm against the phase
+    lps = position + 3 * 2.0 * turn[0] - 2 * 3.0 * turn[1]
+    world = geometry.affine @ [8 + 3, 4 - 2, 0, 1]
+    np.testing.assert_allclose(world[:3], lps * [-1, -1, 1], atol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(geometry.affine[:3, :3], axis=0), [2, 3, 5], atol=1e-5)
+
+
+def test_centre_of_a_volume_lies_at_the_position(path: Path):
+    file = Acquisitions(path, header(planes=4))
+    for z in range(4):
+        file.frame(crandn(2, 8, 32, seed=z).numpy(), plane=z, position=(1, 2, 3))
+    geometry = read_scan(file.close()).geometry
+    assert geometry is not None
+    np.testing.assert_allclose((geometry.affine @ [8, 4, 2, 1])[:3], [-1, -2, 3], atol=1e-4)
+
+
+def test_first_of_several_encodings_is_read_and_the_others_are_reported(path: Path, plane: np.ndarray):
+    file = Acquisitions(path, header(encodings=2)).frame(plane).frame(5 * plane, space=1)
+    with pytest.warns(UserWarning, match="2 encodings; only the first is read"):
+        found = read(file.close())
+    assert isinstance(found, Scan)
+    torch.testing.assert_close(found.kspace[0], cropped(plane))
+
+
+def test_table_is_read_in_two_reads(path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = Acquisitions(path, header(rows=128)).frame(crandn(2, 128, 32).numpy()).close()
+    reads = []
+    view = type(h5py.File(file, "r")["dataset/data"].fields("head"))  # pyright: ignore
+    real = view.__getitem__
+    monkeypatch.setattr(view, "__getitem__", lambda self, key: reads.append(key) or real(self, key))
+    read(file)
+    assert len(reads) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"trajectory": "spiral"}, "spiral trajectory, only Cartesian"),
+        ({"centre": 30}, "kspace_encode_step_1 0 in .* lies outside the encoded matrix of 8"),
+        ({"columns": 60000, "rows": 65535}, "would unpack to"),
+        ({"columns": 40000, "rows": 8}, "65535"),
+        ({"rows": 0}, "encodedSpace matrix"),
+    ],
+)
+def test_header_that_cannot_be_is_refused(path: Path, plane: np.ndarray, settings: dict, message: str):
+    if settings.get("columns") == 60000:
+        settings = {**settings, "oversampling": 1}
+    file = Acquisitions(path, header(**settings)).frame(plane).close()
+    with pytest.raises(_errors.FormatError, match=message):
+        read(file)
+
+
+@pytest.mark.parametrize(
+    ("xml", "message"),
+    [
+        ("<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "declares entities"),
+        ("<ismrmrdHeader", "not valid XML"),
+        ("<ismrmrdHeader/>", "no encoding section"),
+        ("<a><encoding/></a>", "no encodedSpace"),
+        (header().replace("<x>32</x>", "<x>nan</x>"), "lacks a number for x"),
+    ],
+)
+def test_hostile_header_is_refused(path: Path, plane: np.ndarray, xml: str, message: str):
+    file = Acquisitions(path, xml).frame(plane).close()
+    with pytest.raises(_errors.FormatError, match=message):
+        read(file)
+
+
+def test_noise_scan_alone_is_no_scan(path: Path):
+    file = Acquisitions(path, header()).add(crandn(2, 64).numpy(), flags=(NOISE,)).close()
+    with pytest.raises(_errors.FormatError, match="no image lines"):
+        read(file)
+
+
+@pytest.mark.parametrize(
+    ("noise", "message"),
+    [
+        (crandn(3, 64).numpy(), "noise scan has 3 channels but the image lines have 2"),
+        (np.full((2, 64), np.nan), "noise scan is empty or holds NaN"),
+        (np.array([[1.0] * 64, [0.0] * 64]), "noise scan is zero in channel 1"),
+    ],
+)
+def test_unusable_noise_scan_is_refused(path: Path, plane: np.ndarray, noise: np.ndarray, message: str):
+    file = Acquisitions(path, header()).add(noise, flags=(NOISE,)).frame(plane).close()
+    with pytest.raises(_errors.DataError, match=message):
+        read(file)
+
+
+def test_lines_of_different_channels_are_refused(path: Path, plane: np.ndarray):
+    file = Acquisitions(path, header()).frame(plane).add(crandn(3, 32).numpy(), 2).close()
+    with pytest.raises(_errors.CorruptFileError, match=r"lines of \[2, 3\] channels"):
+        read(file)
+
+
+def test_lying_length_of_a_line_is_refused(path: Path, plane: np.ndarray):
+    file = Acquisitions(path, header()).frame(plane).close()
+    with h5py.File(file, "r+") as opened:
+        table = opened["dataset/data"]
+        rows = table[:]  # pyright: ignore
+        rows["head"]["number_of_samples"][3] = 31
+        table[:] = rows  # pyright: ignore
+    with pytest.raises(_errors.CorruptFileError, match="acquisition 3 .* declares 62 complex samples but holds 64"):
+        read(file)
+
+
+def generated(tmp_path: Path, options: str) -> str:
+    """A file of the format's own generator."""
+    if shutil.which("ismrmrd_generate_cartesian_shepp_logan") is None:
+        pytest.skip("ismrmrd_generate_cartesian_shepp_logan is not installed (Debian package ismrmrd-tools)")
+    file = str(tmp_path / "phantom.h5")
+    command = ["ismrmrd_generate_cartesian_shepp_logan", *options.split(), "-o", file]
+    subprocess.run(command, check=True, capture_output=True)
+    return file
+
+
+@pytest.mark.parametrize("options", ["-m 64 -c 4", "-m 60 -c 2 -k"])
+def test_generated_phantom_is_read_as_coil_images(tmp_path: Path, options: str):
+    file = generated(tmp_path, options + " -n 0.001")
+    with h5py.File(file) as opened:
+        phantom, maps = (opened[f"dataset/{name}"][:] for name in ("phantom", "csm"))  # pyright: ignore
+    truth = (phantom["real"] + 1j * phantom["imag"]) * (maps["real"] + 1j * maps["imag"])
+    error = (ifft(read_scan(file).kspace) - torch.from_numpy(truth)).norm() / np.linalg.norm(truth)
+    assert error < 0.02
+
+
+@pytest.mark.parametrize("options", ["-m 64 -c 4", "-m 60 -c 2 -k", "-m 32 -c 3 -O 3"])
+def test_generated_phantom_agrees_with_the_reference_reconstruction(tmp_path: Path, options: str):
+    if shutil.which("ismrmrd_recon_cartesian_2d") is None:
+        pytest.skip("ismrmrd_recon_cartesian_2d is not installed (Debian package ismrmrd-tools)")
+    file = generated(tmp_path, options + " -n 0.05")
+    ours = ifft(read_scan(file).kspace)[0].abs().square().sum(dim=0).sqrt()
+    subprocess.run(["ismrmrd_recon_cartesian_2d", file], check=True, capture_output=True)
+    with h5py.File(file) as opened:
+        theirs = torch.from_numpy(opened["dataset/cpp/data"][:]).squeeze()  # pyright: ignore
+    factor = (ours * theirs).sum() / theirs.square().sum()
+    assert (ours - factor * theirs).norm() / ours.norm() < 1e-5
+
+
+def test_generated_noise_scan_whitens_generated_noise(tmp_path: Path):
+    file = generated(tmp_path, "-m 64 -c 4 -r 2 -C -n 0.1")
+    found = read_scan(file)
+    difference = (found.kspace[:, :, 1] - found.kspace[:, :, 0]) / 2**0.5
+    assert difference.abs().square().mean().sqrt() == pytest.approx(1.0, rel=0.1)
+
+
+def test_interleaved_acceleration_gives_each_repetition_its_lines(tmp_path: Path):
+    file = generated(tmp_path, "-m 64 -c 4 -r 1 -a 2 -w 16")
+    found = read_scan(file)
+    lines = found.mask[0, :, :, 0]
+    assert torch.equal(lines[0].nonzero().flatten() % 2, torch.zeros(32, dtype=torch.long))
+    assert torch.equal(lines[1].nonzero().flatten() % 2, torch.ones(32, dtype=torch.long))
+    assert found.calibration is not None
+    assert torch.equal(found.calibration.mask[0, :, 0].nonzero().flatten(), torch.arange(24, 40))
