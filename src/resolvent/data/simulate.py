@@ -39,8 +39,8 @@ def simulate(
     sigma is also the noise of one pixel of the coil-combined, fully sampled image.
 
     Args:
-        image: ``(batch, *lead, *spatial)``, or ``spatial`` alone, real or complex; or a `Volume`, whose geometry is
-            kept. With one lead axis (time) the mask has its own draw for each frame.
+        image: ``(batch, *lead, *spatial)``, or ``spatial`` alone, real or complex; or a `Volume`, whose geometry and
+            `ndim` are kept. With one lead axis (time) the mask has its own draw for each frame.
         n_coils: number of birdcage coils; ignored if `maps` are given.
         acceleration: see `make_mask`; 1 for full sampling.
         mask_kind: see `make_mask`.
@@ -48,7 +48,7 @@ def simulate(
         seed: fixes coils, phase, noise and mask.
         maps: coil maps ``(batch or 1, coil, *lead or 1, *spatial)`` instead of birdcage coils; used as they are.
         phase: whether to multiply the image by a smooth random phase; off for images that have their own.
-        ndim: number of spatial axes, 2 or 3.
+        ndim: number of spatial axes of a tensor, 2 or 3.
 
     Returns:
         A `Scan` with reference x, true maps, and noise sigma (0 without noise).
@@ -61,8 +61,8 @@ def simulate(
     >>> scan.kspace.shape, scan.mask.shape, scan.n_coils
     (torch.Size([1, 4, 32, 32]), torch.Size([1, 32, 32]), 4)
     """
-    geometry, source = (image.geometry, image.source) if isinstance(image, Volume) else (None, "")
-    x = image.image if isinstance(image, Volume) else image
+    volume = image if isinstance(image, Volume) else Volume(image + 0j, ndim=ndim)
+    x, ndim = volume.image, volume.ndim
     if ndim not in (2, 3) or x.ndim < ndim:
         raise ShapeError(f"An image of {x.ndim} axes has no {ndim} spatial axes. Pass ndim=2 or 3 and that many axes.")
     x = (x if x.ndim > ndim else x[None]).to(torch.complex64)
@@ -92,10 +92,10 @@ def simulate(
         mask=mask,
         coil_maps=maps,
         noise=sigma,
-        geometry=geometry,
+        geometry=volume.geometry,
         reference=x,
         ndim=ndim,
-        source=source,
+        source=volume.source,
     )
 
 
@@ -125,7 +125,7 @@ def undersample(scan: Scan, acceleration: float, kind: str = "gaussian2d", seed:
     frames = lead[0] if len(lead) == 1 else None
     mask = make_mask(kind, shape, acceleration, seed=seed, frames=frames).to(scan.kspace.device)
     mask = mask.reshape(1, *(lead if frames else (1,) * len(lead)), *shape)
-    under = scan.replace(kspace=scan.kspace * mask.unsqueeze(1), mask=mask, reference=None)
+    under = scan.replace(kspace=scan.kspace * mask.unsqueeze(1), mask=mask, reference=None, calibration=None)
     maps = under.maps
     reference = (maps.conj() * ifft(scan.kspace, scan.ndim)).sum(1)
     return under.replace(coil_maps=maps, reference=reference)
