@@ -2,15 +2,16 @@
 
 import re
 
-from resolvent import __version__
+import resolvent
 
 project = "resolvent"
 author = "The resolvent developers"
 copyright = "2026, The resolvent developers"
-release = __version__
+release = resolvent.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
+myst_enable_extensions = ["dollarmath", "amsmath", "substitution"]
+myst_substitutions = {"public_names": ", ".join(f"`{name}`" for name in sorted(resolvent.__all__))}
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 nitpicky = False
