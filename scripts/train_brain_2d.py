@@ -2,9 +2,10 @@
 
     python scripts/train_brain_2d.py --data FOLDER --out runs/brain-2d --minutes 60
 
-FOLDER holds ``t1_brain_train.h5`` (groups ``subjectNN/magnitude``) and ``t2_head_complex_train.h5`` (``image_ri``). Every
-step simulates new scans: another coil array, phase, noise level, mask, acceleration, matrix and contrast. The loss is the
-relative error of the complex image; the gradient is that of the equation. A checkpoint is written every two minutes.
+FOLDER holds ``t1_brain_train.h5`` (groups ``subjectNN/magnitude``) and ``t2_head_complex_train.h5`` (``image_ri``).
+Every step simulates new scans: another coil array, phase, noise level, mask, acceleration, matrix and contrast. The
+loss is the relative error of the complex image; the gradient is that of the equation. A checkpoint is written every two
+minutes, and a run that was stopped goes on from it.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def draw_batch(
     images: list[np.ndarray], rng: np.random.Generator, size: int
 ) -> tuple[Tensor, rv.SENSE, Tensor, Tensor]:
     """`size` scans of one matrix and coil count: k-space, operator, noise level, reference."""
-    ny, nx = (int(n) for n in rng.integers(40, 65, 2) * 2)  # 80 to 128
+    ny, nx = (int(n) for n in rng.choice([72, 80, 84, 90, 96, 100, 108, 112, 120], 2))
     n_coils = int(rng.choice([4, 6, 8, 12]))
     x, maps, masks, sigmas = [], [], [], []
     for _ in range(size):

@@ -8,7 +8,7 @@ from torch import Tensor
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator, estimate_noise
 from resolvent.mol.equation import shrink
-from resolvent.solve import inner
+from resolvent.mol.scale import intensity
 from resolvent.solve.solution import along
 
 
@@ -18,8 +18,9 @@ def sense(y: KSpace, A: LinearOperator, *, weight: float | None = None, noise: T
     Args:
         y: measurements ``(batch, coil, *lead, *spatial)``.
         A: the physics.
-        weight: of the data, ``lam`` in ``(I + lam N) x = lam A^H b``. By default Wiener's ``mean |A^H b|^2 / noise^2``,
-            at most 1,000.
+        weight: of the data, ``lam`` in ``(I + lam N) x = lam A^H b``. By default ``1.5 s / noise``, s the intensity of the
+            zero-filled image and at most 3,000: within 1 dB of the best weight at 15 to 35 dB of SNR on validation
+            scans (not Wiener's ``1 / noise^2``: the missing samples are not a white signal).
         noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
 
     Source: K. P. Pruessmann et al., MRM 46:638-651 (2001).
@@ -27,8 +28,7 @@ def sense(y: KSpace, A: LinearOperator, *, weight: float | None = None, noise: T
     zero_filled = A.adjoint(y)
     if weight is None:
         sigma = estimate_noise(y) if noise is None else torch.as_tensor(noise, dtype=y.real.dtype).expand(y.shape[0])
-        signal = inner(zero_filled, zero_filled) / zero_filled[0].numel()
-        lam = (signal / sigma.clamp_min(torch.finfo(sigma.dtype).tiny) ** 2).clamp_max(1000.0)
+        lam = (1.5 * intensity(zero_filled) / sigma.clamp_min(torch.finfo(sigma.dtype).tiny)).clamp_max(3000.0)
     else:
         lam = torch.full((y.shape[0],), weight, dtype=y.real.dtype, device=y.device)
     return shrink(A, lam, along(lam, zero_filled) * zero_filled, tol=1e-4)

@@ -15,9 +15,10 @@ from resolvent._version import __version__
 from resolvent.linop import LinearOperator, estimate_noise
 from resolvent.mol.certificate import Certificate, certify
 from resolvent.mol.equation import Equation, Work, shrink
+from resolvent.mol.scale import intensity
 from resolvent.monotone import Bound, MonotoneOperator, ScanContext, Tier
 from resolvent.solve import Solution
-from resolvent.solve.solution import along, inner
+from resolvent.solve.solution import along
 
 NOISE_FLOOR = 0.01
 """Noise level, over the image scale, below which lam no longer depends on it."""
@@ -162,12 +163,12 @@ class MOL(nn.Module):
         zero_filled = A.adjoint(y)
         sigma = estimate_noise(y, self.score.ndim) if noise is None else noise
         sigma = torch.as_tensor(sigma, dtype=y.real.dtype, device=y.device).expand(y.shape[0])
-        noise_level = sigma / _intensity(zero_filled)
+        noise_level = sigma / intensity(zero_filled)
         lam = self._lam_at(noise_level)
         sense = shrink(A, lam, along(lam, zero_filled) * zero_filled, tol=self.linear_tol, work=work)
         scale = torch.ones_like(lam)
         if self.normalise:
-            scale = _intensity(sense)
+            scale = intensity(sense)
             noise_level = sigma / scale
             lam = self._lam_at(noise_level)
         y, zero_filled, sense = (t / along(scale, t) for t in (y, zero_filled, sense))
@@ -272,12 +273,3 @@ def solve_reference(model: MOL, y: KSpace, A: LinearOperator, noise: Tensor | fl
     if not solution.converged:
         raise DataError(f"the reference solve ended with: {solution.status.value}. The network may not be monotone.")
     return along(scale.double(), solution.x) * solution.x
-
-
-def _intensity(x: Image) -> Tensor:
-    """``sqrt(sum |x|^4 / sum |x|^2)``: for an object of constant intensity that intensity, however large it is."""
-    largest = x.detach().abs().flatten(1).amax(1)
-    unit = x / along(largest.clamp_min(torch.finfo(largest.dtype).tiny), x)
-    squares = unit.real**2 + unit.imag**2
-    ratio = inner(squares, squares) / inner(unit, unit)
-    return largest * ratio.sqrt()

@@ -1,0 +1,22 @@
+"""The scale of an image: the unit in which a network sees it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from resolvent._types import Image
+from resolvent.solve import inner
+from resolvent.solve.solution import along
+
+
+def intensity(x: Image) -> Tensor:
+    """``sqrt(sum |x|^4 / sum |x|^2)``, one a sample: ``(batch,)``; differentiable.
+
+    For an object of constant intensity that intensity, whatever part of the field of view it fills; noise in an empty
+    background hardly counts.
+    """
+    largest = x.detach().abs().flatten(1).amax(1)  # squares of squares would overflow
+    unit = x / along(largest.clamp_min(torch.finfo(largest.dtype).tiny), x)
+    squares = unit.real**2 + unit.imag**2
+    return largest * (inner(squares, squares) / inner(unit, unit)).sqrt()
