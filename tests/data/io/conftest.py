@@ -7,8 +7,14 @@ import pytest
 import torch
 from io_files import Acquisitions, Example, crandn, header, write_fastmri, write_modl
 
-from resolvent.data.io import write
+from resolvent.data.io import hdf5, write
 from resolvent.data.scan import Geometry, Scan, Volume
+
+
+@pytest.fixture(autouse=True)
+def no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read at once, without the trial in another process, which takes a quarter of a second; it has its own tests."""
+    monkeypatch.setattr(hdf5, "_try_apart", lambda path: None)
 
 
 @pytest.fixture

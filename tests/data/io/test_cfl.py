@@ -107,7 +107,7 @@ def test_axes_without_meaning_are_refused(tmp_path: Path, array: torch.Tensor, m
 def test_length_must_be_the_product_of_the_sizes(tmp_path: Path):
     path = save(tmp_path / "k", crandn(10, 8, 1, 3).numpy())
     Path(path).write_bytes(Path(path).read_bytes()[:-8])
-    with pytest.raises(_errors.CorruptFileError, match="holds 1912 bytes but .* declares 10 x 8 x 1 x 3"):
+    with pytest.raises(_errors.CorruptFileError, match=r"holds 1912 bytes but .* declares 10 x 8 x 1 x 3"):
         read(path)
 
 

@@ -132,7 +132,7 @@ def test_five_axes_are_refused(path: Path):
 
 
 def test_text_for_kspace_is_refused(path: Path):
-    with pytest.raises(_errors.FormatError, match="dataset /kspace in .* holds .* not numbers"):
+    with pytest.raises(_errors.FormatError, match=r"dataset /kspace in .* holds .* not numbers"):
         read(write_fastmri(path, np.array([b"abc"])))
 
 

@@ -304,7 +304,7 @@ def test_lying_length_of_a_line_is_refused(path: Path, plane: np.ndarray):
         rows = table[:]  # pyright: ignore
         rows["head"]["number_of_samples"][3] = 31
         table[:] = rows  # pyright: ignore
-    with pytest.raises(_errors.CorruptFileError, match="acquisition 3 .* declares 62 complex samples but holds 64"):
+    with pytest.raises(_errors.CorruptFileError, match=r"acquisition 3 .* declares 62 complex samples but holds 64"):
         read(file)
 
 

@@ -1,0 +1,90 @@
+"""`Scan`: frozen, normalised without loss, maps from the file or from the calibration lines."""
+
+import dataclasses
+import sys
+import types
+
+import pytest
+import torch
+
+from resolvent._errors import DataError
+from resolvent.data.scan import Scan
+from resolvent.linop.fourier import ifft
+
+
+def crandn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def scan() -> Scan:
+    return Scan(
+        kspace=5 * crandn(2, 3, 8, 10), mask=torch.ones(1, 8, 10), noise=0.5, reference=crandn(2, 8, 10, seed=1)
+    )
+
+
+def test_scan_is_frozen(scan: Scan):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        scan.noise = 1.0  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_largest_coil_image_magnitude_becomes_one(scan: Scan):
+    assert float(ifft(scan.normalised().kspace).abs().max()) == pytest.approx(1, rel=1e-6)
+
+
+def test_scale_undoes_the_division(scan: Scan):
+    scan = scan.replace(scale=3.0)
+    small = scan.normalised()
+    factor = small.scale / 3.0
+    torch.testing.assert_close(small.kspace * factor, scan.kspace)
+    torch.testing.assert_close(small.reference * factor, scan.reference)
+    assert small.noise * factor == pytest.approx(scan.noise)
+
+
+def test_normalising_twice_is_normalising_once(scan: Scan):
+    once = scan.normalised()
+    twice = once.normalised()
+    torch.testing.assert_close(once.kspace, twice.kspace)
+    assert twice.scale == pytest.approx(once.scale)
+
+
+def test_volume_is_normalised_by_its_three_dimensional_transform():
+    scan = Scan(kspace=crandn(1, 2, 4, 8, 10), mask=torch.ones(1, 4, 8, 10), ndim=3).normalised()
+    assert float(ifft(scan.kspace, 3).abs().max()) == pytest.approx(1, rel=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e-6, 1e12])
+def test_units_of_the_file_do_not_matter(scan: Scan, factor: float):
+    ours, theirs = scan.normalised(), scan.replace(kspace=scan.kspace * factor).normalised()
+    torch.testing.assert_close(theirs.kspace, ours.kspace, rtol=1e-5, atol=1e-7)
+    assert theirs.scale == pytest.approx(ours.scale * factor, rel=1e-5)
+
+
+def test_zero_kspace_cannot_be_normalised(scan: Scan):
+    with pytest.raises(DataError, match=r"k-space is zero everywhere \(kspace in a.h5\). Check the export"):
+        scan.replace(kspace=torch.zeros_like(scan.kspace), source="a.h5").normalised()
+
+
+def test_maps_of_the_file_are_used(scan: Scan):
+    maps = crandn(2, 3, 8, 10, seed=2)
+    assert scan.replace(coil_maps=maps).maps is maps
+
+
+@pytest.mark.parametrize("separate", [True, False])
+def test_maps_are_estimated_once_from_the_calibration_lines_if_there_are_any(
+    scan: Scan, separate: bool, monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+    made = crandn(2, 3, 8, 10)
+    module = types.ModuleType("resolvent.data.coils")
+    module.espirit = lambda scan: asked.append(scan) or made  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "resolvent.data.coils", module)
+    calibration = Scan(kspace=crandn(2, 3, 8, 10, seed=3), mask=torch.ones(1, 8, 10))
+    chosen = scan.replace(calibration=calibration) if separate else scan
+    assert chosen.maps is chosen.maps is made
+    assert asked == [calibration if separate else scan]
+
+
+def test_counts(scan: Scan):
+    assert scan.n_coils == 3 and scan.fully_sampled
+    assert not scan.replace(mask=torch.eye(8, 10)[None]).fully_sampled
