@@ -1,5 +1,6 @@
 """Measured data: scans, files, coils, masks, simulation and image quality."""
 
+from resolvent.data.coils import compress_coils, espirit, estimate_noise, noise_covariance, whiten
 from resolvent.data.masks import MASK_KINDS, make_mask
 from resolvent.data.metrics import metrics, nmse, psnr, ssim
 from resolvent.data.scan import Geometry, Scan, Volume
@@ -12,12 +13,17 @@ __all__ = [
     "Volume",
     "add_noise",
     "birdcage_maps",
+    "compress_coils",
+    "espirit",
+    "estimate_noise",
     "make_mask",
     "metrics",
     "nmse",
+    "noise_covariance",
     "psnr",
     "simulate",
     "smooth_phase",
     "ssim",
     "undersample",
+    "whiten",
 ]
