@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
 import time
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def draw_batch(
 ) -> tuple[Tensor, rv.SENSE, Tensor, Tensor]:
     """`size` scans of one matrix and coil count: k-space, operator, noise level, reference."""
     ny, nx = (int(n) for n in rng.choice([72, 80, 84, 90, 96, 100, 108, 112, 120], 2))
-    n_coils = int(rng.choice([4, 6, 8, 12]))
+    n_coils = int(rng.choice([4, 6, 8, 12, 16], p=[0.15, 0.25, 0.3, 0.2, 0.1]))
     x, maps, masks, sigmas = [], [], [], []
     for _ in range(size):
         image = augmented(images[rng.integers(len(images))], (ny, nx), rng)
@@ -62,7 +63,7 @@ def draw_batch(
         kind = str(rng.choice(MASK_KINDS, p=[0.1, 0.1, 0.15, 0.35, 0.2, 0.1]))
         masks.append(make_mask(kind, (ny, nx), rng.uniform(2, 8), seed=seed)[0])
         signal = float(image[image > 0.05].square().mean().sqrt())
-        sigmas.append(signal * 10 ** (-rng.uniform(13, 45) / 20))
+        sigmas.append(signal * 10 ** (-rng.uniform(13, 52) / 20))
     X, S, M = torch.stack(x), torch.stack(maps), torch.stack(masks)
     X = X * (S.abs().amax(1) > 0)
     sigma = torch.tensor(sigmas, dtype=torch.float32)
@@ -108,7 +109,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
     images = read_images(args.data)
-    model = rv.MOL(ConditionedStack(m=args.m), lam=200.0, normalise=True, noise_aware=True)
+    model = rv.MOL(ConditionedStack(m=args.m), lam=600.0, normalise=True, noise_aware=True)
     model.tol, model.adjoint_tol, model.max_steps, model.linear_tol = 1e-2, 5e-2, 30, 1e-3
     average = copy.deepcopy(model)
     weights = [p for name, p in model.named_parameters() if p.ndim > 0]
@@ -126,7 +127,7 @@ def main() -> None:
         rng = np.random.default_rng([args.seed, step])
     while (elapsed := elapsed_before + time.monotonic() - began) < 60 * args.minutes:
         done = elapsed / (60 * args.minutes)
-        rate = args.rate * min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * done)))
+        rate = args.rate * min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
         for group, factor in zip(optimiser.param_groups, (1.0, 3.0), strict=True):
             group["lr"] = rate * factor
         y, A, sigma, reference = draw_batch(images, rng, args.batch)

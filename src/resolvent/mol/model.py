@@ -20,7 +20,7 @@ from resolvent.monotone import Bound, MonotoneOperator, ScanContext, Tier
 from resolvent.solve import Solution
 from resolvent.solve.solution import along
 
-NOISE_FLOOR = 0.01
+NOISE_FLOOR = 0.002
 """Noise level, over the image scale, below which lam no longer depends on it."""
 
 
@@ -93,7 +93,7 @@ class MOL(nn.Module):
     the field of view it fills. Scaled data then give the same image and the same steps. Otherwise s = 1.
 
     With ``noise_aware=True`` the weight of the data follows the noise level of the scan over s,
-    ``log lam = log lam_0 + t log(1 + noise / 0.01)``, with a learned t. For a given scan lam is a constant.
+    ``log lam = log lam_0 + t log(1 + noise / 0.002)``, with a learned t. For a given scan lam is a constant.
 
     Args:
         score: F.
@@ -130,7 +130,7 @@ class MOL(nn.Module):
         self.noise_slope = nn.Parameter(torch.tensor(-1.0)) if noise_aware else None
         self.ridge = ridge
         self.normalise = normalise
-        self.tol, self.max_steps, self.adjoint_tol, self.linear_tol = 1e-4, 100, 1e-3, 1e-4
+        self.tol, self.max_steps, self.adjoint_tol, self.linear_tol = 1e-4, 100, 1e-3, 1e-3
         self.identity: dict[str, Any] = {}
 
     @property
