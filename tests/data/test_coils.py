@@ -155,6 +155,14 @@ def test_frames_are_averaged_for_one_set_of_maps():
     assert espirit(true, sets=2).shape == (1, 6, 2, 1, 48, 48)
 
 
+def test_samples_measured_in_more_frames_weigh_no_more():
+    still = simulate(phantom(48, 48), n_coils=6, acceleration=1, snr_db=None)
+    mask = torch.ones(1, 2, 48, 48)
+    mask[:, 1] = make_mask("gaussian2d", (48, 48), 6, center=8)
+    twice = still.replace(kspace=still.kspace[:, :, None] * mask[:, None], mask=mask, coil_maps=None, reference=None)
+    torch.testing.assert_close(espirit(twice)[:, :, 0], espirit(still), atol=1e-3, rtol=0)
+
+
 def test_slices_have_maps_of_their_own():
     a, b = (simulate(phantom(48, 48), n_coils=6, acceleration=2, seed=s) for s in (1, 2))
     both = a.replace(kspace=torch.cat([a.kspace, b.kspace]), mask=torch.cat([a.mask, a.mask]))
