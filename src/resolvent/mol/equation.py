@@ -80,16 +80,14 @@ class Equation:
     def solve(self, x0: Tensor, *, tol: float, max_steps: int, anderson: int = 5) -> Solution:
         """The root of G; `tol` bounds the relative distance to it, as far as r is what it claims to be."""
         before = self.work.applications
-        q = self.contraction
-        # With an inner error of at most INNER |p|, p the step: |T~(x) - x*| <= (q (1 + INNER) / (1 - q) + INNER) |p|.
-        share = q / (q * (1 + INNER) + INNER * (1 - q))
         with torch.no_grad():
             solution = fixed_point(
                 self.step,
                 x0.detach(),
-                tol=tol * share,
+                tol=tol,
                 max_steps=max_steps,
-                contraction=q,
+                contraction=self.contraction,
+                inexact=INNER,
                 anderson=anderson,
                 select=lambda index: self.select(index).step,
             )

@@ -20,6 +20,7 @@ def fixed_point(
     tol: float = 1e-3,
     max_steps: int = 100,
     contraction: float | None = None,
+    inexact: float = 0.0,
     anderson: int = 5,
     select: Callable[[Tensor], Step] | None = None,
 ) -> Solution:
@@ -27,8 +28,9 @@ def fixed_point(
 
     With a contraction ``|T(x) - T(y)| <= q |x - y|``, every point obeys ``|x - x*| <= |T(x) - x| / (1 - q)``, hence
     ``|T(x) - x*| <= q |T(x) - x| / (1 - q)``: a sample stops, and returns ``T(x)``, when that is at most
-    ``tol |T(x)|``. `tol` then bounds the relative distance to the solution, not the length of a step. Without a known
-    q a sample stops at ``|T(x) - x| <= tol |T(x)|``, which bounds nothing.
+    ``tol |T(x)|``. `tol` then bounds the relative distance to the solution, not the length of a step. If T is computed
+    with an error of up to d times the length of the step, ``(q (1 + d) / (1 - q) + d) |T(x) - x|`` takes its place.
+    Without a known q a sample stops at ``|T(x) - x| <= tol |T(x)|``, which bounds nothing.
 
     Anderson's extrapolation is safeguarded: it is kept only if its residual fell to q times the last accepted one (to
     less than it, without q), as the plain step guarantees; otherwise the iteration goes back to the plain step, so the
@@ -40,6 +42,7 @@ def fixed_point(
         tol: relative accuracy.
         max_steps: limit of evaluations of T.
         contraction: q in [0, 1), or None if unknown.
+        inexact: d, the error of the computed T(x) over ``|T(x) - x|``.
         anderson: number of earlier points mixed; 0 is Picard iteration.
         select: given the indices of the unfinished samples, the step of those alone, so that finished samples cost
             nothing. Without it they are carried along, frozen. Either way they no longer change.
@@ -67,7 +70,7 @@ def fixed_point(
     accepted = last.clone()  # residual norm there
     must_accept = torch.ones(batch, dtype=torch.bool, device=x0.device)
     demand = 1.0 if contraction is None else max(contraction, 1e-3)
-    distance = 1.0 if contraction is None else contraction / (1 - contraction)
+    distance = 1.0 if contraction is None else contraction * (1 + inexact) / (1 - contraction) + inexact
 
     evaluations = 0
     while evaluations < max_steps and alive.numel():
