@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from resolvent._errors import DataError, ShapeError
-from resolvent.data.coils import compress_coils, espirit, estimate_noise, noise_covariance, whiten
+from resolvent.data.coils import compress_coils, espirit, noise_covariance, whiten
 from resolvent.data.espirit import calibration_block, espirit_maps
 from resolvent.data.masks import make_mask
 from resolvent.data.scan import Scan
@@ -247,35 +247,6 @@ def test_real_brain_is_reconstructed_from_a_quarter_of_its_samples(brain):
     head = ifft(brain.kspace)[0].abs().square().sum(0).sqrt()
     inside = head > 0.1 * head.max()
     assert (under.maps[0].abs().sum(0) > 0)[inside].all()
-
-
-@pytest.mark.parametrize("snr_db", [15, 20, 25, 30, 35, 40])
-@pytest.mark.parametrize("kind", ["gaussian2d", "uniform1d", "poisson2d"])
-def test_noise_is_estimated_within_fifteen_percent(snr_db, kind):
-    noisy = simulate(phantom(160, 144), n_coils=8, acceleration=4, mask_kind=kind, snr_db=snr_db, seed=3)
-    assert estimate_noise(noisy.kspace, noisy.mask) == pytest.approx(noisy.noise, rel=0.15)
-
-
-def test_noise_is_found_behind_the_signal_of_real_corners(brain):
-    """No noise scan exists; the darkest tenth of the coil images bounds it from above."""
-    images = ifft(brain.kspace)[0]
-    power = images.abs().square().sum(0)
-    background = images[:, power < power.quantile(0.1)].abs().square().mean().sqrt().item()
-    estimate = estimate_noise(brain.kspace, brain.mask)
-    assert 0.5 * background < estimate < 1.2 * background
-    corner = brain.kspace[0, :, :12, :12].abs().square().mean().sqrt().item()
-    assert corner > 5 * estimate  # the power in the corners is signal
-
-
-def test_noise_of_volumes_frames_and_filled_up_matrices():
-    white = add_noise(torch.zeros(2, 4, 3, 48, 40, dtype=torch.complex64), 0.2, seed=1)
-    assert estimate_noise(white, torch.ones(1, 3, 48, 40)) == pytest.approx(0.2, rel=0.05)
-    assert estimate_noise(white, torch.ones(1, 3, 48, 40), ndim=3) == pytest.approx(0.2, rel=0.05)
-    white[..., :8, :] = 0
-    assert estimate_noise(white, torch.ones(1, 3, 48, 40)) == pytest.approx(0.2, rel=0.05)
-    assert estimate_noise(white[:, :1], torch.ones(1, 3, 48, 40)) == pytest.approx(0.2, rel=0.05)
-    with pytest.raises(DataError, match="holds 0 measured samples that are not zero, too few to tell the noise of 4"):
-        estimate_noise(white, torch.zeros(1, 3, 48, 40))
 
 
 def test_whitened_noise_is_white_and_signal_is_kept():

@@ -1,6 +1,6 @@
 """Measured data: scans, files, coils, masks, simulation and image quality."""
 
-from resolvent.data.coils import compress_coils, espirit, estimate_noise, noise_covariance, whiten
+from resolvent.data.coils import compress_coils, espirit, noise_covariance, whiten
 from resolvent.data.masks import MASK_KINDS, make_mask
 from resolvent.data.metrics import metrics, nmse, psnr, ssim
 from resolvent.data.scan import Geometry, Scan, Volume
@@ -15,7 +15,6 @@ __all__ = [
     "birdcage_maps",
     "compress_coils",
     "espirit",
-    "estimate_noise",
     "make_mask",
     "metrics",
     "nmse",

@@ -1,8 +1,6 @@
-"""Coils: whitening, the noise level, compression; and sensitivities (`espirit`)."""
+"""Coils: whitening and compression; and sensitivities (`espirit`)."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
@@ -65,50 +63,6 @@ def whiten(kspace: Tensor, noise: Tensor) -> Tensor:
     return white.reshape(kspace.shape[1], kspace.shape[0], *kspace.shape[2:]).transpose(0, 1).contiguous()
 
 
-def estimate_noise(kspace: Tensor, mask: Tensor, *, ndim: int = 2) -> float:
-    """Standard deviation of the complex noise of one sample, when there is no noise scan.
-
-    The tenth of the measured samples that lies farthest from DC (at least 50 a coil) has the covariance ``R`` between
-    coils. Signal fills some of its eigenvectors, white noise fills all alike, so the smallest eigenvalue is noise:
-
-        sigma^2 = lambda_min(R) / E(lambda_min of unit noise),   E = ((a - b)^2 + 1.77 (a - b) (1/b - 1/a)^(1/3)) / n,
-
-    ``a = sqrt(n)``, ``b = sqrt(coils)``, n samples (edge of the Marchenko-Pastur law and mean of the Tracy-Widom law).
-    An estimate: within 15 % for white noise 15 to 40 dB below the image (as in `simulate`) and 8 coils. Too large if
-    signal fills all directions (few coils, low resolution, hardly any noise: with one coil it is the power in the
-    corners, noise or not), too small if the coils' noise is correlated or unequal: then it is that of the quietest
-    combination.
-
-    Args:
-        kspace: ``(batch, coil, *lead, *spatial)``.
-        mask: ``(batch or 1, *lead or 1, *spatial)``.
-        ndim: number of spatial axes, 2 or 3.
-
-    Raises:
-        DataError: no sample but zeros was measured, or fewer samples than coils.
-    """
-    n_coils, shape = kspace.shape[1], kspace.shape[-ndim:]
-    radius2 = torch.zeros(shape, device=kspace.device)
-    for axis, n in enumerate(shape):
-        place = (torch.arange(n, device=kspace.device) - n // 2) / (n / 2)
-        radius2 += place.reshape(-1, *(1,) * (ndim - 1 - axis)) ** 2
-    measured = (mask != 0) & (kspace != 0).any(1)  # the zeros that fill up a smaller matrix hold no noise
-    total = int(measured.sum())
-    if total <= n_coils:
-        raise DataError(
-            f"k-space holds {total} measured samples that are not zero, too few to tell the noise of {n_coils} coils. "
-            "Check the mask, or pass the noise level."
-        )
-    radii = radius2.expand(measured.shape)[measured].sort(descending=True).values
-    outer = measured & (radius2 >= radii[min(max(total // 10, 50 * n_coils), total) - 1])
-    corner = kspace.movedim(1, 0)[:, outer].to(torch.complex128)
-    n = corner.shape[1]
-    a, b = math.sqrt(n), math.sqrt(n_coils)
-    expected = ((a - b) ** 2 + 1.77 * (a - b) * (1 / b - 1 / a) ** (1 / 3)) / n
-    smallest = torch.linalg.eigvalsh(corner @ corner.mH / n)[0]
-    return math.sqrt(max(float(smallest) / expected, 0.0))
-
-
 def compress_coils(scan: Scan, n_coils: int) -> Scan:
     """The scan in its `n_coils` strongest virtual coils: ``U^H k`` with U the leading left singular vectors of k.
 
@@ -141,4 +95,4 @@ def compress_coils(scan: Scan, n_coils: int) -> Scan:
     )
 
 
-__all__ = ["compress_coils", "espirit", "estimate_noise", "noise_covariance", "whiten"]
+__all__ = ["compress_coils", "espirit", "noise_covariance", "whiten"]

@@ -11,28 +11,49 @@ from resolvent._types import KSpace
 
 
 def estimate_noise(kspace: KSpace, ndim: int = 2) -> Tensor:
-    """Standard deviation of the complex noise of one k-space sample, ``E|n|^2 = sigma^2``; one a scan, ``(batch,)``.
+    """Standard deviation sigma of the complex noise of one k-space sample, ``E|n|^2 = sigma^2``, of each scan.
 
-    Of the measured samples (those that are not zero in all coils) the quarter farthest from the centre of k-space is
-    taken, and for each coil ``sigma^2 = median |y|^2 / ln 2``, the median of the exponential law that noise power
-    follows; the coils are averaged. An estimate, biased upwards where the corners still hold signal (coarse matrices,
-    sharp edges): then it is the level below which nothing can be told from noise by this means.
+    The tenth of the measured samples that lies farthest from the centre (at least 50 a coil) has the covariance ``R``
+    between coils. Signal fills some of its eigenvectors, white noise fills all alike, so the smallest eigenvalue is
+    noise::
+
+        sigma^2 = lambda_min(R) / E(lambda_min of unit noise),   E = ((a - b)^2 + 1.77 (a - b) (1/b - 1/a)^(1/3)) / n,
+
+    ``a = sqrt(n)``, ``b = sqrt(coils)``, n samples (edge of the Marchenko-Pastur law and mean of the Tracy-Widom law).
+    An estimate: within 15 % for white noise 15 to 40 dB below the image and 8 coils. Too large if signal fills all
+    directions (few coils, low resolution, hardly any noise: with one coil, or no more samples than coils, it is the
+    power in the corners, noise or not), too small if the coils' noise is correlated or unequal: then it is that of
+    the quietest combination.
 
     Args:
-        kspace: ``(batch, coil, *lead, *spatial)``, zero where not measured.
-        ndim: number of k-space axes, the last ones.
+        kspace: ``(batch, coil, *lead, *spatial)``, zero in all coils where not measured.
+        ndim: number of spatial axes, the last ones.
+
+    Returns:
+        ``(batch,)``, in the units of `kspace`; 0 for a scan of zeros.
     """
     spatial = kspace.shape[-ndim:]
-    radius = torch.zeros(spatial, device=kspace.device)
+    radius2 = torch.zeros(spatial, device=kspace.device)
     for axis, size in enumerate(spatial):
-        line = (torch.arange(size, device=kspace.device) - size // 2) / size
-        radius = radius + line.reshape(-1, *(1,) * (ndim - 1 - axis)) ** 2
-    levels = []
-    for sample in kspace:  # samples differ in what was measured
-        measured = (sample != 0).any(0)
-        distance = radius.expand(measured.shape)[measured]
-        outer = distance >= torch.quantile(distance[:: max(1, distance.numel() // 100_000)], 0.75)
-        values = sample[:, measured][:, outer]
-        power = values.real**2 + values.imag**2
-        levels.append((power.median(1).values / math.log(2)).mean().sqrt())
-    return torch.stack(levels)
+        place = (torch.arange(size, device=kspace.device) - size // 2) / (size / 2)
+        radius2 = radius2 + place.reshape(-1, *(1,) * (ndim - 1 - axis)) ** 2
+    return torch.stack([_sigma(sample, radius2) for sample in kspace])  # scans differ in what was measured
+
+
+def _sigma(kspace: Tensor, radius2: Tensor) -> Tensor:
+    """The estimate for one scan ``(coil, *lead, *spatial)``."""
+    n_coils = kspace.shape[0]
+    measured = (kspace != 0).any(0)
+    total = int(measured.sum())
+    if total == 0:
+        return torch.zeros((), dtype=kspace.real.dtype, device=kspace.device)
+    radii = radius2.expand(measured.shape)[measured].sort(descending=True).values
+    outer = measured & (radius2 >= radii[min(max(total // 10, 50 * n_coils), total) - 1])
+    corner = kspace[:, outer].to(torch.complex128)
+    n = corner.shape[1]
+    if n <= n_coils:
+        return (torch.linalg.vector_norm(corner) / math.sqrt(corner.numel())).to(kspace.real.dtype)
+    a, b = math.sqrt(n), math.sqrt(n_coils)
+    expected = ((a - b) ** 2 + 1.77 * (a - b) * (1 / b - 1 / a) ** (1 / 3)) / n
+    smallest = torch.linalg.eigvalsh(corner @ corner.mH / n)[0]
+    return (smallest.clamp_min(0) / expected).sqrt().to(kspace.real.dtype)

@@ -30,14 +30,13 @@ def whitener(noise: np.ndarray, data: np.ndarray, image: np.ndarray, bandwidth: 
             f"noise scan has {int(noise['active_channels'][0])} channels but the image lines have {coils} ({path}). "
             "Export the noise scan of the same coils."
         )
-    samples = np.concatenate([line.view(np.complex64).reshape(coils, -1) for line in data], axis=1).astype(
-        np.complex128
-    )
+    samples = np.concatenate([line.view(np.complex64).reshape(coils, -1) for line in data], axis=1)
     count = samples.shape[1]
-    if count == 0 or not np.isfinite(samples.view(np.float64)).all():
+    if count == 0 or not np.isfinite(samples).all():
         raise DataError(
             f"noise scan is empty or holds NaN or infinite values ({path}). Export it again, or without the noise scan."
         )
+    samples = samples.astype(np.complex128)
     covariance = samples @ samples.conj().T / count
     before, after = float(noise["sample_time_us"][0]), float(image["sample_time_us"][0])
     if before > 0 and after > 0:

@@ -1,0 +1,59 @@
+"""The noise level is found where it is known, and bounded where it is not."""
+
+import h5py
+import pytest
+import torch
+
+from resolvent.data.simulate import add_noise, simulate
+from resolvent.linop import estimate_noise, ifft
+
+
+def phantom(*shape):
+    """An ellipsoid with structure, zero outside."""
+    grid = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in shape], indexing="ij")
+    inside = sum((a / (0.8 - 0.06 * i)) ** 2 for i, a in enumerate(grid)) < 1
+    return inside * (1 + 0.4 * torch.cos(9 * grid[-1]) * torch.sin(6 * grid[-2] + 1) + 0.3 * (grid[-1] > 0.2))
+
+
+@pytest.mark.parametrize("snr_db", [15, 20, 25, 30, 35, 40])
+@pytest.mark.parametrize("kind", ["gaussian2d", "uniform1d", "poisson2d"])
+def test_noise_is_estimated_within_fifteen_percent(snr_db, kind):
+    noisy = simulate(phantom(160, 144), n_coils=8, acceleration=4, mask_kind=kind, snr_db=snr_db, seed=3)
+    assert estimate_noise(noisy.kspace).item() == pytest.approx(noisy.noise, rel=0.15)
+
+
+def test_noise_is_found_behind_the_signal_of_real_corners(shared_data):
+    """No noise scan exists; the darkest tenth of the coil images bounds it from above."""
+    with h5py.File(shared_data / "brain_16coil_kspace.h5") as file:
+        kspace = torch.from_numpy(file["kspace"][()])
+    images = ifft(kspace)[0]
+    power = images.abs().square().sum(0)
+    background = images[:, power < power.quantile(0.1)].abs().square().mean().sqrt().item()
+    estimate = estimate_noise(kspace).item()
+    assert 0.5 * background < estimate < 1.2 * background
+    corner = kspace[0, :, :12, :12].abs().square().mean().sqrt().item()
+    assert corner > 5 * estimate  # the power in the corners is signal
+
+
+def test_noise_of_volumes_frames_and_filled_up_matrices():
+    white = add_noise(torch.zeros(2, 4, 3, 48, 40, dtype=torch.complex64), 0.2, seed=1)
+    assert estimate_noise(white).tolist() == pytest.approx([0.2, 0.2], rel=0.08)
+    assert estimate_noise(white, ndim=3).tolist() == pytest.approx([0.2, 0.2], rel=0.08)
+    white[..., :8, :] = 0
+    assert estimate_noise(white).tolist() == pytest.approx([0.2, 0.2], rel=0.08)
+    assert estimate_noise(white[:, :1]).tolist() == pytest.approx([0.2, 0.2], rel=0.08)
+
+
+def test_each_scan_of_a_batch_has_the_level_it_has_alone_in_its_own_units():
+    white = add_noise(torch.zeros(2, 4, 48, 40, dtype=torch.complex64), 1.0, seed=2)
+    white = white * torch.tensor([1e-20, 3.0]).reshape(2, 1, 1, 1)
+    levels = estimate_noise(white)
+    torch.testing.assert_close(levels[1:], estimate_noise(white[1:]))
+    assert (levels / torch.tensor([1e-20, 3.0])).tolist() == pytest.approx([1, 1], rel=0.08)
+
+
+def test_with_no_more_samples_than_coils_the_estimate_is_the_power_of_the_samples():
+    kspace = torch.zeros(1, 8, 6, 6, dtype=torch.complex64)
+    kspace[..., 0, :3] = 2.0
+    assert estimate_noise(kspace).item() == pytest.approx(2.0)
+    assert estimate_noise(torch.zeros_like(kspace)).item() == 0
