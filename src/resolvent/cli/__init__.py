@@ -1,1 +1,53 @@
-""""""
+"""The command line: one command a file; prints and exit codes, nothing else.
+
+Only typer is imported here. What a command needs it imports when it runs, so that ``--help`` answers at once.
+"""
+
+from typing import Annotated
+
+import typer
+
+from resolvent._version import __version__
+from resolvent.cli.convert import convert
+from resolvent.cli.demo import demo
+from resolvent.cli.info import info
+from resolvent.cli.recon import recon
+from resolvent.cli.simulate import simulate
+
+app = typer.Typer(
+    name="resolvent",
+    help="MRI reconstruction by monotone operator learning: one solution, and a certificate with every image. "
+    "Research use only.",
+    epilog="Exit codes: 0 done; 1 the data or the model is at fault; 2 usage; 3 not converged, or a certificate was "
+    "demanded and refused.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _command in (demo, recon, simulate, info, convert):
+    app.command()(_command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"resolvent {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the program; the entry point of the installed command."""
+    app()
+
+
+__all__ = ["app", "main"]

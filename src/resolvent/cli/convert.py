@@ -1,0 +1,70 @@
+"""``resolvent convert``: a checkpoint of the published method as a model of this program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resolvent._version import __version__
+from resolvent.cli.output import Debug, Json, emit, reporting
+from resolvent.cli.recon import positive
+
+
+def convert(
+    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A torch file, such as model.pth.tar.")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Folder of the model; its name too.")],
+    alpha: Annotated[
+        float, typer.Option(callback=positive, help="Step size it was trained with; the file does not say.")
+    ] = 0.01,
+    m: Annotated[
+        float, typer.Option(min=0, max=1, help="Monotonicity it was trained for; estimated, whatever it is.")
+    ] = 0.1,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Convert a published MOL checkpoint.
+
+    Nothing in it is executed. Writes safetensors and a JSON card.
+    """
+    with reporting(as_json=as_json, debug=debug):
+        from resolvent._errors import ModelError
+        from resolvent.data.io import OutputError
+        from resolvent.data.io.output import sha256
+        from resolvent.mol import checkpoint as reader
+        from resolvent.mol.weights import load, save
+
+        if not 0 < m < 1:
+            raise ModelError(
+                f"m is {m}, but a monotonicity constant lies between 0 and 1. Pass the one of the training."
+            )
+        if Path(output).exists() and not Path(output).is_dir():
+            raise OutputError(f"{output} is a file. Choose another name for the folder of the model.")
+        model = reader.convert(checkpoint, alpha=alpha, m=m)
+        card = {"converted_from": Path(checkpoint).name, "source_sha256": sha256(checkpoint), "alpha": alpha}
+        try:
+            save(model, output, card)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OutputError(f"{output} cannot be written ({reason}). Free space or choose another folder.") from error
+        model = load(output)
+        found = {
+            "lam": float(model.lam.detach()),
+            "ridge": model.ridge,
+            "alpha": alpha,
+            "m": model.m.value,
+            "kind": model.m.kind,
+            "tier": model.tier,
+            "score": {"kind": type(model.score).__name__, **model.score.config},
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "sha256": model.identity["sha256"],
+        }
+        if as_json:
+            emit({"version": __version__, "input": checkpoint, "output": output, **found})
+            return
+        sizes = ", ".join(f"{name} {value:g}" for name, value in model.score.config.items())
+        typer.echo(f"{checkpoint}: {found['score']['kind']} ({sizes}), {found['parameters']:,} parameters")
+        typer.echo(f"  lam {found['lam']:.6g}, ridge {model.ridge:g} (hidden in its solver at alpha = {alpha:g})")
+        typer.echo(f"  m = {model.m}: its training does not prove that its equation has one solution")
+        typer.echo(f"  written: {output}")

@@ -1,0 +1,189 @@
+"""``resolvent info``: what is in a scan, an image or a model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from resolvent._version import __version__
+from resolvent.cli.output import Debug, Json, emit, progress, reporting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from resolvent.data import Geometry, Scan, Volume
+
+
+def info(
+    what: Annotated[str, typer.Argument(metavar="FILE|MODEL", help="A scan, an image, or a model (name or folder).")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say what is in a file, or what is known about a model.
+
+    A scan is checked as before a reconstruction; the constants of a model are computed from its weights.
+    """
+    with reporting(as_json=as_json, debug=debug):
+        from resolvent.data import Scan
+        from resolvent.data.io import read
+
+        if is_model(what):
+            found = about_model(what)
+        else:
+            with progress() as say:
+                say(f"reading {what}")
+                content = read(what)
+                found = about_scan(content, what) if isinstance(content, Scan) else about_volume(content, what)
+        if as_json:
+            emit({"version": __version__, **found})
+        else:
+            _print(found)
+
+
+def is_model(what: str) -> bool:
+    """Whether the argument names a model: a folder, a file of one, or a packaged one (a file of that name wins)."""
+    from resolvent.mol.weights import CARD, WEIGHTS, packaged_models
+
+    path = Path(what)
+    if path.is_file():
+        return path.name in (CARD, WEIGHTS)
+    return path.is_dir() or what in packaged_models()
+
+
+def about_model(name: str) -> dict[str, Any]:
+    """Constants (recomputed from the weights), architecture, hash and card of a model."""
+    from resolvent.mol.weights import card_of, load
+
+    model = load(name)
+    card = card_of(name)
+    slope = model.noise_slope
+    return {
+        "kind": "model",
+        "name": model.identity["name"],
+        "sha256": model.identity["sha256"],
+        "tier": model.tier,
+        "m": _bound(model.m),
+        "c": _bound(model.score.c),
+        "r": _bound(model.score.r),
+        "lam": float(model.lam.detach()),
+        "noise_slope": None if slope is None else float(slope.detach()),
+        "ridge": model.ridge,
+        "normalise": model.normalise,
+        "score": {"kind": type(model.score).__name__, **model.score.config},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "card": card.get("card", {}),
+    }
+
+
+def about_scan(scan: Scan, path: str) -> dict[str, Any]:
+    """Axes, sampling, maps, noise and geometry of a scan."""
+    maps = scan.coil_maps
+    return {
+        "kind": "scan",
+        "input": path,
+        "format": format_of(path),
+        "ndim": scan.ndim,
+        "slices": scan.kspace.shape[0],
+        "coils": scan.n_coils,
+        "lead": list(scan.kspace.shape[2 : -scan.ndim]),
+        "matrix": list(scan.kspace.shape[-scan.ndim :]),
+        "sampling": sampling(scan.mask, scan.ndim),
+        "maps": None if maps is None else list(maps.shape),
+        "calibration": None if scan.calibration is None else list(scan.calibration.kspace.shape),
+        "noise": scan.noise,
+        "reference": scan.reference is not None,
+        **_place(scan.geometry),
+    }
+
+
+def about_volume(volume: Volume, path: str) -> dict[str, Any]:
+    """Axes and geometry of an image."""
+    return {
+        "kind": "image",
+        "input": path,
+        "format": format_of(path),
+        "ndim": volume.ndim,
+        "shape": list(volume.image.shape),
+        **_place(volume.geometry),
+    }
+
+
+def sampling(mask: Tensor, ndim: int) -> dict[str, Any]:
+    """Acceleration and pattern of a mask.
+
+    ``pattern`` is "full"; "lines along AXIS" where the mask does not change along that axis, the readout; or "points".
+    """
+    measured = mask != 0
+    names = ("z", "y", "x")[-ndim:]
+    constant = [n for axis, n in zip(range(-ndim, 0), names, strict=True) if _constant(measured, axis)]
+    pattern = "points" if not constant else f"lines along {' and '.join(constant)}"
+    if bool(measured.all()):
+        pattern = "full"
+    return {
+        "acceleration": round(float(measured.numel() / measured.sum()), 4),
+        "pattern": pattern,
+        "same_for_all": all(size == 1 for size in mask.shape[:-ndim]),
+    }
+
+
+def format_of(path: str) -> str:
+    """Name of a file's format."""
+    from resolvent.data.io.detect import detect
+
+    kind = detect(path)
+    if kind != "hdf5":
+        return {"nifti": "NIfTI", "cfl": "BART .cfl", "npy": ".npy"}[kind]
+    from resolvent.data.io.hdf5 import open_hdf5
+    from resolvent.data.io.modl import is_modl
+    from resolvent.data.io.native import is_native
+
+    with open_hdf5(path) as file:
+        if is_native(file):
+            return "resolvent HDF5"
+        if "kspace" in file:
+            return "fastMRI HDF5"
+        return "MoDL HDF5" if is_modl(file) else "ISMRMRD HDF5"
+
+
+def _constant(values: Tensor, axis: int) -> bool:
+    return bool((values == values.narrow(axis, 0, 1)).all())
+
+
+def _bound(bound: Any) -> dict[str, Any]:
+    return {"value": bound.value, "kind": bound.kind}
+
+
+def _place(geometry: Geometry | None) -> dict[str, Any]:
+    if geometry is None:
+        return {"voxel_mm": None, "affine": None}
+    lengths = (geometry.affine[:3, :3] ** 2).sum(0) ** 0.5
+    return {"voxel_mm": [round(float(n), 4) for n in lengths], "affine": geometry.affine.tolist()}
+
+
+def _print(found: dict[str, Any]) -> None:
+    """One line a fact."""
+    title = found.get("input") or found.get("name")
+    typer.echo(f"{os.path.basename(str(title))}: {found['kind']}")
+    for name, value in found.items():
+        if name in ("kind", "input", "name"):
+            continue
+        if name == "affine" and isinstance(value, list):
+            value = "; ".join(" ".join(f"{n:.4g}" for n in row) for row in value[:3])
+        elif name in ("m", "c", "r") and isinstance(value, dict):
+            value = f"{value['value']:.4g} ({value['kind']})"
+        elif isinstance(value, dict):
+            value = ", ".join(f"{key} {item}" for key, item in value.items()) or None
+        elif isinstance(value, list):
+            value = " x ".join(map(str, value)) or None
+        elif isinstance(value, float):
+            value = f"{value:.6g}"
+        typer.echo(f"  {name.replace('_', ' '):13}{_word(name, value)}")
+
+
+def _word(name: str, value: Any) -> str:
+    if value is None:
+        return {"maps": "none (ESPIRiT will estimate them)", "noise": "unknown (will be estimated)"}.get(name, "none")
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

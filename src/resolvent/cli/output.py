@@ -1,0 +1,80 @@
+"""What the commands say: results on stdout, everything else on stderr, and exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from resolvent._errors import ResolventError
+from resolvent._version import __version__
+
+FAULT = 1
+"""Exit code: the data or the model is at fault."""
+REFUSED = 3
+"""Exit code: not converged, or a certificate was demanded and refused."""
+INTERRUPTED = 130
+"""Exit code: stopped from the keyboard."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def explain(error: BaseException) -> str:
+    """One line for an error: our own messages as they are, anything else with its type."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ResolventError):
+        return text
+    if isinstance(error, MemoryError) or "not enough memory" in text:
+        return "the memory is exhausted. Give fewer slices at a time, or use a machine with more."
+    return f"internal error: {type(error).__name__}: {text}. Please report it, with the output of --debug."
+
+
+def complain(text: str, error: BaseException | None = None, *, debug: bool = False) -> None:
+    """One line on stderr; with `debug` the traceback of `error` before it."""
+    if debug and error is not None:
+        traceback.print_exception(error, file=sys.stderr)
+    typer.echo(f"resolvent: {text}", err=True)
+
+
+@contextmanager
+def reporting(*, as_json: bool, debug: bool) -> Iterator[None]:
+    """Turn an error of a command into one line on stderr (with ``--json`` an object, too) and an exit code.
+
+    Raises:
+        typer.Exit: with code 1 for any error, 130 for an interrupt from the keyboard.
+    """
+    try:
+        yield
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
+    except KeyboardInterrupt:
+        complain("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+    except Exception as error:
+        complain(f"error: {explain(error)}", error, debug=debug)
+        if as_json:
+            emit({"version": __version__, "error": explain(error)})
+        raise typer.Exit(FAULT) from None
+
+
+def emit(content: dict[str, Any]) -> None:
+    """The one JSON object of a command. Numbers that are not finite must have become None."""
+    typer.echo(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """A function that says on stderr what is being done; silent unless stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("", spinner="dots") as status:
+        yield lambda text: status.update(text)

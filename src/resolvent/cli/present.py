@@ -1,0 +1,46 @@
+"""Results for a person: a table of scores and the certificate, on stdout."""
+
+from __future__ import annotations
+
+import typer
+
+from resolvent.cli.reconstruct import Outcome, acceleration
+
+LABELS = {"zero_filled": "zero-filled", "sense": "SENSE", "model": "model"}
+"""Names of the images, as they are printed."""
+
+
+def headline(outcome: Outcome) -> str:
+    """Matrix, coils and sampling of a scan in one line: ``176 x 144 · 8 coils · R = 6``."""
+    scan = outcome.scan
+    slices, n_coils = scan.kspace.shape[:2]
+    matrix = " x ".join(str(n) for n in scan.kspace.shape[2:])
+    return " · ".join(
+        [
+            *([f"{slices} slices of {matrix}"] if slices > 1 else [matrix]),
+            f"{n_coils} coil{'s' * (n_coils > 1)}",
+            f"R = {acceleration(scan):.3g}",
+            "maps given" if scan.coil_maps is not None else "maps estimated by ESPIRiT",
+        ]
+    )
+
+
+def closing(outcome: Outcome) -> str:
+    """How the solve ended and the certificate: two lines."""
+    solution, certificate = outcome.recon.solution, outcome.recon.certificate
+    ended = f"converged in {solution.steps} steps" if solution.converged else str(solution.status)
+    work = f"{solution.evaluations} network evaluations, {solution.applications} of A^H A, {outcome.seconds:.1f} s"
+    return f"{ended} ({work})\n{certificate.text}"
+
+
+def show(outcome: Outcome, source: str, written: list[str]) -> None:
+    """Print what was found, the scores as a table, the certificate, and where the image lies."""
+    typer.echo(f"{source}: {headline(outcome)}")
+    if outcome.scores:
+        typer.echo(f"\n  {'':12}{'PSNR':>9}{'SSIM':>9}{'NMSE':>10}     against {outcome.reference}")
+        for name, score in outcome.scores.items():
+            numbers = f"{score['psnr']:6.2f} dB{score['ssim']:9.4f}{score['nmse']:10.5f}"
+            typer.echo(f"  {LABELS[name]:12}{numbers}")
+    body = "\n".join(f"  {line}" for line in closing(outcome).splitlines())
+    typer.echo(f"\n{body}")
+    typer.echo(f"  written: {', '.join(written)}\n" if written else "  no image written: name one with -o\n")

@@ -1,0 +1,223 @@
+"""``resolvent recon``: reconstruct one scan or many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from resolvent._version import __version__
+from resolvent.cli.naming import FIELD, figures, is_folder, make_folders, outputs, remove_empty
+from resolvent.cli.output import FAULT, REFUSED, Debug, Json, complain, emit, explain, progress, reporting
+
+if TYPE_CHECKING:
+    from resolvent.cli.reconstruct import Outcome, Retrospective
+    from resolvent.data import Scan
+    from resolvent.mol import MOL
+
+
+def known_kind(kind: str | None) -> str | None:
+    """A mask kind, or a usage error that lists them."""
+    if kind is not None:
+        from resolvent.data import MASK_KINDS
+
+        if kind not in MASK_KINDS:
+            raise typer.BadParameter(f"{kind!r} is not one of {', '.join(MASK_KINDS)}.")
+    return kind
+
+
+def positive(value: float | None) -> float | None:
+    """A positive, finite number, or a usage error."""
+    if value is not None and not 0 < value < float("inf"):
+        raise typer.BadParameter(f"{value} is not a positive number.")
+    return value
+
+
+KINDS = "uniform1d, random1d, gaussian1d, gaussian2d, poisson2d or radial"
+Kind = Annotated[str | None, typer.Option("--mask-kind", metavar="KIND", callback=known_kind, help=f"{KINDS}.")]
+
+
+def recon(
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Scans of any format that can be read.")],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="An image (.nii.gz .nii .h5 .cfl .png .npy); or a folder, for NAME.nii.gz of each input; or a pattern "
+            "such as out/{name}.png. A JSON record lies beside each image. Without -o no image is written.",
+        ),
+    ] = None,
+    model: Annotated[str, typer.Option(metavar="NAME|DIR", help="A packaged model or the folder of one.")] = "brain-2d",
+    maps: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Coil maps (.cfl .npy .h5) instead of those of the scan.")
+    ] = None,
+    acceleration: Annotated[
+        float | None,
+        typer.Option(metavar="R", help="Leave samples out of a fully sampled scan, and compare with all of it."),
+    ] = None,
+    mask_kind: Kind = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the mask; 0 by default.")] = None,
+    tol: Annotated[
+        float, typer.Option(callback=positive, help="Distance to the exact solution, relative to the image.")
+    ] = 1e-3,
+    max_steps: Annotated[int, typer.Option(min=1, help="Limit of network evaluations.")] = 100,
+    require_certificate: Annotated[
+        bool,
+        typer.Option("--require-certificate", help="Write no image whose distance is not proved; exit code 3 then."),
+    ] = False,
+    figure: Annotated[
+        str | None,
+        typer.Option(metavar="PNG", help="A picture of the comparison; with {name} in it for several inputs."),
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Reconstruct scans, each with a certificate.
+
+    With a reference (in the file, or made by --acceleration) PSNR, SSIM and NMSE of the zero-filled image, of SENSE
+    and of the model are printed. Several files: a bad one is reported and the others go on. An image that did not
+    converge is written, and flagged in its record and on stderr.
+    """
+    with reporting(as_json=as_json, debug=debug):
+        names, pictures = outputs(files, output), figures(files, figure)
+        clash = {str(Path(n).resolve()) for n in names if n} & {str(Path(p).resolve()) for p in pictures if p}
+        if clash:
+            raise typer.BadParameter("-o and --figure name the same file. Choose another name for one of them.")
+        if acceleration is None and (mask_kind is not None or seed is not None):
+            raise typer.BadParameter("--mask-kind and --seed describe what --acceleration leaves out. Add it.")
+
+        from resolvent.cli.reconstruct import Retrospective
+        from resolvent.data.io import check_writable
+        from resolvent.mol.weights import load
+
+        retrospective = None
+        if acceleration is not None:
+            retrospective = Retrospective(acceleration, mask_kind or "gaussian2d", seed or 0)
+        network = load(model)
+        made = []
+        if output is not None and (FIELD in output or is_folder(output)):
+            made = make_folders(names)
+        if figure is not None and FIELD in figure:
+            made = make_folders(pictures) + made
+        results: list[dict[str, Any]] = []
+        codes = {0}
+        try:
+            for name in (*names, *pictures):
+                if name is not None:
+                    check_writable(name)
+            for path, name, picture in zip(files, names, pictures, strict=True):
+                try:
+                    if require_certificate and network.tier == "estimated":
+                        code, result = (
+                            REFUSED,
+                            _refusal(path, f"{model} is a model whose monotonicity is only estimated"),
+                        )
+                    else:
+                        options = {"tol": tol, "max_steps": max_steps, "retrospective": retrospective}
+                        outcome = _reconstructed(path, maps, network, options, compare=picture is not None)
+                        code, result = _delivered(
+                            outcome, path, name, picture, retrospective, demanded=require_certificate, quiet=as_json
+                        )
+                except Exception as error:
+                    complain(f"error: {explain(error)}", error, debug=debug)
+                    code, result = FAULT, {"input": path, "error": explain(error)}
+                codes.add(code)
+                results.append(result)
+        finally:
+            remove_empty(made)
+        if as_json:
+            emit({"version": __version__, "results": results})
+        raise typer.Exit(FAULT if FAULT in codes else max(codes))
+
+
+def read_scan(path: str, maps: str | None = None) -> Scan:
+    """A scan with the maps of the file `maps`, if there is one, found to fit it.
+
+    Raises:
+        FormatError: the file holds an image, not k-space.
+        ShapeError, DataError: the maps do not fit the scan or are unusable.
+    """
+    from resolvent._errors import FormatError
+    from resolvent.data import Scan
+    from resolvent.data.io import read, read_maps
+
+    scan = read(path)
+    if not isinstance(scan, Scan):
+        raise FormatError(f"{path} holds an image, not k-space. Make a scan of it with `resolvent simulate`.")
+    if maps is None:
+        return scan
+    return scan.replace(coil_maps=read_maps(maps, scan.ndim)).validated()
+
+
+def _reconstructed(path: str, maps: str | None, model: MOL, options: dict[str, Any], *, compare: bool) -> Outcome:
+    from resolvent.cli.reconstruct import reconstruct
+
+    with progress() as say:
+        say(f"reading {path}")
+        scan = read_scan(path, maps)
+        return reconstruct(scan, model, compare=compare, say=lambda text: say(f"{Path(path).name}: {text}"), **options)
+
+
+def _delivered(
+    outcome: Outcome,
+    path: str,
+    name: str | None,
+    picture: str | None,
+    retrospective: Retrospective | None,
+    *,
+    demanded: bool,
+    quiet: bool,
+) -> tuple[int, dict[str, Any]]:
+    """Write, print and warn; the exit code and the JSON entry."""
+    from resolvent.cli.present import show
+
+    if demanded and not outcome.recon.certificate.proved:
+        code, result = REFUSED, _refusal(path, outcome.recon.certificate.text)
+        return code, {"input": path, "output": None, **outcome.summary, "error": result["error"]}
+    if name is not None:
+        save_image(outcome, path, name, retrospective)
+    if picture is not None:
+        draw(outcome, picture, Path(path).name)
+    written = [place for place in (name, picture) if place]
+    if not quiet:
+        show(outcome, Path(path).name, written)
+    result = {"input": path, "output": name, **outcome.summary, **({"figure": picture} if picture else {})}
+    if not outcome.recon.solution.converged:
+        complain(f"warning: {path}: {outcome.recon.solution.status}.")
+        return REFUSED, result
+    return 0, result
+
+
+def _refusal(path: str, reason: str) -> dict[str, Any]:
+    error = f"{path}: the certificate that was demanded is refused ({reason}); nothing was written."
+    complain(f"error: {error}")
+    return {"input": path, "output": None, "error": error}
+
+
+def save_image(outcome: Outcome, path: str, name: str, retrospective: Retrospective | None = None) -> None:
+    """Write image and record; of the input the record keeps the name and the hash, not the folder."""
+    from resolvent.data.io import write
+
+    made = {}
+    if retrospective is not None:
+        made = {"retrospective": {**vars(retrospective)}}
+    write(outcome.recon, name, like=outcome.scan, record={"input": Path(path).name, **outcome.notes, **made})
+
+
+def draw(outcome: Outcome, picture: str, title: str) -> None:
+    """The figure of an outcome."""
+    from resolvent.cli.present import closing, headline
+    from resolvent.figures import comparison
+
+    comparison(
+        picture,
+        outcome.images,
+        reference=outcome.scan.reference,
+        scores=outcome.scores,
+        residuals=outcome.recon.solution.residuals,
+        title=f"{title} · {headline(outcome)}",
+        caption=closing(outcome),
+    )

@@ -1,0 +1,210 @@
+"""One scan through the house: undersample if asked, maps, solve in chunks of slices, compare with the reference."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from resolvent._errors import DataError
+from resolvent.data import Scan, metrics, undersample
+from resolvent.linop import SENSE
+from resolvent.mol import MOL, Certificate, Reconstruction
+from resolvent.mol.baselines import sense
+from resolvent.solve import Solution
+
+MEMORY = 2**30
+"""Bytes that the coil images and network activations of one chunk of slices may take, roughly."""
+ACTIVATIONS = 2500
+"""Bytes that a network keeps for a pixel, roughly."""
+
+
+@dataclass(frozen=True)
+class Retrospective:
+    """How a fully sampled scan is undersampled: the arguments of `resolvent.undersample`."""
+
+    acceleration: float
+    kind: str = "gaussian2d"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A reconstructed scan.
+
+    Attributes:
+        scan: in the units of the solve; ``scan.scale`` leads back to those of the file.
+        recon: all slices.
+        images: ``zero_filled``, ``sense`` and ``model``, if they were to be compared; else ``model`` alone.
+        scores: PSNR, SSIM and NMSE of each of them, if there is a reference.
+        reference: in words, what they were compared with; empty if with nothing.
+        seconds: from k-space to the certified image; maps included, comparisons not.
+    """
+
+    scan: Scan
+    recon: Reconstruction
+    images: dict[str, Tensor]
+    scores: dict[str, dict[str, float]]
+    reference: str
+    seconds: float
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The entry of this scan in the JSON object of a command; input and output are for the caller to add."""
+        record = self.recon.record()
+        shown = ("proved", "tier", "m", "distance", "data_gain", "data_gain_kind")
+        return {
+            "model": record["model"].get("name", ""),
+            **{name: record[name] for name in ("status", "converged", "steps", "evaluations", "applications")},
+            "seconds": round(self.seconds, 3),
+            "certificate": {name: record["certificate"][name] for name in shown},
+            **({"metrics": _finite(self.scores)} if self.scores else {}),
+        }
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What the sidecar says beyond the reconstruction's own record."""
+        scan = self.scan
+        compared = {"metrics": _finite(self.scores), "reference": self.reference} if self.scores else {}
+        return {
+            "scale": (self.recon.scale * scan.scale).tolist(),
+            "seconds": round(self.seconds, 3),
+            "acceleration": acceleration(scan),
+            "maps": "in the file" if scan.coil_maps is not None else "estimated (ESPIRiT)",
+            **compared,
+        }
+
+
+def reconstruct(
+    scan: Scan,
+    model: MOL,
+    *,
+    tol: float = 1e-3,
+    max_steps: int = 100,
+    retrospective: Retrospective | None = None,
+    compare: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> Outcome:
+    """Reconstruct a scan; zero-filled and SENSE images and scores too, if there is a reference or if `compare`.
+
+    The reference is the full reconstruction with the same maps where samples were left out here, else the image that
+    the file calls its reference. Scores are those of `resolvent.data.metrics` over the whole volume.
+
+    Args:
+        scan: as read.
+        model: the model.
+        tol: see `MOL.solve`.
+        max_steps: see `MOL.solve`.
+        retrospective: undersample first; the scan must be fully sampled.
+        compare: make the comparison images even without a reference.
+        say: told what is being done.
+    """
+    began = time.monotonic()
+    given = scan.coil_maps is not None
+    scan = scan.normalised()
+    reference = "the reference in the file" if scan.reference is not None else ""
+    if not given:
+        say("estimating coil maps")
+    if retrospective is not None:
+        if sets_of(scan) > 1:
+            raise DataError(
+                f"maps have {sets_of(scan)} sets (axis 2 of maps for {scan.source}), which have no single full image "
+                "to compare with. Pass maps with one set, or leave out --acceleration."
+            )
+        scan = undersample(scan, retrospective.acceleration, retrospective.kind, retrospective.seed)
+        reference = "the full reconstruction, with the same maps"
+    maps, sets = scan.maps, sets_of(scan)
+    spent = time.monotonic() - began
+
+    compare = compare or scan.reference is not None
+    parts: list[Reconstruction] = []
+    others: dict[str, list[Tensor]] = {"zero_filled": [], "sense": []}
+    chunks = chunked(scan)
+    for count, rows in enumerate(chunks, 1):
+        say("reconstructing" + (f" (part {count} of {len(chunks)})" if len(chunks) > 1 else ""))
+        began = time.monotonic()
+        y, mask = scan.kspace[rows], scan.mask if scan.mask.shape[0] == 1 else scan.mask[rows]
+        A = SENSE(maps[rows], mask, ndim=scan.ndim, sets=sets)
+        noise = scan.noise or None  # none at all: the level below which nothing can be told is estimated
+        parts.append(model.solve(y, A, tol=tol, max_steps=max_steps, noise=noise))
+        spent += time.monotonic() - began
+        if compare:
+            others["zero_filled"].append(A.adjoint(y))
+            others["sense"].append(sense(y, A, noise=noise))
+
+    recon = joined(parts)
+    images = {name: torch.cat(found) for name, found in others.items() if found} | {"model": recon.image}
+    images = {name: _combined(image, sets) for name, image in images.items()}
+    scores: dict[str, dict[str, float]] = {}
+    if scan.reference is not None:
+        say("comparing with the reference")
+        scores = {name: metrics(scan.reference, image) for name, image in images.items()}
+    if not given:
+        scan = scan.replace(coil_maps=None)
+    return Outcome(scan, recon, images, scores, reference if scores else "", spent)
+
+
+def chunked(scan: Scan) -> list[slice]:
+    """Slices of the batch axis, each small enough for `MEMORY`; at least one slice each."""
+    batch, coils = scan.kspace.shape[:2]
+    pixels = math.prod(scan.kspace.shape[2:])
+    size = max(1, MEMORY // (pixels * (32 * coils + ACTIVATIONS)))
+    return [slice(first, first + size) for first in range(0, batch, size)]
+
+
+def joined(parts: list[Reconstruction]) -> Reconstruction:
+    """The reconstructions of several groups of slices as one; of what holds for a group, the worst."""
+    if len(parts) == 1:
+        return parts[0]
+    solutions, certificates = [part.solution for part in parts], [part.certificate for part in parts]
+    longest = max(len(s.residuals) for s in solutions)
+    padded = [torch.cat([s.residuals, s.residuals[-1:].expand(longest - len(s.residuals), -1)]) for s in solutions]
+    solution = Solution(
+        x=torch.cat([s.x for s in solutions]),
+        sample_status=tuple(status for s in solutions for status in s.sample_status),
+        sample_steps=torch.cat([s.sample_steps for s in solutions]),
+        evaluations=sum(s.evaluations for s in solutions),
+        residuals=torch.cat(padded, 1),
+        applications=sum(s.applications for s in solutions),
+    )
+    certificate: Certificate = replace(
+        certificates[0],
+        distance=max(c.distance for c in certificates),
+        distances=torch.cat([c.distances for c in certificates]),
+        data_gain=max(c.data_gain for c in certificates),
+        proved=all(c.proved for c in certificates),
+    )
+    return replace(
+        parts[0],
+        image=torch.cat([part.image for part in parts]),
+        solution=solution,
+        certificate=certificate,
+        scale=torch.cat([part.scale for part in parts]),
+        lam=torch.cat([part.lam for part in parts]),
+        noise=torch.cat([part.noise for part in parts]),
+    )
+
+
+def sets_of(scan: Scan) -> int:
+    """Number of map sets: the maps have one axis more than k-space where there are several."""
+    maps = scan.coil_maps
+    return maps.shape[2] if maps is not None and maps.ndim > scan.kspace.ndim else 1
+
+
+def acceleration(scan: Scan) -> float:
+    """Samples of the full grid over samples measured."""
+    return round(float(scan.mask.numel() / (scan.mask != 0).sum()), 3)
+
+
+def _combined(image: Tensor, sets: int) -> Tensor:
+    """One image of several map sets: the root of the sum of squares over axis 1."""
+    return image if sets == 1 else image.abs().square().sum(1).sqrt()
+
+
+def _finite(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
+    return {name: {key: v if math.isfinite(v) else None for key, v in of.items()} for name, of in scores.items()}

@@ -1,0 +1,181 @@
+"""Pictures of a reconstruction: images on one grey scale, errors on one scale, the residual, the certificate."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from resolvent._errors import FormatError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LABELS = {"zero_filled": "Zero-filled", "sense": "SENSE", "model": "Model"}
+"""Titles of the images, by the names under which they are passed."""
+
+_INK, _PAPER, _FAINT = "#1b1f24", "#ffffff", "#6a737d"
+_ACCENT = "#0b6e99"
+_SIDE = 2.75  # width of a panel, inches
+_MARGIN = 0.25
+
+
+def comparison(
+    path: str | Path,
+    images: dict[str, Tensor],
+    *,
+    reference: Tensor | None = None,
+    scores: dict[str, dict[str, float]] | None = None,
+    residuals: Tensor | None = None,
+    title: str = "",
+    caption: str = "",
+) -> None:
+    """Draw a comparison as PNG: above the images and the reference, below their errors and the residual of the solve.
+
+    One grey scale serves all images, from 0 to the 99.8th percentile of the reference (of the model where there is
+    none), and one colour scale all errors ``| |x| - |r| |``, as a percentage of the largest ``|r|``. Of several slices
+    or frames the middle one is shown; the scores are the caller's.
+
+    Args:
+        path: ends in .png. It appears whole or not at all.
+        images: ``(batch, *lead, y, x)`` by name: ``zero_filled``, ``sense``, ``model``.
+        reference: same shape; without it there is no row of errors.
+        scores: ``psnr`` and ``ssim`` by the same names.
+        residuals: ``(steps, batch)``, residual norm of each step.
+        title: a line above.
+        caption: lines below; the certificate belongs here.
+
+    Raises:
+        FormatError: `path` does not end in .png.
+        OutputError: the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from resolvent.data.io.output import check_writable, whole
+
+    path = str(path)
+    if not path.lower().endswith(".png"):
+        raise FormatError(f"{path} does not end in .png. Figures are PNG files.")
+    check_writable(path)
+    planes = {LABELS.get(name, name): _plane(image) for name, image in images.items()}
+    truth = None if reference is None else _plane(reference)
+    named = {LABELS.get(name, name): score for name, score in (scores or {}).items()}
+
+    shown = truth if truth is not None else planes.get(LABELS["model"], next(iter(planes.values())))
+    window = float(np.percentile(shown, 99.8)) or 1.0
+    rows, columns = shown.shape
+    across = len(planes) + 1
+    tall = _SIDE * min(max(rows / columns, 0.5), 2.0)
+    lower = tall if truth is not None else 0.0
+    footer = 0.28 * len(caption.splitlines()) + 0.12
+    width = across * _SIDE + (across + 1) * _MARGIN
+    height = 0.55 + tall + 0.75 * (lower > 0) + lower + 0.25 + footer
+
+    figure = Figure(figsize=(width, height), dpi=110, facecolor=_PAPER)
+    FigureCanvasAgg(figure)
+
+    def place(column: int, below: float, size: float) -> Axes:
+        """A panel; `below` is the distance of its lower edge from the top, in inches."""
+        left = _MARGIN + column * (_SIDE + _MARGIN)
+        return figure.add_axes((left / width, 1 - below / height, _SIDE / width, size / height))
+
+    top = 0.85 + tall - 0.05
+    for column, (name, plane) in enumerate(planes.items()):
+        axes = place(column, top, tall)
+        _image(axes, plane, window)
+        _title(axes, name, _score(named.get(name)))
+    if truth is not None:
+        axes = place(len(planes), top, tall)
+        _image(axes, truth, window)
+        _title(axes, "Reference", "")
+        _errors(figure, [place(c, top + 0.45 + lower, lower) for c in range(len(planes))], planes, truth)
+        if residuals is not None and len(residuals):
+            axes = place(len(planes), top + 0.45 + lower, lower)
+            _curve(axes, residuals, inset=(0.35, 0.5, lower))
+    elif residuals is not None and len(residuals):
+        _curve(place(len(planes), top, tall), residuals, inset=(0.35, 0.5, tall))
+
+    edge = _MARGIN / width
+    figure.text(edge, 1 - 0.2 / height, title, color=_INK, fontsize=12, weight="bold", va="top")
+    figure.text(edge, 0.14 / height, caption, color=_INK, fontsize=10, va="bottom", linespacing=1.5)
+
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    with whole(path, [path]) as drafts:
+        Path(drafts[0]).write_bytes(stream.getvalue())
+
+
+def _plane(image: Tensor) -> np.ndarray:
+    """Magnitude of the middle slice (and frame)."""
+    volume = image.detach().abs().cpu().numpy().astype(np.float64)
+    while volume.ndim > 2:
+        volume = volume[len(volume) // 2]
+    return volume
+
+
+def _image(axes: Axes, plane: np.ndarray, window: float) -> None:
+    axes.imshow(plane, cmap="gray", vmin=0, vmax=window, interpolation="nearest")
+    _bare(axes)
+
+
+def _errors(figure: Any, panels: list[Axes], planes: dict[str, np.ndarray], truth: np.ndarray) -> None:
+    peak = float(truth.max()) or 1.0
+    errors = [100 * np.abs(plane - truth) / peak for plane in planes.values()]
+    limit = max(float(np.percentile(error, 99)) for error in errors[1:] or errors) or 1.0
+    shown = None
+    for axes, error in zip(panels, errors, strict=True):
+        shown = axes.imshow(error, cmap="magma", vmin=0, vmax=limit, interpolation="nearest")
+        _bare(axes)
+    panels[0].set_title("Error, % of the largest value", color=_FAINT, fontsize=9, loc="left", pad=5)
+    box = panels[-1].get_position()
+    bar = figure.add_axes((box.x1 + 0.006, box.y0, 0.009, box.height))
+    scale = figure.colorbar(shown, cax=bar, extend="max")
+    scale.outline.set_visible(False)
+    bar.tick_params(labelsize=8, colors=_FAINT, length=2)
+
+
+def _curve(axes: Axes, residuals: Tensor, inset: tuple[float, float, float]) -> None:
+    """Residual of every step over that of the first, of the slowest slice; room for labels is left at the edges."""
+    from matplotlib.ticker import MaxNLocator
+
+    left, bottom, tall = inset
+    box = axes.get_position()
+    dx, dy = box.width * (left + 0.45) / _SIDE, box.height * bottom / tall
+    axes.set_position((box.x0 + dx, box.y0 + dy, box.width - dx, box.height - dy))
+    curves = residuals.detach().cpu().double().numpy()
+    curves = (curves / np.where(curves[0] > 0, curves[0], 1)).max(1)
+    steps = np.arange(1, len(curves) + 1)
+    axes.semilogy(steps, np.maximum(curves, 1e-16), color=_ACCENT, marker="o", markersize=4, linewidth=1.6)
+    axes.set_xlabel("step", fontsize=9, color=_FAINT)
+    axes.set_title("Residual of the solve", color=_FAINT, fontsize=9, loc="left", pad=5)
+    axes.tick_params(labelsize=8, colors=_FAINT)
+    axes.grid(True, which="major", color="#e1e4e8", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color("#c5cad1")
+
+
+def _title(axes: Axes, name: str, score: str) -> None:
+    axes.set_title(name, color=_INK, fontsize=11, loc="left", pad=5)
+    axes.set_title(score, color=_FAINT, fontsize=9.5, loc="right", pad=5)
+
+
+def _score(score: dict[str, float] | None) -> str:
+    return "" if score is None else f"{score['psnr']:.1f} dB · SSIM {score['ssim']:.3f}"
+
+
+def _bare(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+__all__ = ["comparison"]
