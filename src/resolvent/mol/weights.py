@@ -145,7 +145,12 @@ def _build(description: dict[str, Any]) -> MOL:
 
 def _claims(model: MOL) -> dict[str, Any]:
     """What the certificate will say of this model, from architecture and weights."""
-    return {"tier": model.tier, "m": round(model.m.value, 12), "kind": model.m.kind, "lam": _digits(float(model.lam))}
+    return {
+        "tier": model.tier,
+        "m": round(model.m.value, 12),
+        "kind": model.m.kind,
+        "lam": _digits(float(model.lam.detach())),
+    }
 
 
 def _digits(value: float) -> float:
