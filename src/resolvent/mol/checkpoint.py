@@ -56,7 +56,7 @@ def convert(path: str | Path, *, alpha: float = 0.01, m: float = 0.1) -> MOL:
 
 
 def _layout(tensors: dict[str, Tensor], path: Path) -> tuple[float, list[tuple[Tensor, Tensor]]]:
-    """lam and the convolutions, with names and shapes checked."""
+    """Lam and the convolutions, with names and shapes checked."""
     remedy = "Expected f.lam and f.dw.net.N.conv.weight / .bias of 3x3 convolutions from 2 to 2 channels."
     depth = len([name for name in tensors if _CONV.fullmatch(name) and name.endswith("weight")])
     expected = {"f.lam", *(f"f.dw.net.{i}.conv.{part}" for i in range(depth) for part in ("weight", "bias"))}

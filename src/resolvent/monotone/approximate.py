@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +30,7 @@ class PlainCNN(MonotoneOperator):
         super().__init__(ndim, m=m, channels=channels, depth=depth)
         self.margin = m
         widths = [2, *[channels] * (depth - 1), 2]
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(itertools.pairwise(widths))
         self.weights = nn.ParameterList(kernel_init(b, a, ndim) for a, b in pairs)
         self.biases = nn.ParameterList(torch.zeros(b) for _, b in pairs)
 

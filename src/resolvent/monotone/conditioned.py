@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -14,8 +16,8 @@ from resolvent.monotone.strict import _Strict, residual_layers
 class ConditionedStack(_Strict):
     """``H(x) = u + (1 - m) N(x - u)``, N a residual stack whose biases and gates, like u, come from the scan.
 
-    Once per scan an ordinary network, the trunk, looks at the linear reconstruction and gives an anchor image u, and for
-    every layer and pixel a bias ``b_l`` and a gate ``g_l`` in (0, 1). Then, in x alone::
+    Once per scan an ordinary network, the trunk, looks at the linear reconstruction and gives an anchor image u, and
+    for every layer and pixel a bias ``b_l`` and a gate ``g_l`` in (0, 1). Then, in x alone::
 
         z_0 = [d, 0],   z_l = z_{l-1} - 2 W_l^T [ g_l relu(W_l z_{l-1} + b_l) ],   N(d) = first two channels of z_L
 
@@ -66,18 +68,22 @@ class ConditionedStack(_Strict):
             anchor = anchor + from_channels(change, anchor)
             if remaining:
                 anchor = context.data_consistent(anchor)
-        head = conv(features, self.head_weight, self.head_bias)
-        biases, gates = head.chunk(2, 1)
-        own = tuple(per_sample(t, batch) for t in (biases, torch.sigmoid(gates)))
-        return Score(self._network, tuple(c() for c in self.convs), (anchor, *own))
+        shared = (*(c() for c in self.convs), self.head_weight, self.head_bias)
+        return Score(self._network, shared, (anchor, per_sample(features, batch)))
 
     def _network(self, x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
-        anchor, biases, gates = own
+        (*kernels, head_weight, head_bias), (anchor, features) = shared, own
+        features = features.flatten(0, 1)
+        bias_weights, gate_weights = (half.chunk(len(kernels)) for half in head_weight.chunk(2))
+        bias_offsets, gate_offsets = (half.chunk(len(kernels)) for half in head_bias.chunk(2))
+
+        def modulation(layer: int) -> tuple[Tensor, Tensor]:
+            # Made anew in every evaluation: a fifth of its time, and a twelfth of the memory of keeping them.
+            bias = conv(features, bias_weights[layer], bias_offsets[layer])
+            return bias, torch.sigmoid(conv(features, gate_weights[layer], gate_offsets[layer]))
+
         d = to_channels(x - anchor, self.ndim)
-        layers = len(shared)
-        biases = biases.flatten(0, 1).chunk(layers, 1)
-        gates = gates.flatten(0, 1).chunk(layers, 1)
-        return anchor + (1 - self.margin) * from_channels(residual_layers(d, shared, biases, gates), x)
+        return anchor + (1 - self.margin) * from_channels(residual_layers(d, kernels, modulation), x)
 
 
 class Trunk(nn.Module):
@@ -92,7 +98,7 @@ class Trunk(nn.Module):
     def __init__(self, width: int, ndim: int, depth: int = 4) -> None:
         super().__init__()
         widths = [5, *[width] * depth]
-        pairs = zip(widths, widths[1:], strict=False)
+        pairs = itertools.pairwise(widths)
         self.weights = nn.ParameterList(2**0.5 * kernel_init(b, a, ndim) for a, b in pairs)
         self.biases = nn.ParameterList(torch.zeros(width) for _ in range(depth))
         self.last = nn.Parameter(0.1 * kernel_init(2, width, ndim))

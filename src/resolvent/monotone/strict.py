@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor, nn
 
 from resolvent.monotone.channels import from_channels, kernel_init, to_channels
 from resolvent.monotone.layers import UnitKernel
-from resolvent.monotone.operator import Bound, MonotoneOperator, Score, ScanContext, Tier, conv, conv_adjoint
+from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, Tier, conv, conv_adjoint
 
 
 class _Strict(MonotoneOperator):
@@ -49,9 +52,7 @@ class ProductNetwork(_Strict):
     def __init__(self, m: float = 0.1, channels: int = 64, depth: int = 5, ndim: int = 2) -> None:
         super().__init__(ndim, m, channels=channels, depth=depth)
         widths = [2, *[channels] * (depth - 1), 2]
-        self.convs = nn.ModuleList(
-            UnitKernel(kernel_init(b, a, ndim)) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.convs = nn.ModuleList(UnitKernel(kernel_init(b, a, ndim)) for a, b in itertools.pairwise(widths))
         self.biases = nn.ParameterList(torch.zeros(b) for b in widths[1:])
 
     def condition(self, context: ScanContext | None = None) -> Score:
@@ -72,8 +73,8 @@ class ResidualStack(_Strict):
     """1-Lipschitz residual layers, ``z <- z - 2 W^T relu(W z + c)`` with ``|W| <= 1`` certified, and H = (1 - m) N.
 
     The nonlinearity changes by ``s = D W dz`` with D diagonal in [0, 1], so ``|dz - 2 W^T s|^2 <= |dz|^2 -
-    4 <W dz, s> + 4 |s|^2 <= |dz|^2``, since ``s_i^2 <= s_i (W dz)_i``. A layer can be the identity, so deep stacks keep
-    their gradient. The image is lifted to `channels` by zeros (an isometry; any orthonormal lift is one of the kernels).
+    4 <W dz, s> + 4 |s|^2 <= |dz|^2``, since ``s_i^2 <= s_i (W dz)_i``. A layer can be the identity, so deep stacks
+    keep their gradient. The image is lifted to `channels` by zeros; the kernels can hold any orthonormal lift.
 
     Args:
         m: monotonicity constant, in (0, 1).
@@ -98,21 +99,22 @@ class ResidualStack(_Strict):
         def network(x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
             half = len(shared) // 2
             d = to_channels(x, ndim)
-            return gain * from_channels(residual_layers(d, shared[:half], shared[half:]), x)
+            return gain * from_channels(residual_layers(d, shared[:half], lambda i: (shared[half + i], None)), x)
 
         return Score(network, shared)
 
 
 def residual_layers(
-    d: Tensor, kernels: tuple[Tensor, ...], biases: tuple[Tensor, ...], gates: tuple[Tensor, ...] | None = None
+    d: Tensor, kernels: Sequence[Tensor], modulation: Callable[[int], tuple[Tensor, Tensor | None]]
 ) -> Tensor:
     """``N(d)``: lift, ``z <- z - 2 W^T [g relu(W z + b)]`` layer by layer, and the first two channels.
 
-    1-Lipschitz in d for kernels of norm at most 1 and gates in [0, 1].
+    1-Lipschitz in d for kernels of norm at most 1 and gates in [0, 1]. `modulation` gives bias and gate of a layer.
     """
     width = kernels[0].shape[1]
     z = torch.nn.functional.pad(d, (0, 0) * (d.ndim - 2) + (0, width - d.shape[1]))
-    for i, (kernel, bias) in enumerate(zip(kernels, biases, strict=True)):
+    for i, kernel in enumerate(kernels):
+        bias, gate = modulation(i)
         a = torch.relu(conv(z, kernel) + bias)
-        z = z - 2 * conv_adjoint(a if gates is None else gates[i] * a, kernel)
+        z = z - 2 * conv_adjoint(a if gate is None else gate * a, kernel)
     return z[:, : d.shape[1]]
