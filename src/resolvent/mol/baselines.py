@@ -18,9 +18,9 @@ def sense(y: KSpace, A: LinearOperator, *, weight: float | None = None, noise: T
     Args:
         y: measurements ``(batch, coil, *lead, *spatial)``.
         A: the physics.
-        weight: of the data, ``lam`` in ``(I + lam N) x = lam A^H b``. By default ``1.5 s / noise``, s the intensity of the
-            zero-filled image and at most 3,000: within 1 dB of the best weight at 15 to 35 dB of SNR on validation
-            scans (not Wiener's ``1 / noise^2``: the missing samples are not a white signal).
+        weight: of the data, ``lam`` in ``(I + lam N) x = lam A^H b``. By default ``1.5 s / noise``, s the intensity of
+            the zero-filled image, and at most 3,000: within 1 dB of the best weight at 15 to 35 dB of SNR on
+            validation scans (not Wiener's ``1 / noise^2``: the missing samples are not a white signal).
         noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
 
     Source: K. P. Pruessmann et al., MRM 46:638-651 (2001).

@@ -42,7 +42,7 @@ class Certificate:
 
     @property
     def kind(self) -> Kind:
-        """ "proved" or "estimated"."""
+        """How `distance` is known: "proved" or "estimated"."""
         return "proved" if self.proved else "estimated"
 
     @property
@@ -64,8 +64,8 @@ def certify(equation: Equation, x: Tensor, tier: Tier) -> Certificate:
         |x - x*| <= (|p'| + |e'| / c) / (1 - q)            for any p' with e' = G - (c I + lam N) p'
 
     The second line accounts for a linear system that is solved inexactly, the third is Banach's bound of the step
-    ``T(x) = x - p'``, whose linear error is at most ``|e'| / c``. The smaller bound is reported. For the data gain, with
-    D the change of the image and d that of the data, ``lam |A D|^2 + m |D|^2 <= lam |A D| |d|`` gives
+    ``T(x) = x - p'``, whose linear error is at most ``|e'| / c``. The smaller bound is reported. For the data gain,
+    with D the change of the image and d that of the data, ``lam |A D|^2 + m |D|^2 <= lam |A D| |d|`` gives
     ``|D| <= min(sqrt(lam / m) / 2, lam |A| / m) |d|`` whatever A is.
 
     Rounding: x is taken as the numbers it holds, and everything here is computed in double precision; the bounds are

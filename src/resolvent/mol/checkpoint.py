@@ -25,8 +25,8 @@ def convert(path: str | Path, *, alpha: float = 0.01, m: float = 0.1) -> MOL:
     """Read a published MOL checkpoint: ``f.lam`` and ``f.dw.net.{0..4}.conv.{weight,bias}``.
 
     The network is ``H(x) = cnn(x)``, F = I - H. The published solver adds 1.001 I where the equation has I, a hidden
-    ridge of ``0.001 / alpha``, so its fixed points solve ``lam A^H (A x - b) + (1 + ridge) x - H(x) = 0``. The step size
-    is not in the checkpoint. Images are in units in which the largest coil-image magnitude is 1.
+    ridge of ``0.001 / alpha``, so its fixed points solve ``lam A^H (A x - b) + (1 + ridge) x - H(x) = 0``. The step
+    size is not in the checkpoint. Images are in units in which the largest coil-image magnitude is 1.
 
     The file is unpickled with tensors only allowed, in a process of its own that may not open a socket, start a program
     or use more than a bounded time and memory.

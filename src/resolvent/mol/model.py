@@ -85,8 +85,8 @@ class MOL(nn.Module):
     """Monotone operator learning: x* solves ``lam A^H (A x - b) + F(x) + ridge x = 0``.
 
     ``model(y, A)`` is x*, differentiable in weights, lam, y and maps with the memory of one network evaluation;
-    ``model.solve(y, A)`` is x* with its `Solution` and `Certificate`. x* depends on nothing but the equation: not on the
-    start, the step size or the solver.
+    ``model.solve(y, A)`` is x* with its `Solution` and `Certificate`. x* depends on nothing but the equation: not on
+    the start, the step size or the solver.
 
     With ``normalise=True`` the equation is posed in units of the scan, ``x = s R(y / s)``, with
     ``s = sqrt(sum |x0|^4 / sum |x0|^2)`` of the linear reconstruction x0: the intensity of the object, whatever part of
@@ -246,7 +246,7 @@ class MOL(nn.Module):
         spatial_and_lead = y.ndim - 2
         if spatial_and_lead < self.score.ndim:
             raise ShapeError(
-                f"k-space has {spatial_and_lead} axes behind batch and coil but the network convolves {self.score.ndim}. "
+                f"k-space has {spatial_and_lead} axes behind batch and coil; the network convolves {self.score.ndim}. "
                 "Pass (batch, coil, *lead, *spatial), or a model for 2-D images."
             )
         largest = y.abs().flatten(1).amax(1)

@@ -13,8 +13,8 @@ class AndersonHistory:
     """The last points and residuals of a batch of iterations, and the extrapolation they suggest.
 
     With ``r_i = T(x_i) - x_i`` the extrapolation is ``sum_i w_i T(x_i)``, where the real weights w, of sum one,
-    minimise ``|sum_i w_i r_i|`` for each sample. Complex numbers count as pairs of reals, with ``Re a^H b`` as inner product: a
-    network that sees real and imaginary part as channels is not complex-linear.
+    minimise ``|sum_i w_i r_i|`` for each sample. Complex numbers count as pairs of reals, with ``Re a^H b`` as inner
+    product: a network that sees real and imaginary part as channels is not complex-linear.
 
     Source: D. G. Anderson, J. ACM 12:547-560 (1965); H. F. Walker, P. Ni, SIAM J. Numer. Anal. 49:1715-1735 (2011).
 
