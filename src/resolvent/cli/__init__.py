@@ -30,10 +30,11 @@ for _command in (demo, recon, simulate, info, convert):
     app.command()(_command)
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"resolvent {__version__}")
         raise typer.Exit()
+    return wanted
 
 
 @app.callback()

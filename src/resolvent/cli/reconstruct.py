@@ -1,4 +1,4 @@
-"""One scan through the house: undersample if asked, maps, solve in chunks of slices, compare with the reference."""
+"""One scan through the house: undersample if asked, maps, solve slice by slice, compare with the reference."""
 
 from __future__ import annotations
 
@@ -18,11 +18,6 @@ from resolvent.mol import MOL, Certificate, Reconstruction
 from resolvent.mol.baselines import sense
 from resolvent.solve import Solution
 
-MEMORY = 2**30
-"""Bytes that the coil images and network activations of one chunk of slices may take, roughly."""
-ACTIVATIONS = 2500
-"""Bytes that a network keeps for a pixel, roughly."""
-
 
 @dataclass(frozen=True)
 class Retrospective:
@@ -38,8 +33,8 @@ class Outcome:
     """A reconstructed scan.
 
     Attributes:
-        scan: in the units of the solve; ``scan.scale`` leads back to those of the file.
-        recon: all slices.
+        scan: what was reconstructed: after undersampling, with the reference that was compared with.
+        recon: all slices, in the units of ``scan.kspace``.
         images: ``zero_filled``, ``sense`` and ``model``, if they were to be compared; else ``model`` alone.
         scores: PSNR, SSIM and NMSE of each of them, if there is a reference.
         reference: in words, what they were compared with; empty if with nothing.
@@ -92,6 +87,9 @@ def reconstruct(
 ) -> Outcome:
     """Reconstruct a scan; zero-filled and SENSE images and scores too, if there is a reference or if `compare`.
 
+    Each slice (of a 3-D or dynamic scan each volume or series) is solved alone and in its own units: its image does not
+    depend on its neighbours in the file, to the last bit, and the memory is that of one slice.
+
     The reference is the full reconstruction with the same maps where samples were left out here, else the image that
     the file calls its reference. Scores are those of `resolvent.data.metrics` over the whole volume.
 
@@ -106,7 +104,6 @@ def reconstruct(
     """
     began = time.monotonic()
     given = scan.coil_maps is not None
-    scan = scan.normalised()
     reference = "the reference in the file" if scan.reference is not None else ""
     if not given:
         say("estimating coil maps")
@@ -124,18 +121,20 @@ def reconstruct(
     compare = compare or scan.reference is not None
     parts: list[Reconstruction] = []
     others: dict[str, list[Tensor]] = {"zero_filled": [], "sense": []}
-    chunks = chunked(scan)
-    for count, rows in enumerate(chunks, 1):
-        say("reconstructing" + (f" (part {count} of {len(chunks)})" if len(chunks) > 1 else ""))
+    count = scan.kspace.shape[0]
+    for number in range(count):
+        say("reconstructing" + (f" (slice {number + 1} of {count})" if count > 1 else ""))
         began = time.monotonic()
-        y, mask = scan.kspace[rows], scan.mask if scan.mask.shape[0] == 1 else scan.mask[rows]
-        A = SENSE(maps[rows], mask, ndim=scan.ndim, sets=sets)
-        noise = scan.noise or None  # none at all: the level below which nothing can be told is estimated
-        parts.append(model.solve(y, A, tol=tol, max_steps=max_steps, noise=noise))
+        one = one_slice(scan, number).normalised()
+        A = SENSE(maps[number : number + 1], one.mask, ndim=scan.ndim, sets=sets)
+        noise = one.noise or None  # none at all: the level below which nothing can be told is estimated
+        part = model.solve(one.kspace, A, tol=tol, max_steps=max_steps, noise=noise)
+        unit = one.scale / scan.scale
+        parts.append(replace(part, image=part.image * unit, scale=part.scale * unit))
         spent += time.monotonic() - began
         if compare:
-            others["zero_filled"].append(A.adjoint(y))
-            others["sense"].append(sense(y, A, noise=noise))
+            others["zero_filled"].append(A.adjoint(one.kspace) * unit)
+            others["sense"].append(sense(one.kspace, A, noise=noise) * unit)
 
     recon = joined(parts)
     images = {name: torch.cat(found) for name, found in others.items() if found} | {"model": recon.image}
@@ -149,16 +148,15 @@ def reconstruct(
     return Outcome(scan, recon, images, scores, reference if scores else "", spent)
 
 
-def chunked(scan: Scan) -> list[slice]:
-    """Slices of the batch axis, each small enough for `MEMORY`; at least one slice each."""
-    batch, coils = scan.kspace.shape[:2]
-    pixels = math.prod(scan.kspace.shape[2:])
-    size = max(1, MEMORY // (pixels * (32 * coils + ACTIVATIONS)))
-    return [slice(first, first + size) for first in range(0, batch, size)]
+def one_slice(scan: Scan, number: int) -> Scan:
+    """K-space, mask and noise of one entry of the batch; maps and reference are left out."""
+    mask = scan.mask if scan.mask.shape[0] == 1 else scan.mask[number : number + 1]
+    kspace = scan.kspace[number : number + 1]
+    return scan.replace(kspace=kspace, mask=mask, coil_maps=None, reference=None, calibration=None)
 
 
 def joined(parts: list[Reconstruction]) -> Reconstruction:
-    """The reconstructions of several groups of slices as one; of what holds for a group, the worst."""
+    """The reconstructions of several slices as one; of what holds for a slice, the worst."""
     if len(parts) == 1:
         return parts[0]
     solutions, certificates = [part.solution for part in parts], [part.certificate for part in parts]

@@ -1,0 +1,375 @@
+"""``resolvent recon``: what it writes, prints and returns."""
+
+import hashlib
+import json
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+
+import resolvent as rv
+from resolvent.cli import reconstruct
+from resolvent.data import MASK_KINDS, metrics, undersample
+
+CERTIFICATE = {"proved", "tier", "m", "distance", "data_gain", "data_gain_kind"}
+ENTRY = {
+    "input",
+    "output",
+    "model",
+    "status",
+    "converged",
+    "steps",
+    "evaluations",
+    "applications",
+    "seconds",
+    "certificate",
+}
+
+
+def test_json_has_the_shape_that_scripts_rely_on(resolvent, store, scan, model, tmp_path):
+    path, out = store(scan), tmp_path / "out.nii.gz"
+    run = resolvent("recon", path, "-o", out, "--model", model, "--json")
+    assert run.code == 0
+    assert run.err == ""
+    assert set(run.json) == {"version", "results"}
+    (entry,) = run.json["results"]
+    assert set(entry) == ENTRY | {"metrics"}
+    assert set(entry["certificate"]) == CERTIFICATE
+    assert set(entry["metrics"]) == {"zero_filled", "sense", "model"}
+    assert all(set(score) == {"psnr", "ssim", "nmse"} for score in entry["metrics"].values())
+    assert (entry["input"], entry["output"], entry["model"]) == (str(path), str(out), "tiny")
+    assert entry["converged"] is True
+    assert entry["status"] == "converged"
+    assert entry["certificate"]["proved"] is True
+    assert entry["certificate"]["tier"] == "per-scan"
+    assert entry["certificate"]["distance"] <= 1e-3
+
+
+def test_without_reference_there_are_no_metrics(resolvent, store, scan, model, tmp_path):
+    path = store(scan.replace(reference=None))
+    run = resolvent("recon", path, "-o", tmp_path / "out.npy", "--model", model, "--json")
+    assert set(run.json["results"][0]) == ENTRY
+
+
+def test_the_image_is_the_one_of_the_library_in_units_of_the_file(resolvent, store, scan, model, tmp_path):
+    big = scan.replace(kspace=scan.kspace * 250, noise=scan.noise * 250, reference=scan.reference * 250)
+    run = resolvent("recon", store(big), "-o", tmp_path / "out.npy", "--model", model)
+    assert run.code == 0
+    A = rv.SENSE(big.maps, big.mask)
+    wanted = rv.load(model).solve(big.kspace, A, noise=big.noise).image
+    found = torch.from_numpy(np.load(tmp_path / "out.npy"))
+    assert (found - wanted).norm() <= 1e-5 * wanted.norm()
+    assert found.abs().max() > 100
+
+
+def test_people_get_a_table_and_the_certificate(resolvent, store, scan, model, tmp_path):
+    run = resolvent("recon", store(scan), "-o", tmp_path / "out.npy", "--model", model)
+    assert "PSNR" in run.out
+    assert all(name in run.out for name in ("zero-filled", "SENSE", "model", "against the reference in the file"))
+    assert "|x - x*| <=" in run.out
+    assert "(proved)" in run.out
+    assert str(tmp_path / "out.npy") in run.out
+    assert run.err == ""
+
+
+def test_sidecar_says_how_the_image_was_made(resolvent, store, full, model, tmp_path):
+    path = store(full.replace(coil_maps=None))
+    arguments = ("--acceleration", 2, "--mask-kind", "gaussian2d", "--seed", 3)
+    resolvent("recon", path, "-o", tmp_path / "out.nii.gz", "--model", model, *arguments)
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert record["input"] == "scan.h5"
+    assert record["input_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert record["model"] == {"name": "tiny", "sha256": rv.load(model).identity["sha256"]}
+    assert record["version"] == rv.__version__
+    assert record["retrospective"] == {"acceleration": 2.0, "kind": "gaussian2d", "seed": 3}
+    assert record["acceleration"] == pytest.approx(2, rel=1e-3)
+    assert record["maps"] == "estimated (ESPIRiT)"
+    assert record["reference"] == "the full reconstruction, with the same maps"
+    assert record["converged"] is True
+    assert record["certificate"]["proved"] is True
+    assert record["seconds"] > 0
+    assert len(record["lam"]) == len(record["residual"]) == 1
+
+
+def test_retrospective_metrics_are_those_of_undersample(resolvent, store, full, model, tmp_path):
+    path = store(full.replace(coil_maps=None, reference=None))
+    arguments = ("--acceleration", 3, "--mask-kind", "poisson2d", "--seed", 5, "--json")
+    entry = resolvent("recon", path, "--model", model, *arguments).json["results"][0]
+    under = undersample(rv.read(path), 3, "poisson2d", 5)
+    A = rv.SENSE(under.maps, under.mask)
+    wanted = metrics(under.reference, A.adjoint(under.kspace))
+    assert entry["metrics"]["zero_filled"] == pytest.approx(wanted, rel=1e-4)
+    wanted = metrics(under.reference, rv.sense(under.kspace, A, noise=under.noise))
+    assert entry["metrics"]["sense"] == pytest.approx(wanted, rel=1e-3)
+    assert entry["metrics"]["sense"]["psnr"] > entry["metrics"]["zero_filled"]["psnr"]
+    assert entry["output"] is None
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["scan.h5"]
+
+
+def test_the_seed_decides_on_the_mask(resolvent, store, full, model):
+    path = store(full)
+    scores = [
+        resolvent("recon", path, "--model", model, "--acceleration", 3, "--seed", seed, "--json").json["results"][0]
+        for seed in (1, 1, 2)
+    ]
+    first, again, other = (entry["metrics"]["model"]["psnr"] for entry in scores)
+    assert first == again != other
+
+
+def test_a_fully_sampled_scan_is_reconstructed_as_it_is(resolvent, store, full, model, tmp_path):
+    run = resolvent("recon", store(full), "-o", tmp_path / "out.npy", "--model", model, "--json")
+    assert run.code == 0
+    assert run.json["results"][0]["metrics"]["zero_filled"]["psnr"] > 30
+
+
+def test_maps_of_a_file_take_the_place_of_those_of_the_scan(resolvent, store, scan, model, tmp_path):
+    np.save(tmp_path / "maps.npy", scan.coil_maps.numpy())
+    wrong = scan.replace(coil_maps=scan.coil_maps.roll(1, dims=1))
+    path = store(wrong)
+    score = [
+        resolvent("recon", path, "--model", model, "--json", *more).json["results"][0]["metrics"]["sense"]["psnr"]
+        for more in ((), ("--maps", tmp_path / "maps.npy"))
+    ]
+    assert score[1] > score[0] + 5
+
+
+def test_not_converged_is_written_flagged_and_has_code_3(resolvent, store, scan, model, tmp_path):
+    arguments = ("--model", model, "--max-steps", 1, "--tol", 1e-6)
+    run = resolvent("recon", store(scan), "-o", tmp_path / "out.nii.gz", "--json", *arguments)
+    assert run.code == 3
+    assert (tmp_path / "out.nii.gz").exists()
+    assert run.json["results"][0]["converged"] is False
+    assert "raise max_steps or loosen tol" in run.json["results"][0]["status"]
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert record["converged"] is False
+    assert "warning" in run.err
+    assert "not converged" in run.err
+    assert len(run.err.splitlines()) == 1
+
+
+def test_a_demanded_certificate_is_given_by_a_strict_model(resolvent, store, scan, model, tmp_path):
+    run = resolvent("recon", store(scan), "-o", tmp_path / "out.npy", "--model", model, "--require-certificate")
+    assert run.code == 0
+    assert (tmp_path / "out.npy").exists()
+
+
+def test_a_demanded_certificate_is_refused_by_an_estimated_model(resolvent, store, scan, estimated, tmp_path):
+    arguments = ("-o", tmp_path / "out.npy", "--model", estimated, "--require-certificate", "--json")
+    run = resolvent("recon", store(scan), *arguments)
+    assert run.code == 3
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["scan.h5"]
+    (entry,) = run.json["results"]
+    assert entry["output"] is None
+    assert "refused" in entry["error"]
+    assert "only estimated" in run.error
+
+
+def test_an_estimated_model_works_when_no_certificate_is_demanded(resolvent, store, scan, estimated, tmp_path):
+    run = resolvent("recon", store(scan), "-o", tmp_path / "out.npy", "--model", estimated, "--json")
+    assert run.code == 0
+    certificate = run.json["results"][0]["certificate"]
+    assert (certificate["proved"], certificate["tier"]) == (False, "estimated")
+
+
+def test_a_certificate_that_fails_at_the_end_leaves_no_image(resolvent, store, scan, model, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    honest = rv.MOL.solve
+
+    def doubtful(*args, **kwargs):
+        recon = honest(*args, **kwargs)
+        return replace(recon, certificate=replace(recon.certificate, proved=False))
+
+    monkeypatch.setattr(rv.MOL, "solve", doubtful)
+    arguments = ("-o", tmp_path / "out.npy", "--model", model, "--require-certificate", "--json")
+    run = resolvent("recon", store(scan), *arguments)
+    assert run.code == 3
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["scan.h5"]
+    assert set(run.json["results"][0]) == ENTRY | {"metrics", "error"}
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e12])
+def test_scaled_data_give_the_same_picture(resolvent, store, scan, model, tmp_path, factor):
+    images = []
+    for name, by in (("as-is", 1.0), ("scaled", factor)):
+        scaled = scan.replace(kspace=scan.kspace * by, noise=scan.noise * by, reference=None)
+        run = resolvent("recon", store(scaled, f"{name}.h5"), "-o", tmp_path / f"{name}.npy", "--model", model)
+        assert run.code == 0
+        images.append(np.load(tmp_path / f"{name}.npy").astype(np.complex128) / by)
+    assert np.linalg.norm(images[1] - images[0]) <= 1e-5 * np.linalg.norm(images[0])
+
+
+def test_a_slice_beside_a_hard_neighbour_is_the_same_image(resolvent, store, scan, model, tmp_path):
+    easy = scan.replace(reference=None)
+    random = torch.Generator().manual_seed(0)
+    noisy = scan.kspace + 3 * torch.randn(scan.kspace.shape, dtype=torch.complex64, generator=random)
+    both = easy.replace(
+        kspace=torch.cat([easy.kspace, noisy * scan.mask.unsqueeze(1)]),
+        coil_maps=torch.cat([easy.coil_maps, easy.coil_maps]),
+    )
+    for name, which in (("alone", easy), ("pair", both)):
+        run = resolvent("recon", store(which, f"{name}.h5"), "-o", tmp_path / f"{name}.npy", "--model", model)
+        assert run.code == 0
+    alone, pair = np.load(tmp_path / "alone.npy"), np.load(tmp_path / "pair.npy")
+    assert np.linalg.norm(pair[:1] - alone) <= 1e-6 * np.linalg.norm(alone)
+    assert np.linalg.norm(pair[1:] - alone) > 0.1 * np.linalg.norm(alone)
+
+
+def test_the_record_has_an_entry_for_each_slice(resolvent, store, scan, model, tmp_path):
+    stack = scan.replace(
+        kspace=torch.cat([scan.kspace, 100 * scan.kspace]),
+        coil_maps=torch.cat([scan.coil_maps] * 2),
+        reference=torch.cat([scan.reference, 100 * scan.reference]),
+        scale=3.0,
+        noise=None,
+    )
+    run = resolvent("recon", store(stack), "-o", tmp_path / "out.npy", "--model", model, "--json")
+    assert run.code == 0
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert len(record["lam"]) == len(record["noise"]) == len(record["residual"]) == 2
+    assert record["scale"][1] == pytest.approx(100 * record["scale"][0], rel=1e-3)
+    first, second = np.load(tmp_path / "out.npy")
+    assert np.linalg.norm(second - 100 * first) <= 1e-4 * np.linalg.norm(second)
+    inside = np.abs(scan.reference[0].numpy()) > 0.5
+    assert np.abs(first[inside]).mean() == pytest.approx(3 * np.abs(scan.reference[0].numpy()[inside]).mean(), rel=0.2)
+
+
+def test_the_worst_part_decides(model, scan):
+    A = rv.SENSE(scan.maps, scan.mask)
+    good = rv.load(model).solve(scan.kspace, A, tol=1e-4)
+    bad = rv.load(model).solve(scan.kspace, A, tol=1e-9, max_steps=2)
+    for order in ([good, bad], [bad, good]):
+        both = reconstruct.joined(order)
+        assert not both.solution.converged
+        assert both.solution.steps == good.solution.steps
+        assert both.solution.evaluations == good.solution.evaluations + 2
+        assert both.solution.residuals.shape == (good.solution.steps, 2)
+        assert both.certificate.distance == bad.certificate.distance
+        assert both.image.shape[0] == both.lam.shape[0] == 2
+
+
+def test_three_dimensional_and_dynamic_scans(resolvent, store, image, model, tmp_path):
+    volume = image[None, None] * torch.linspace(0.5, 1, 6).reshape(1, 6, 1, 1)
+    stored = rv.simulate(volume + 0j, n_coils=4, acceleration=2, mask_kind="poisson2d", ndim=3)
+    path = store(stored, "volume.h5")
+    run = resolvent("recon", path, "-o", tmp_path / "v.npy", "--model", model, "--json", "--figure", tmp_path / "v.png")
+    assert run.code == 0
+    assert np.load(tmp_path / "v.npy").shape == (1, 6, 48, 48)
+    dynamic = rv.simulate(volume + 0j, n_coils=4, acceleration=2, mask_kind="uniform1d")
+    run = resolvent("recon", store(dynamic, "cine.h5"), "-o", tmp_path / "c.npy", "--model", model, "--json")
+    assert run.code == 0
+    assert np.load(tmp_path / "c.npy").shape == (1, 6, 48, 48)
+
+
+def test_two_map_sets(resolvent, store, scan, model, tmp_path):
+    two = torch.stack([scan.coil_maps, 0.1 * scan.coil_maps.roll(3, dims=-1)], 2)
+    np.save(tmp_path / "maps.npy", two.numpy())
+    arguments = ("--model", model, "--maps", tmp_path / "maps.npy", "--json")
+    run = resolvent("recon", store(scan), "-o", tmp_path / "out.npy", *arguments)
+    assert run.code == 0
+    assert np.load(tmp_path / "out.npy").shape == (1, 2, 48, 48)
+    assert run.json["results"][0]["metrics"]["sense"]["psnr"] > 15
+
+
+def test_geometry_of_the_scan_is_that_of_the_image(resolvent, store, scan, model, tmp_path):
+    affine = np.diag([-1.5, -1.25, 4.0, 1.0])
+    affine[:3, 3] = 10, 20, -30
+    path = store(scan.replace(geometry=rv.Geometry(affine)))
+    resolvent("recon", path, "-o", tmp_path / "out.nii.gz", "--model", model)
+    assert np.allclose(nibabel.load(tmp_path / "out.nii.gz").affine, affine)
+
+
+def test_figure_is_drawn_with_and_without_reference(resolvent, store, scan, model, tmp_path):
+    for name, which in (("with", scan), ("without", scan.replace(reference=None))):
+        figure = tmp_path / f"{name}.png"
+        run = resolvent("recon", store(which, f"{name}.h5"), "--model", model, "--figure", figure, "--json")
+        assert run.code == 0
+        assert run.json["results"][0]["figure"] == str(figure)
+        assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_many_files_go_to_a_folder_and_a_bad_one_does_not_stop_the_others(resolvent, store, scan, model, tmp_path):
+    good, late = store(scan, "good.h5"), store(scan, "late.h5")
+    bad = tmp_path / "bad.h5"
+    bad.write_bytes(good.read_bytes()[:5000])
+    out = tmp_path / "new" / "out"
+    run = resolvent("recon", good, bad, late, "-o", out, "--model", model, "--json")
+    assert run.code == 1
+    assert sorted(p.name for p in out.iterdir()) == ["good.json", "good.nii.gz", "late.json", "late.nii.gz"]
+    first, second, third = run.json["results"]
+    assert set(first) == set(third) == ENTRY | {"metrics"}
+    assert set(second) == {"input", "error"}
+    assert second["input"] == str(bad)
+    assert "bad.h5" in run.error
+
+
+def test_a_pattern_names_the_format_of_many_images(resolvent, store, scan, model, tmp_path):
+    paths = [store(scan, "a.h5"), store(scan, "b.h5")]
+    figure = tmp_path / "{name}-figure.png"
+    run = resolvent("recon", *paths, "-o", tmp_path / "x" / "{name}.png", "--figure", figure, "--model", model)
+    assert run.code == 0
+    assert sorted(p.name for p in (tmp_path / "x").iterdir()) == ["a.json", "a.png", "b.json", "b.png"]
+    assert (tmp_path / "a-figure.png").exists()
+    assert run.out.count("PSNR") == 2
+
+
+def test_fault_outranks_not_converged(resolvent, store, scan, model, tmp_path):
+    arguments = ("--model", model, "--max-steps", 1, "--tol", 1e-6)
+    assert resolvent("recon", store(scan), tmp_path / "absent.h5", *arguments).code == 1
+
+
+def test_an_unexpected_error_is_one_line_and_the_batch_goes_on(resolvent, store, scan, model, monkeypatch):
+    paths = [store(scan, "a.h5"), store(scan, "b.h5")]
+    honest, calls = rv.MOL.solve, []
+
+    def fragile(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 1:
+            raise ZeroDivisionError("by\nzero")
+        return honest(*args, **kwargs)
+
+    monkeypatch.setattr(rv.MOL, "solve", fragile)
+    run = resolvent("recon", *paths, "--model", model, "--json")
+    assert run.code == 1
+    assert "internal error: ZeroDivisionError: by zero." in run.error
+    assert [set(entry) for entry in run.json["results"]] == [{"input", "error"}, ENTRY | {"metrics"}]
+
+
+def test_debug_shows_the_traceback(resolvent, model, tmp_path):
+    run = resolvent("recon", tmp_path / "absent.h5", "--model", model, "--debug")
+    assert run.code == 1
+    assert "Traceback" in run.err
+    assert "does not exist" in run.err
+    assert "Traceback" not in resolvent("recon", tmp_path / "absent.h5", "--model", model).err
+
+
+def test_interrupt_leaves_nothing(resolvent, store, scan, model, tmp_path, monkeypatch):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rv.MOL, "solve", stop)
+    run = resolvent("recon", store(scan), "-o", tmp_path / "new" / "", "--model", model, "--json")
+    assert run.code == 130
+    assert run.err == "resolvent: interrupted\n"
+    assert not (tmp_path / "new").exists()
+
+
+def test_help_lists_all_mask_kinds(resolvent):
+    text = resolvent("recon", "--help").out
+    assert all(kind in text for kind in MASK_KINDS)
+
+
+def test_real_brain_scan(resolvent, shared_data, model, tmp_path):
+    """Sixteen coils, maps estimated from what was kept, and a bound that holds against a solve to 1e-9."""
+    path, out = shared_data / "brain_16coil_kspace.h5", tmp_path / "out.h5"
+    arguments = ("--acceleration", 4, "--mask-kind", "gaussian2d", "--seed", 1, "--model", model, "--json")
+    run = resolvent("recon", path, "-o", out, *arguments)
+    assert run.code == 0
+    certificate = run.json["results"][0]["certificate"]
+    assert certificate["proved"]
+    assert certificate["distance"] <= 1e-2
+    under = undersample(rv.read(path).normalised(), 4, "gaussian2d", 1)
+    exact = rv.solve_reference(rv.load(model), under.kspace, rv.SENSE(under.maps, under.mask)) * under.scale
+    found = rv.read(out).image
+    assert (found - exact).norm() <= certificate["distance"] * found.norm() * (1 + 1e-5)
