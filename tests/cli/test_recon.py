@@ -200,6 +200,18 @@ def test_scaled_data_give_the_same_picture(resolvent, store, scan, model, tmp_pa
     assert np.linalg.norm(images[1] - images[0]) <= 1e-5 * np.linalg.norm(images[0])
 
 
+@pytest.mark.parametrize("factor", [1e-30, 1e12])
+def test_scaled_data_give_the_same_maps_and_scores(resolvent, store, full, model, factor):
+    scores = []
+    for by in (1.0, factor):
+        scaled = full.replace(kspace=full.kspace * by, noise=None, reference=None, coil_maps=None)
+        run = resolvent("recon", store(scaled), "--model", model, "--acceleration", 3, "--json")
+        assert run.code == 0
+        scores.append(run.json["results"][0]["metrics"])
+    for name in scores[0]:
+        assert scores[1][name] == pytest.approx(scores[0][name], rel=1e-4)
+
+
 def test_a_slice_beside_a_hard_neighbour_is_the_same_image(resolvent, store, scan, model, tmp_path):
     easy = scan.replace(reference=None)
     random = torch.Generator().manual_seed(0)

@@ -1,0 +1,83 @@
+"""The figure: one grey scale, one error scale, and a file that appears whole or not at all."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Picture
+
+from resolvent._errors import FormatError
+from resolvent.data.io import OutputError
+from resolvent.figures import comparison
+
+
+@pytest.fixture
+def images():
+    reference = torch.zeros(1, 40, 30, dtype=torch.complex64)
+    reference[:, 10:30, 8:22] = 1j
+    return {"zero_filled": 0.5 * reference, "sense": 0.9 * reference, "model": reference.clone()}, reference
+
+
+def size(path):
+    with Picture.open(path) as picture:
+        return picture.size
+
+
+def panel(path, column, row):
+    """The middle of a panel as red, green, blue."""
+    with Picture.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    side, margin = 2.75 * 110, 0.25 * 110
+    x = int(margin + column * (side + margin) + side / 2)
+    tall = side * 40 / 30
+    y = int(0.8 * 110 + tall / 2 + row * (tall + 0.45 * 110))
+    return pixels[y, x]
+
+
+def test_images_share_one_grey_scale_and_errors_one_scale(images, tmp_path):
+    path = tmp_path / "figure.png"
+    comparison(path, images[0], reference=images[1])
+    greys = [panel(path, column, 0) for column in range(4)]
+    assert all(np.ptp(grey) == 0 for grey in greys)
+    zero_filled, sense, model, reference = (int(grey[0]) for grey in greys)
+    assert reference == model == 255
+    assert zero_filled == pytest.approx(127, abs=2)
+    assert sense == pytest.approx(229, abs=2)
+    errors = [panel(path, column, 1).sum() for column in range(3)]
+    assert errors[0] >= errors[1] > errors[2]
+
+
+def test_without_reference_there_is_no_row_of_errors(images, tmp_path):
+    comparison(tmp_path / "with.png", images[0], reference=images[1], residuals=torch.rand(5, 1))
+    comparison(tmp_path / "without.png", images[0], residuals=torch.rand(5, 1))
+    assert size(tmp_path / "without.png")[1] < 0.7 * size(tmp_path / "with.png")[1]
+
+
+def test_the_middle_slice_is_shown(images, tmp_path):
+    stack = {name: torch.cat([0 * image, image, 0 * image]) for name, image in images[0].items()}
+    comparison(tmp_path / "stack.png", stack, reference=torch.cat([0 * images[1], images[1], 0 * images[1]]))
+    assert panel(tmp_path / "stack.png", 3, 0)[0] == 255
+
+
+def test_scores_title_and_caption_are_drawn(images, tmp_path):
+    scores = {name: {"psnr": 30.0, "ssim": 0.9, "nmse": 0.1} for name in images[0]}
+    comparison(tmp_path / "plain.png", images[0], reference=images[1], caption=" \n ")
+    comparison(tmp_path / "full.png", images[0], reference=images[1], scores=scores, title="T", caption="A\nB")
+    assert size(tmp_path / "plain.png") == size(tmp_path / "full.png")
+    assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "full.png").read_bytes()
+
+
+def test_a_black_image_is_drawn(images, tmp_path):
+    black = {name: 0 * image for name, image in images[0].items()}
+    comparison(tmp_path / "black.png", black, residuals=torch.zeros(3, 1))
+    assert panel(tmp_path / "black.png", 0, 0).sum() == 0
+
+
+def test_only_png(images, tmp_path):
+    with pytest.raises(FormatError, match=r"does not end in \.png"):
+        comparison(tmp_path / "figure.pdf", images[0])
+
+
+def test_a_missing_folder_is_an_error_and_leaves_nothing(images, tmp_path):
+    with pytest.raises(OutputError, match="Create it first"):
+        comparison(tmp_path / "missing" / "figure.png", images[0])
+    assert not list(tmp_path.iterdir())
