@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-import resolvent
-from resolvent import cli
 from resolvent.data import birdcage_maps, simulate
 from resolvent.data.io import write
+from resolvent.mol.weights import packaged_models
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -64,11 +63,6 @@ def published_checkpoint() -> dict[str, torch.Tensor]:
     return weights
 
 
-needs_api = pytest.mark.skipif(not hasattr(resolvent, "load"), reason="the index has no load yet")
-needs_cli = pytest.mark.skipif(not hasattr(cli, "main"), reason="there is no command line yet")
-
-
-@needs_api
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.name)
 def test_python_examples_run(page, folder):
     namespace = {"__name__": "example"}
@@ -76,8 +70,6 @@ def test_python_examples_run(page, folder):
         exec(compile(body, str(page), "exec"), namespace)
 
 
-@needs_api
-@needs_cli
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.name)
 def test_console_examples_run(page, folder):
     for command in commands(page):
