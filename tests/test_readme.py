@@ -12,7 +12,6 @@ import torch
 
 from resolvent.data import birdcage_maps, simulate
 from resolvent.data.io import write
-from resolvent.mol.weights import packaged_models
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
