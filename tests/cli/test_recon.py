@@ -274,6 +274,26 @@ def test_three_dimensional_and_dynamic_scans(resolvent, store, image, model, tmp
     assert np.load(tmp_path / "c.npy").shape == (1, 6, 48, 48)
 
 
+def test_frames_that_share_maps_and_mask(resolvent, store, scan, model, tmp_path):
+    frames = scan.replace(
+        kspace=torch.stack([scan.kspace, 2 * scan.kspace], 2),
+        mask=scan.mask.unsqueeze(1),
+        coil_maps=scan.coil_maps.unsqueeze(2),
+        reference=torch.stack([scan.reference, 2 * scan.reference], 1),
+    )
+    arguments = ("-o", tmp_path / "out.npy", "--model", model, "--json")
+    run = resolvent("recon", store(frames), *arguments)
+    assert run.code == 0
+    assert np.load(tmp_path / "out.npy").shape == (1, 2, 48, 48)
+    full = frames.replace(
+        kspace=rv.SENSE(scan.maps, 0 * scan.mask + 1)(scan.reference).unsqueeze(2).repeat(1, 1, 2, 1, 1)
+    )
+    full = full.replace(mask=0 * frames.mask + 1)
+    run = resolvent("recon", store(full, "full.h5"), *arguments, "--acceleration", 3)
+    assert run.code == 0
+    assert run.json["results"][0]["metrics"]["sense"]["psnr"] > 20
+
+
 def test_two_map_sets(resolvent, store, scan, model, tmp_path):
     two = torch.stack([scan.coil_maps, 0.1 * scan.coil_maps.roll(3, dims=-1)], 2)
     np.save(tmp_path / "maps.npy", two.numpy())

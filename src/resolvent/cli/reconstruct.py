@@ -149,9 +149,13 @@ def reconstruct(
 
 
 def one_slice(scan: Scan, number: int) -> Scan:
-    """K-space, mask and noise of one entry of the batch; maps and reference are left out."""
-    mask = scan.mask if scan.mask.shape[0] == 1 else scan.mask[number : number + 1]
+    """K-space, mask and noise of one entry of the batch; maps and reference are left out.
+
+    The mask is given the lead axes of k-space: an operator has no other way to know how many frames share it.
+    """
     kspace = scan.kspace[number : number + 1]
+    mask = scan.mask if scan.mask.shape[0] == 1 else scan.mask[number : number + 1]
+    mask = mask.expand(1, *kspace.shape[2:])
     return scan.replace(kspace=kspace, mask=mask, coil_maps=None, reference=None, calibration=None)
 
 
