@@ -105,6 +105,7 @@ class SENSE(LinearOperator):
                 f"k-space has axes {tuple(y.shape[2:])} behind batch and coil but the operator has "
                 f"{(*self.lead, *self.spatial)} (lead, spatial). Pass k-space of the scan the maps belong to."
             )
+        self._check_batch(y, "k-space")
         axes = tuple(range(-self.ndim, 0))
         decode = self.encode.conj()
         image: Tensor | None = None
@@ -159,6 +160,14 @@ class SENSE(LinearOperator):
             raise ShapeError(
                 f"image has axes {tuple(x.shape[1:])} behind the batch but the operator maps {expected} "
                 f"({'set, ' if self.sets > 1 else ''}lead, spatial). Pass an image of that shape."
+            )
+        self._check_batch(x, "image")
+
+    def _check_batch(self, array: Tensor, name: str) -> None:
+        if array.shape[0] != self.batch and 1 not in (array.shape[0], self.batch):
+            raise ShapeError(
+                f"{name} has {array.shape[0]} samples (axis 0) but the operator has {self.batch}. "
+                "Pass as many of one as of the other, or an operator of one sample to share it."
             )
 
 

@@ -1,0 +1,350 @@
+import copy
+import io
+import pickle
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from problems import (
+    DYNAMIC,
+    ODD,
+    ONE_COIL,
+    PLANE,
+    SETTINGS,
+    TWO_SETS,
+    TWO_SETS_DYNAMIC,
+    VOLUME,
+    Setting,
+    dense,
+    random,
+    random_mask,
+    unit_maps,
+)
+from resolvent._errors import DataError, ShapeError
+from resolvent.linop import SENSE, LinearOperator, fft
+from resolvent.testing import check_adjoint, check_linear, check_norm_bound, check_normal
+
+VARIANTS = [
+    *((s, 1, {}) for s in (*SETTINGS, TWO_SETS_DYNAMIC)),
+    *((s, 3, {}) for s in (PLANE, VOLUME, DYNAMIC, TWO_SETS)),
+    *((s, 2, {"coil_chunk": 2}) for s in (PLANE, ODD, TWO_SETS)),
+    (VOLUME, 2, {"coil_chunk": 1}),
+]
+variants = pytest.mark.parametrize(
+    ("setting", "batch", "options"), VARIANTS, ids=[f"{s.name}-batch{b}{'-chunk' * bool(o)}" for s, b, o in VARIANTS]
+)
+MASKS_1D = [(1, 5), (6, 1), (1, 1)]
+
+
+def naive(maps, mask, x, ndim, sets):
+    """SENSE as it stands in the textbook: one coil and one set at a time."""
+    coils = []
+    for c in range(maps.shape[1]):
+        if sets == 1:
+            coils.append(mask * fft(maps[:, c] * x, ndim))
+        else:
+            coils.append(sum(mask[:, 0] * fft(maps[:, c, s] * x[:, s], ndim) for s in range(sets)))
+    return torch.stack(coils, 1)
+
+
+@variants
+def test_adjoint_linearity_normal_and_norm_for_any_k_space(setting, batch, options):
+    A = setting.operator(batch, **options)
+    x, y = random(batch, *setting.image), setting.kspace(batch)  # y is not masked
+    check_adjoint(A, x, y, tol=1e-13)
+    check_linear(A, x, tol=1e-13)
+    check_normal(A, x, tol=1e-13)
+    check_norm_bound(A, x)
+
+
+@variants
+def test_operator_equals_the_textbook(setting, batch, options):
+    maps, mask = setting.random_maps(batch), random_mask(batch, *setting.mask)
+    x = random(batch, *setting.image)
+    A = setting.operator(batch, maps=maps, mask=mask, **options)
+    expected = naive(maps, mask, x, setting.ndim, setting.sets)
+    torch.testing.assert_close(A(x), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: s.name)
+def test_norm_bound_is_at_least_the_largest_singular_value(setting):
+    A = setting.operator(mask=random_mask(1, *setting.mask, density=0.7))
+    largest = torch.linalg.matrix_norm(dense(A, setting.image), 2)
+    assert largest <= A.norm_bound[0]
+    assert largest >= 0.5 * A.norm_bound[0]
+
+
+@pytest.mark.parametrize("setting", [PLANE, VOLUME, TWO_SETS], ids=lambda s: s.name)
+def test_norm_bound_is_exact_when_everything_is_measured(setting):
+    maps = random(1, setting.coils, *setting.maps, seed=9)  # not normalised
+    A = setting.operator(maps=maps, mask=0.5 * torch.ones(1, *setting.mask))
+    largest = torch.linalg.matrix_norm(dense(A, setting.image), 2)
+    torch.testing.assert_close(A.norm_bound[0], largest, rtol=1e-12, atol=0)
+    assert A.norm_bound[0] >= largest * (1 - 1e-14)
+
+
+def test_norm_bound_is_one_number_a_sample():
+    maps = unit_maps(2, 3, 4, 5) * torch.tensor([1.0, 2.0]).reshape(2, 1, 1, 1)
+    bound = SENSE(maps, torch.ones(4, 5)).norm_bound
+    torch.testing.assert_close(bound, torch.tensor([1.0, 2.0], dtype=torch.float64), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("shape", MASKS_1D)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_normal_skips_the_axes_on_which_the_mask_is_constant(shape, batch):
+    pattern = random_mask(1, 6, 5)[:, : shape[0], : shape[1]].expand(1, 6, 5)
+    if shape == (1, 1):
+        pattern = torch.full((1, 6, 5), 0.5)
+    else:
+        pattern = pattern.clone()
+        pattern[:, 0, 0] = 1.0
+        pattern = pattern[:, :1].expand(1, 6, 5) if shape[0] == 1 else pattern[:, :, :1].expand(1, 6, 5)
+    A = PLANE.operator(batch, mask=pattern)
+    assert len(A._normal_axes) == (shape != (1, 1))
+    x = random(batch, 6, 5)
+    torch.testing.assert_close(A.normal(x), A.adjoint(A(x)), rtol=0, atol=1e-13)
+
+
+def test_adjoint_ignores_what_was_not_measured():
+    mask = random_mask(1, *PLANE.mask)
+    A, y = PLANE.operator(mask=mask), PLANE.kspace()
+    torch.testing.assert_close(A.adjoint(y), A.adjoint(mask * y), rtol=0, atol=1e-14)
+    assert (A.adjoint(y) - A.adjoint(y * 2 + 1)).abs().max() > 0.1  # but not what was
+
+
+@pytest.mark.parametrize("mask_shape", [(6, 5), (1, 6, 5), (2, 6, 5), (2, 1, 6, 5)])
+def test_mask_may_be_shared_or_hold_a_coil_axis(mask_shape):
+    mask = random_mask(*mask_shape)
+    maps, x = unit_maps(2, 3, 6, 5), random(2, 6, 5)
+    full = mask.reshape(-1, 6, 5).expand(2, 6, 5)
+    torch.testing.assert_close(SENSE(maps, mask)(x), SENSE(maps, full)(x), rtol=0, atol=0)
+
+
+def test_mask_may_be_boolean_or_integer():
+    mask = random_mask(6, 5)
+    for kind in (torch.bool, torch.uint8, torch.float32):
+        A, x = SENSE(unit_maps(1, 2, 6, 5), mask.to(kind)), random(1, 6, 5)
+        torch.testing.assert_close(A(x), SENSE(unit_maps(1, 2, 6, 5), mask)(x), rtol=0, atol=0)
+
+
+def test_shared_maps_serve_a_batch_of_masks():
+    maps, mask, x = unit_maps(1, 3, 6, 5), random_mask(2, 6, 5), random(2, 6, 5)
+    assert SENSE(maps, mask).batch == 2
+    torch.testing.assert_close(SENSE(maps, mask)(x), SENSE(maps.expand(2, -1, -1, -1), mask)(x), rtol=0, atol=0)
+
+
+def test_number_of_spatial_axes_is_read_off_the_maps():
+    assert SENSE(unit_maps(1, 2, 4, 5), torch.ones(4, 5)).ndim == 2
+    assert SENSE(unit_maps(1, 2, 3, 4, 5), torch.ones(3, 4, 5)).ndim == 3
+    dynamic = SENSE(unit_maps(1, 2, 1, 4, 5), torch.ones(1, 3, 4, 5))
+    assert (dynamic.ndim, dynamic.lead) == (2, (3,))
+    changing = SENSE(unit_maps(1, 2, 3, 4, 5), torch.ones(1, 3, 4, 5), ndim=2)
+    assert (changing.ndim, changing.lead) == (2, (3,))
+    x = random(1, 3, 4, 5)
+    torch.testing.assert_close(changing.normal(x), changing.adjoint(changing(x)), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("setting", [PLANE, VOLUME], ids=lambda s: s.name)
+def test_operator_equals_sigpy(setting: Setting):
+    linop = pytest.importorskip("sigpy.mri.linop")
+    maps, mask = setting.random_maps(), random_mask(1, *setting.mask)
+    A = setting.operator(maps=maps, mask=mask)
+    theirs = linop.Sense(maps[0].numpy(), weights=mask[0].numpy())  # multiplies by sqrt(weights): zeros and ones here
+    x, y = random(1, *setting.image), setting.kspace()
+    np.testing.assert_allclose(A(x)[0].numpy(), theirs * x[0].numpy(), atol=1e-12)
+    np.testing.assert_allclose(A.adjoint(y)[0].numpy(), theirs.H * y[0].numpy(), atol=1e-12)
+    np.testing.assert_allclose(A.normal(x)[0].numpy(), theirs.N * x[0].numpy(), atol=1e-12)
+
+
+def test_adjoint_of_the_adjoint_is_the_operator_itself():
+    A = PLANE.operator()
+    assert A.H.H is A
+    y = PLANE.kspace()
+    torch.testing.assert_close(A.H(y), A.adjoint(y), rtol=0, atol=0)
+    torch.testing.assert_close(A.H.adjoint(random(1, 6, 5)), A(random(1, 6, 5)), rtol=0, atol=0)
+    torch.testing.assert_close(A.H.normal(y), A(A.adjoint(y)), rtol=0, atol=0)
+    assert A.H.norm_bound.equal(A.norm_bound)
+
+
+def test_operators_are_immutable():
+    A = PLANE.operator()
+    for name in ("weighted_maps", "encode", "power"):
+        with pytest.raises(AttributeError, match=rf"SENSE.{name} cannot be rebound.*Build a new one"):
+            setattr(A, name, torch.zeros(1))
+
+
+def test_operator_does_not_follow_later_changes_of_maps_and_mask():
+    maps, mask, x = unit_maps(1, 2, 6, 5), random_mask(1, 6, 5), random(1, 6, 5)
+    A = SENSE(maps, mask)
+    before = A(x)
+    maps.zero_()
+    mask.zero_()
+    torch.testing.assert_close(A(x), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("setting", [PLANE, TWO_SETS_DYNAMIC], ids=lambda s: s.name)
+def test_operator_survives_pickle_copy_and_torch_save(setting):
+    A, x, y = setting.operator(), random(1, *setting.image), setting.kspace()
+    file = io.BytesIO()
+    torch.save(A, file)
+    file.seek(0)
+    for twin in (
+        pickle.loads(pickle.dumps(A)),
+        copy.deepcopy(A),
+        copy.copy(A),
+        torch.load(file, weights_only=False),
+    ):
+        assert twin.normal(x).equal(A.normal(x))
+        assert twin.adjoint(y).equal(A.adjoint(y))
+        assert twin.norm_bound.equal(A.norm_bound)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: s.name)
+def test_double_precision_is_the_same_operator(setting):
+    single = SENSE(
+        setting.random_maps().to(torch.complex64),
+        random_mask(1, *setting.mask).float(),
+        ndim=setting.ndim,
+        sets=setting.sets,
+    )
+    double, x = single.to_double(), random(1, *setting.image)
+    assert double(x).dtype == double.normal(x).dtype == torch.complex128
+    assert single.weighted_maps.dtype == torch.complex64  # the original is left alone
+    error = (single.normal(x.to(torch.complex64)) - double.normal(x)).norm() / double.normal(x).norm()
+    assert 0 < error < 20 * torch.finfo(torch.float32).eps
+    check_adjoint(double, x, setting.kspace(), tol=1e-13)
+    assert dense(double, setting.image).norm(p=2) > 0
+    assert torch.linalg.matrix_norm(dense(double, setting.image), 2) <= double.norm_bound[0]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_select_takes_the_operators_of_some_samples(shared):
+    maps, mask = unit_maps(4, 3, 6, 5), random_mask(1 if shared else 4, 6, 5)
+    A, x = SENSE(maps, mask), random(4, 6, 5)
+    index = torch.tensor([3, 1])
+    torch.testing.assert_close(A.select(index)(x[index]), A(x)[index], rtol=0, atol=0)
+    torch.testing.assert_close(A.select(index).normal(x[index]), A.normal(x)[index], rtol=0, atol=0)
+    torch.testing.assert_close(A.select(index).norm_bound, A.norm_bound[index], rtol=0, atol=0)
+    assert A.batch == 4
+
+
+def test_coil_chunks_change_memory_and_nothing_else():
+    A, B = ONE_COIL.operator(), ONE_COIL.operator(coil_chunk=5)
+    x = random(1, 4, 5)
+    assert A.normal(x).equal(B.normal(x))
+    maps, mask, x = unit_maps(2, 5, 6, 5), random_mask(1, 6, 5), random(2, 6, 5)
+    whole, parts = SENSE(maps, mask), SENSE(maps, mask, coil_chunk=2)
+    torch.testing.assert_close(parts.normal(x), whole.normal(x), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("setting", [PLANE, DYNAMIC, TWO_SETS], ids=lambda s: s.name)
+def test_maps_and_image_receive_gradients(setting):
+    mask, x = random_mask(1, *setting.mask), random(1, *setting.image).requires_grad_()
+    maps, y = setting.random_maps().requires_grad_(), setting.kspace()
+
+    def loss(maps, x):
+        A = setting.operator(maps=maps, mask=mask)
+        return (
+            torch.view_as_real(A.normal(x)).sum() + torch.view_as_real(A.adjoint(y)).square().sum() + A(x).abs().sum()
+        )
+
+    assert torch.autograd.gradcheck(loss, (maps, x), atol=1e-6, fast_mode=True)
+
+
+def test_abstract_operator_gives_normal_from_its_two_halves():
+    class Double(LinearOperator):
+        def forward(self, x):
+            return 2j * x
+
+        def adjoint(self, y):
+            return -2j * y
+
+        @property
+        def norm_bound(self):
+            return torch.full((1,), 2.0)
+
+    x = random(1, 3)
+    torch.testing.assert_close(Double().normal(x), 4 * x)
+    check_adjoint(Double(), x, random(1, 3, seed=5))
+    with pytest.raises(TypeError, match="abstract"):
+        LinearOperator()
+
+
+# ---- messages ------------------------------------------------------------------------------------------------
+
+ONES = torch.ones(6, 5)
+BAD = {
+    "no spatial axes": (lambda: SENSE(unit_maps(1, 2, 5), torch.ones(5)), ShapeError, "maps have 3 axes"),
+    "too few axes for ndim": (
+        lambda: SENSE(unit_maps(1, 2, 6, 5), ONES, ndim=3),
+        ShapeError,
+        "leaves no 2 or 3 spatial",
+    ),
+    "four axes": (lambda: SENSE(unit_maps(1, 1, 2, 2, 2, 2), ONES), ShapeError, "Pass (batch, coil"),
+    "sets": (
+        lambda: SENSE(unit_maps(1, 2, 3, 6, 5), ONES, sets=2),
+        ShapeError,
+        "maps have 3 sets (axis 2) but sets=2. Pass sets=3",
+    ),
+    "mask axes": (lambda: SENSE(unit_maps(1, 2, 6, 5), torch.ones(2, 3, 6, 5)), ShapeError, "mask has 4 axes"),
+    "mask matrix": (lambda: SENSE(unit_maps(1, 2, 6, 5), torch.ones(5, 6)), ShapeError, "mask has the matrix (5, 6)"),
+    "mask batch": (
+        lambda: SENSE(unit_maps(2, 2, 6, 5), torch.ones(3, 6, 5)),
+        ShapeError,
+        "mask has length 3 but the maps 2 on the batch axis",
+    ),
+    "mask lead": (
+        lambda: SENSE(unit_maps(1, 2, 3, 6, 5), torch.ones(1, 2, 6, 5), ndim=2),
+        ShapeError,
+        "mask has length 2 but the maps 3 on lead axis 1",
+    ),
+    "NaN maps": (lambda: SENSE(unit_maps(1, 2, 6, 5) * torch.nan, ONES), DataError, "maps hold NaN or infinite"),
+    "zero maps": (lambda: SENSE(unit_maps(1, 2, 6, 5) * 0, ONES), DataError, "maps are zero everywhere"),
+    "negative mask": (lambda: SENSE(unit_maps(1, 2, 6, 5), -ONES), DataError, "mask has values outside [0, 1]"),
+    "NaN mask": (lambda: SENSE(unit_maps(1, 2, 6, 5), ONES * torch.nan), DataError, "mask has values outside [0, 1]"),
+    "complex mask": (lambda: SENSE(unit_maps(1, 2, 6, 5), ONES * 1j), DataError, "mask has values outside [0, 1]"),
+    "empty mask": (
+        lambda: SENSE(unit_maps(2, 2, 6, 5), torch.stack([ONES, 0 * ONES])),
+        DataError,
+        "mask of sample 1 is empty: nothing was measured",
+    ),
+    "coils": (
+        lambda: SENSE(unit_maps(1, 2, 6, 5), ONES).adjoint(random(1, 3, 6, 5)),
+        ShapeError,
+        "k-space has 3 coils (axis 1) but the maps have 2",
+    ),
+    "k-space axes": (
+        lambda: SENSE(unit_maps(1, 2, 6, 5), ONES).adjoint(random(1, 2, 5, 6)),
+        ShapeError,
+        "k-space has axes (5, 6) behind batch and coil but the operator has (6, 5)",
+    ),
+    "k-space batch": (
+        lambda: SENSE(unit_maps(2, 2, 6, 5), ONES).adjoint(random(3, 2, 6, 5)),
+        ShapeError,
+        "k-space has 3 samples (axis 0) but the operator has 2",
+    ),
+    "image axes": (
+        lambda: SENSE(unit_maps(1, 2, 6, 5), ONES)(random(1, 5, 5)),
+        ShapeError,
+        "image has axes (5, 5) behind the batch but the operator maps (6, 5) (lead, spatial)",
+    ),
+    "image batch": (
+        lambda: SENSE(unit_maps(2, 2, 6, 5), ONES).normal(random(3, 6, 5)),
+        ShapeError,
+        "image has 3 samples (axis 0) but the operator has 2",
+    ),
+    "image sets": (
+        lambda: SENSE(unit_maps(1, 2, 2, 6, 5), ONES, sets=2).normal(random(1, 6, 5)),
+        ShapeError,
+        "operator maps (2, 6, 5) (set, lead, spatial)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_message_names_the_axis_and_the_remedy(case):
+    build, error, message = BAD[case]
+    with pytest.raises(error, match=re.escape(message)):
+        build()
