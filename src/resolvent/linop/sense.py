@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,9 @@ from resolvent._errors import DataError, ShapeError
 from resolvent._types import Image, KSpace, Maps, Mask
 from resolvent.linop.base import LinearOperator
 from resolvent.linop.fourier import centring_phase
+
+_CACHE = 2**19
+"""Bytes of a coil image above which coils are transformed one by one."""
 
 
 class SENSE(LinearOperator):
@@ -30,7 +35,8 @@ class SENSE(LinearOperator):
             so maps ``(b, c, y, x)`` and ``(b, c, 1, y, x)`` are 2-D and ``(b, c, z, y, x)`` are 3-D. Maps that change
             over time need ``ndim=2``.
         sets: number of map sets. The set is the first lead axis of the image.
-        coil_chunk: number of coils transformed at once in `normal` and `adjoint`: less memory, same numbers.
+        coil_chunk: number of coils transformed at once in `normal` and `adjoint`: less memory, same numbers. By default
+            one where a coil image is larger than the cache of a core (that is also the fastest), else all.
 
     Raises:
         ShapeError: the axes of maps and mask do not agree.
@@ -70,9 +76,11 @@ class SENSE(LinearOperator):
         mask = _as_image_mask(mask, maps, first, ndim)
         _check_values(maps, mask)
 
-        self.ndim, self.sets, self.coil_chunk = ndim, sets, coil_chunk
+        self.ndim, self.sets = ndim, sets
         self.n_coils = maps.shape[1]
         self.spatial = tuple(maps.shape[-ndim:])
+        large = math.prod(self.spatial) * maps.element_size() >= _CACHE
+        self.coil_chunk = coil_chunk or (1 if large else self.n_coils)
         self.lead = tuple(max(a, b) for a, b in zip(maps.shape[first:-ndim], mask.shape[1:-ndim], strict=True))
         phase, constant = centring_phase(self.spatial, like=maps)
         mask = mask.to(maps.real.dtype).unsqueeze(1)  # a coil axis of length 1
@@ -151,8 +159,7 @@ class SENSE(LinearOperator):
         return largest.sqrt() * rounding
 
     def _chunks(self) -> list[slice]:
-        size = self.coil_chunk or self.n_coils
-        return [slice(first, first + size) for first in range(0, self.n_coils, size)]
+        return [slice(first, first + self.coil_chunk) for first in range(0, self.n_coils, self.coil_chunk)]
 
     def _check_image(self, x: Tensor) -> None:
         expected = ((self.sets,) if self.sets > 1 else ()) + self.lead + self.spatial
@@ -179,10 +186,13 @@ def _expand(maps: Tensor, x: Tensor, sets: int) -> Tensor:
 def _combine(maps: Tensor, coil_images: Tensor, sets: int) -> Tensor:
     """``sum_c conj(maps_cs) v_c``, the adjoint of `_expand`; overwrites `coil_images`.
 
-    Written as ``conj(sum_c maps_cs conj(v_c))`` with a real sum: a third of the time of the direct formula.
+    Written as ``conj(sum_c maps_cs conj(v_c))`` in place, with a real sum: a third of the time of the direct formula.
     """
     v = coil_images.conj_physical_()
-    weighted = maps * (v if sets == 1 else v.unsqueeze(2))
+    if sets > 1:
+        weighted = maps * v.unsqueeze(2)
+    else:  # in place, unless the gradient of the maps needs v
+        weighted = maps * v if maps.requires_grad else v.mul_(maps)
     return torch.view_as_complex(torch.view_as_real(weighted).sum(1)).conj_physical()
 
 

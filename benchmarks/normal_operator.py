@@ -1,0 +1,63 @@
+"""Time of `SENSE.normal` over that of the bare batched FFT pair of the same size, in one process.
+
+    python benchmarks/normal_operator.py
+
+The two are timed in turn and the ratio is taken pair by pair, so that a change of the machine's speed cancels.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+import resolvent as rv
+
+CASES = {
+    "2-D, 16 coils, 256 x 256": ((1, 16, 256, 256), 2),
+    "2-D, 16 coils, 320 x 320": ((1, 16, 320, 320), 2),
+    "2-D, 4 slices, 8 coils, 128 x 128": ((4, 8, 128, 128), 2),
+    "2-D + time, 8 frames, 8 coils, 128 x 128": ((1, 8, 8, 128, 128), 2),
+    "3-D, 8 coils, 32 x 96 x 96": ((1, 8, 32, 96, 96), 3),
+}
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Print the table."""
+    torch.set_grad_enabled(False)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, complex64\n")
+    print("| case | bare FFT pair, ms | normal / bare, 2-D mask | normal / bare, 1-D mask |\n|---|---|---|---|")
+    for name, (shape, ndim) in CASES.items():
+        k = torch.randn(shape, dtype=torch.complex64)
+        maps = k[:, :, :1] if k.ndim == 5 and ndim == 2 else k
+        image = torch.randn(shape[0], *shape[2:], dtype=torch.complex64)
+        points = (torch.rand(shape[-ndim:]) < 0.3).float()
+        lines = (torch.rand(shape[-1]) < 0.3).float().expand(shape[-ndim:])
+        axes = tuple(range(-ndim, 0))
+
+        def bare(k: torch.Tensor = k, axes: tuple[int, ...] = axes) -> torch.Tensor:
+            return torch.fft.ifftn(torch.fft.fftn(k, dim=axes, norm="ortho"), dim=axes, norm="ortho")
+
+        cells = []
+        for mask in (points, lines):
+            mask = mask.expand(1, *shape[2:]).contiguous()
+            A = rv.SENSE(maps, mask, ndim=ndim)
+            for _ in range(3):
+                bare(), A.normal(image)
+            pairs = [(seconds(bare), seconds(lambda A=A, image=image: A.normal(image))) for _ in range(25)]
+            cells.append(statistics.median(b / a for a, b in pairs))
+            base = statistics.median(a for a, _ in pairs)
+        print(f"| {name} | {1e3 * base:.1f} | {cells[0]:.2f} | {cells[1]:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
