@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from resolvent.solve.solution import norm
+
 
 @dataclass
 class AndersonHistory:
@@ -26,8 +28,12 @@ class AndersonHistory:
     _points: list[Tensor] = field(default_factory=list)
     _residuals: list[Tensor] = field(default_factory=list)
 
-    def append(self, x: Tensor, residual: Tensor) -> None:
-        """Keep a point ``(batch, n)`` and its residual, both real."""
+    def append(self, x: Tensor, residual: Tensor, valid: Tensor) -> None:
+        """Keep a point ``(batch, n)`` and its residual, both real; samples that are not valid keep their last again."""
+        if self._points:
+            rows = valid.unsqueeze(1)
+            x = torch.where(rows, x, self._points[-1])
+            residual = torch.where(rows, residual, self._residuals[-1])
         self._points = [*self._points[-self.depth :], x]
         self._residuals = [*self._residuals[-self.depth :], residual]
 
@@ -44,7 +50,7 @@ class AndersonHistory:
         dx = torch.stack([x - old for old in self._points[:-1]], 1)
         dr = torch.stack([r - old for old in self._residuals[:-1]], 1)
         # Each difference is scaled to length one, so the Gram matrix and its regularisation have no units.
-        length = torch.linalg.vector_norm(dr, dim=2, keepdim=True)
+        length = norm(dr.flatten(0, 1)).reshape(*dr.shape[:2], 1)
         length = torch.where(length > 0, length, torch.ones_like(length))
         dr, dx = dr / length, dx / length
         gram = (dr @ dr.mT).to(torch.float64)

@@ -30,7 +30,7 @@ def conjugate_gradient(
     Args:
         matvec: M applied to a batch ``(batch, ...)``.
         b: right-hand sides ``(batch, ...)``, real or complex.
-        x0: start; zero by default. A good start saves steps.
+        x0: start; zero by default. A good start saves steps. Where b is zero the solution is zero, whatever the start.
         tol: relative tolerance.
         max_steps: limit of iterations.
         relative_to: what the residual is measured against.
@@ -50,8 +50,9 @@ def conjugate_gradient(
     scale = norm(b)
     evaluations = int(x0 is not None)
     # Vectors are divided by |b| so that squares neither overflow nor vanish, whatever the units of b.
-    unit = along(torch.where(scale > 0, scale, torch.ones_like(scale)), b)
-    x, r = x / unit, r / unit
+    solvable = (scale > 0) & torch.isfinite(scale)
+    unit = along(torch.where(solvable, scale, torch.ones_like(scale)), b)
+    x, r = torch.where(along(scale == 0, b), torch.zeros_like(x), x / unit), r / unit
     p, rr = r.clone(), inner(r, r)
     length = inner(x, x)
     target = torch.ones_like(rr)
@@ -59,10 +60,10 @@ def conjugate_gradient(
     def done() -> Tensor:
         return rr <= tol**2 * (length if relative_to == "x" else target)
 
-    running = ~done() & (scale > 0)
-    status = [Status.CONVERGED] * b.shape[0]
+    running = ~done() & solvable
+    status = [Status.CONVERGED if good else Status.DIVERGED for good in torch.isfinite(scale).tolist()]
     steps = torch.zeros(b.shape[0], dtype=torch.int64, device=b.device)
-    residuals = [rr.sqrt() * scale]
+    residuals = [torch.where(scale == 0, scale, rr.sqrt() * scale)]
     for _ in range(max_steps):
         if not bool(running.any()):
             break

@@ -92,8 +92,7 @@ def fixed_point(
 
         plain = torch.where(along(good, x), image, plain)
         accepted = torch.where(good, length, accepted)
-        safe = along(finite, x)
-        history.append(_real(torch.where(safe, x, plain)), _real(torch.where(safe, residual, torch.zeros_like(x))))
+        history.append(_real(x), _real(residual), finite)
         if anderson:
             trial = _like(history.extrapolate(), x)
             sound = good & torch.isfinite(norm(trial))

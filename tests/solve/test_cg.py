@@ -1,0 +1,165 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from problems import random
+from resolvent.solve import Status, conjugate_gradient
+
+
+def positive(size, condition, batch=1, seed=0, dtype=torch.complex128):
+    """Hermitian matrices with eigenvalues from 1 to `condition`."""
+    q = torch.linalg.qr(random(batch, size, size, seed=seed, dtype=dtype)).Q
+    eigenvalues = torch.logspace(0, torch.log10(torch.tensor(float(condition))), size, dtype=torch.float64)
+    return (q * eigenvalues.to(q.dtype)) @ q.mH
+
+
+def by(matrix):
+    return lambda x: (matrix @ x.unsqueeze(-1)).squeeze(-1)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    size=st.integers(1, 20),
+    condition=st.floats(1, 1e4),
+    batch=st.integers(1, 3),
+    seed=st.integers(0, 1000),
+    warm=st.booleans(),
+    dtype=st.sampled_from([torch.complex128, torch.float64]),
+)
+def test_solution_is_the_dense_one(size, condition, batch, seed, warm, dtype):
+    matrix, b = positive(size, condition, batch, seed, dtype), random(batch, size, seed=seed + 1, dtype=dtype)
+    x0 = random(batch, size, seed=seed + 2, dtype=dtype) if warm else None
+    s = conjugate_gradient(by(matrix), b, x0, tol=1e-11, max_steps=3000)
+    assert s.converged
+    error = torch.linalg.vector_norm(s.x - torch.linalg.solve(matrix, b), dim=1)
+    # |x - x*| <= |residual| / lambda_min = tol |b|, and rounding of the recurrence, eps cond |x|
+    limit = torch.linalg.vector_norm(b, dim=1) * (1e-11 + 20 * 2.2e-16 * condition * max(s.steps, 1))
+    assert (error <= limit).all()
+
+
+def test_finishes_in_as_many_steps_as_there_are_eigenvalues():
+    q = torch.linalg.qr(random(1, 30, 30)).Q
+    eigenvalues = torch.tensor([1.0, 4.0, 9.0], dtype=torch.float64).repeat(10)
+    s = conjugate_gradient(by((q * eigenvalues) @ q.mH), random(1, 30, seed=1), tol=1e-12)
+    assert s.steps == 3
+    assert s.evaluations == 3
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1e6, 1e12])
+@pytest.mark.parametrize("relative_to", ["b", "x"])
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_scaled_data_take_the_same_steps_to_the_scaled_solution(scale, relative_to, dtype):
+    matrix, b = positive(12, 100).to(dtype), random(1, 12, seed=1, dtype=dtype)
+    scale = 2.0 ** round(torch.log2(torch.tensor(scale, dtype=torch.float64)).item())  # exact in binary
+    x0 = random(1, 12, seed=5, dtype=dtype)
+    for start in (None, x0):
+        one = conjugate_gradient(by(matrix), b, start, tol=1e-4, relative_to=relative_to)
+        other = conjugate_gradient(
+            by(matrix), scale * b, None if start is None else scale * start, tol=1e-4, relative_to=relative_to
+        )
+        assert one.converged
+        assert other.steps == one.steps > 3
+        torch.testing.assert_close(other.x / scale, one.x, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0])
+def test_small_data_do_not_stall(scale):
+    # an absolute epsilon in the step length stops others at a relative residual of 1e-2 on data of size 1e-5
+    matrix, b = positive(40, 1e4), scale * random(1, 40)
+    s = conjugate_gradient(by(matrix), b, tol=1e-9)
+    assert torch.linalg.vector_norm(b - by(matrix)(s.x)) <= 1.1e-9 * torch.linalg.vector_norm(b)
+
+
+@pytest.mark.parametrize("x0", [None, torch.ones(2, 3, dtype=torch.complex128)])
+def test_zero_right_hand_side_gives_zero(x0):
+    b = torch.stack([torch.zeros(3), torch.ones(3)]).to(torch.complex128)
+    s = conjugate_gradient(lambda x: 2 * x, b, x0, tol=1e-12)
+    assert s.converged
+    torch.testing.assert_close(s.x, b / 2)
+    assert s.sample_steps[0] == 0
+
+
+@pytest.mark.parametrize("relative_to", ["b", "x"])
+def test_residual_is_relative_to_what_was_asked(relative_to):
+    matrix, b = positive(20, 1e3), random(1, 20, seed=1)
+    s = conjugate_gradient(by(matrix), b, tol=1e-3, relative_to=relative_to)
+    reference = torch.linalg.vector_norm(b if relative_to == "b" else s.x)
+    assert s.residuals[-1, 0] <= 1e-3 * reference
+    before = conjugate_gradient(by(matrix), b, tol=1e-30, max_steps=s.steps - 1, relative_to=relative_to)
+    reference = torch.linalg.vector_norm(b if relative_to == "b" else before.x)
+    assert before.residuals[-1, 0] > 1e-3 * reference  # not a step too many
+
+
+def test_residuals_are_those_of_the_iterates():
+    matrix, b = positive(20, 50), random(1, 20, seed=1)
+    s = conjugate_gradient(by(matrix), b, tol=1e-6)
+    assert len(s.residuals) == s.steps + 1
+    torch.testing.assert_close(s.residuals[0], torch.linalg.vector_norm(b, dim=1), rtol=1e-12, atol=0)
+    true = torch.linalg.vector_norm(b - by(matrix)(s.x), dim=1)
+    torch.testing.assert_close(s.residuals[-1], true, rtol=1e-6, atol=0)
+
+
+def test_warm_start_saves_steps():
+    matrix, b = positive(30, 1e3), random(1, 30, seed=1)
+    cold = conjugate_gradient(by(matrix), b, tol=1e-8)
+    near = cold.x + 1e-6 * random(1, 30, seed=2)
+    assert conjugate_gradient(by(matrix), b, near, tol=1e-8).steps < cold.steps
+    assert conjugate_gradient(by(matrix), b, torch.linalg.solve(matrix, b), tol=1e-8).steps == 0
+
+
+@pytest.mark.parametrize(("diagonal", "name"), [([1.0, -1.0], "negative"), ([0.0, 0.0], "zero")])
+def test_matrix_that_is_not_definite_breaks_down_and_says_so(diagonal, name):
+    d = torch.tensor(diagonal, dtype=torch.float64)
+    s = conjugate_gradient(lambda x: d * x, torch.tensor([[1.0, 2.0]], dtype=torch.float64))
+    assert s.status is Status.BREAKDOWN
+    assert "not positive definite" in str(s.status)
+    assert torch.isfinite(s.x).all()
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("where", ["b", "x0", "matrix"])
+def test_numbers_that_are_not_finite_are_reported(bad, where):
+    b, x0, matrix = (torch.ones(2, 3, dtype=torch.float64) for _ in range(3))
+    {"b": b, "x0": x0, "matrix": matrix}[where][1, 1] = bad
+    s = conjugate_gradient(lambda x: 2 * matrix * x, b, x0)
+    assert s.sample_status == (Status.CONVERGED, Status.DIVERGED)
+    torch.testing.assert_close(s.x[0], b[0] / 2)
+
+
+def test_step_limit_is_a_status_that_names_the_settings():
+    s = conjugate_gradient(by(positive(30, 1e4)), random(1, 30, seed=1), tol=1e-12, max_steps=3)
+    assert s.status is Status.MAX_STEPS
+    assert not s.converged
+    assert s.steps == s.evaluations == 3
+    assert "max_steps" in str(s.status)
+    assert "tol" in str(s.status)
+
+
+def test_sample_does_not_depend_on_its_neighbours():
+    easy, hard = positive(30, 5), positive(30, 1e4, seed=7)
+    b = random(2, 30, seed=1)
+
+    def both(x):  # one product a sample, so that the same arithmetic is done alone and in company
+        return torch.stack([(m @ row.unsqueeze(-1)).squeeze(-1) for m, row in zip((easy[0], hard[0]), x, strict=True)])
+
+    def alone(x):
+        return torch.stack([(easy[0] @ row.unsqueeze(-1)).squeeze(-1) for row in x])
+
+    together = conjugate_gradient(both, b, tol=1e-8)
+    single = conjugate_gradient(alone, b[:1], tol=1e-8)
+    assert together.x[0].equal(single.x[0])
+    assert together.sample_steps[0] == single.sample_steps[0] < together.sample_steps[1]
+    assert together.steps == together.sample_steps[1]
+    assert (together.residuals[single.steps :, 0] == single.residuals[-1, 0]).all()
+
+
+def test_no_step_is_taken_when_the_start_is_good_enough():
+    s = conjugate_gradient(lambda x: x, torch.ones(1, 3), torch.ones(1, 3))
+    assert (s.steps, s.evaluations, s.converged) == (0, 1, True)
+
+
+def test_images_of_any_shape_are_solved():
+    b = random(2, 3, 4, 5)
+    weight = torch.rand(2, 3, 4, 5, dtype=torch.float64) + 0.5
+    torch.testing.assert_close(conjugate_gradient(lambda x: weight * x, b, tol=1e-12).x, b / weight)
