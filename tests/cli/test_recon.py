@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -173,8 +174,6 @@ def test_an_estimated_model_works_when_no_certificate_is_demanded(resolvent, sto
 
 
 def test_a_certificate_that_fails_at_the_end_leaves_no_image(resolvent, store, scan, model, tmp_path, monkeypatch):
-    from dataclasses import replace
-
     honest = rv.MOL.solve
 
     def doubtful(*args, **kwargs):
@@ -259,6 +258,10 @@ def test_the_worst_part_decides(model, scan):
         assert both.solution.residuals.shape == (good.solution.steps, 2)
         assert both.certificate.distance == bad.certificate.distance
         assert both.image.shape[0] == both.lam.shape[0] == 2
+        assert both.certificate.proved
+    doubtful = replace(good, certificate=replace(good.certificate, proved=False))
+    for order in ([good, doubtful], [doubtful, good]):
+        assert not reconstruct.joined(order).certificate.proved
 
 
 def test_three_dimensional_and_dynamic_scans(resolvent, store, image, model, tmp_path):
