@@ -93,7 +93,7 @@ def certify(equation: Equation, x: Tensor, tier: Tier) -> Certificate:
         gains = torch.minimum((exact.lam / m).sqrt() / 2, exact.lam * exact.A.norm_bound / m)
 
     measured = bool(torch.isfinite(distances).all())
-    proved = tier != "estimated" and exact.r.kind == "proved" and measured
+    proved = tier != "estimated" and exact.m.kind == "proved" and measured
     gain_kind = {"all-data": "proved", "per-scan": "conditioning held", "estimated": "estimated"}[tier]
     return Certificate(
         tier=tier,
@@ -101,7 +101,7 @@ def certify(equation: Equation, x: Tensor, tier: Tier) -> Certificate:
         distance=float(distances.max()),
         distances=distances,
         data_gain=float(gains.max()),
-        data_gain_kind=gain_kind if exact.r.kind == "proved" else "estimated",
+        data_gain_kind=gain_kind if exact.m.kind == "proved" else "estimated",
         network_gain=1 / m,
         proved=proved,
     )

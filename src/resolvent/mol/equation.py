@@ -34,8 +34,8 @@ class Equation:
         lam: weight of the data, positive, ``(batch,)``.
         data: ``lam A^H b``.
         score: F, with its conditioning.
-        c: centre of F: ``|F - c I|_Lip <= r``.
-        r: radius of F, with its kind.
+        c: centre of F: ``|F - c I|_Lip <= r = c - m``.
+        m: monotonicity constant of F, with its kind.
         work: counts the applications of N.
     """
 
@@ -45,18 +45,13 @@ class Equation:
     data: Tensor
     score: Score
     c: float
-    r: Bound
+    m: Bound
     work: Work = field(default_factory=Work)
 
     @property
-    def m(self) -> Bound:
-        """Monotonicity constant ``c - r`` of F."""
-        return Bound(self.c - self.r.value, self.r.kind)
-
-    @property
     def contraction(self) -> float:
-        """Lipschitz constant ``q = r / c`` of `step`."""
-        return self.r.value / self.c
+        """Lipschitz constant ``q = r / c = 1 - m / c`` of `step`."""
+        return 1 - self.m.value / self.c
 
     def residual(self, x: Tensor) -> Tensor:
         """``G(x)``."""
@@ -78,7 +73,7 @@ class Equation:
         return x - self.shrink(self.residual(x), shift=self.c if alpha is None else 1 / alpha)
 
     def solve(self, x0: Tensor, *, tol: float, max_steps: int, anderson: int = 5) -> Solution:
-        """The root of G; `tol` bounds the relative distance to it, as far as r is what it claims to be."""
+        """The root of G; `tol` bounds the relative distance to it, as far as m is what it claims to be."""
         before = self.work.applications
         with torch.no_grad():
             solution = fixed_point(

@@ -180,7 +180,7 @@ class MOL(nn.Module):
         context = ScanContext(sense, zero_filled, noise_level, data_consistent)
         score = replace(self.score.condition(context), ridge=self.ridge)
         c = self.score.c.value + self.ridge
-        return Equation(A, y, lam, data, score, c, self.score.r, work), scale, context
+        return Equation(A, y, lam, data, score, c, self.m, work), scale, context
 
     def forward(self, y: KSpace, A: LinearOperator, noise: Tensor | float | None = None) -> Image:
         """x*, differentiable once in weights, lam, y and the maps of A.

@@ -35,9 +35,9 @@ class PlainCNN(MonotoneOperator):
         self.biases = nn.ParameterList(torch.zeros(b) for _, b in pairs)
 
     @property
-    def r(self) -> Bound:
-        """The Lipschitz constant aimed at: an estimate."""
-        return Bound(1 - self.margin, "estimated")
+    def m(self) -> Bound:
+        """What training aimed at: an estimate."""
+        return Bound(self.margin, "estimated")
 
     @property
     def tier(self) -> Tier:

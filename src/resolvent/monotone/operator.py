@@ -115,8 +115,8 @@ class MonotoneOperator(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def r(self) -> Bound:
-        """Bound of ``|F - c I|_Lip``."""
+    def m(self) -> Bound:
+        """Monotonicity constant."""
 
     @property
     def c(self) -> Bound:
@@ -124,9 +124,9 @@ class MonotoneOperator(nn.Module, ABC):
         return Bound(1.0, "proved")
 
     @property
-    def m(self) -> Bound:
-        """Monotonicity constant ``c - r``."""
-        return Bound(self.c.value - self.r.value, self.r.kind)
+    def r(self) -> Bound:
+        """Bound ``c - m`` of ``|F - c I|_Lip``."""
+        return Bound(self.c.value - self.m.value, self.m.kind)
 
     @property
     @abstractmethod

@@ -23,9 +23,9 @@ class _Strict(MonotoneOperator):
         self.margin = m
 
     @property
-    def r(self) -> Bound:
-        """``1 - m``: every layer is divided by its certified norm."""
-        return Bound(1 - self.margin, "proved")
+    def m(self) -> Bound:
+        """Proved by construction: every layer is divided by its certified norm, and H scaled by ``1 - m``."""
+        return Bound(self.margin, "proved")
 
     @property
     def tier(self) -> Tier:
