@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from resolvent._errors import DataError, ShapeError
+from resolvent._errors import DataError, ModelError, ShapeError
 from resolvent._types import Image, KSpace
 from resolvent._version import __version__
 from resolvent.linop import LinearOperator, estimate_noise
@@ -122,9 +122,9 @@ class MOL(nn.Module):
     ) -> None:
         super().__init__()
         if not lam > 0:
-            raise ValueError(f"lam is {lam}; the weight of the data must be positive.")
+            raise ModelError(f"lam is {lam}; the weight of the data must be positive.")
         if not ridge >= 0:
-            raise ValueError(f"ridge is {ridge}; a negative ridge would spend the monotonicity of F.")
+            raise ModelError(f"ridge is {ridge}; a negative ridge would spend the monotonicity of F.")
         self.score = score
         self.log_lam = nn.Parameter(torch.tensor(math.log(lam)))
         self.noise_slope = nn.Parameter(torch.tensor(-1.0)) if noise_aware else None

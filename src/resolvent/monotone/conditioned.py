@@ -7,6 +7,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
+from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, kernel_init, per_sample, to_channels
 from resolvent.monotone.layers import UnitKernel
 from resolvent.monotone.operator import ScanContext, Score, Tier, conv
@@ -56,7 +57,7 @@ class ConditionedStack(_Strict):
     def condition(self, context: ScanContext | None = None) -> Score:
         """F for the scans of `context`: the trunk runs here, and never in the solve."""
         if context is None:
-            raise ValueError("a conditioned score needs a scan. Use it in MOL, or pass a ScanContext to condition().")
+            raise ModelError("a conditioned score needs a scan. Use it in MOL, or pass a ScanContext to condition().")
         batch, anchor = context.sense.shape[0], context.sense
         zero_filled = to_channels(context.zero_filled, self.ndim)
         noise = context.noise.log10().repeat_interleave(zero_filled.shape[0] // batch)

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from resolvent._errors import ModelError
+
 
 def conv_norm_bound(weight: Tensor, grid: int = 32) -> Tensor:
     """Upper bound of the operator norm of a stride-1, zero-padded convolution on images of any size.
@@ -39,7 +41,7 @@ def conv_norm_bound(weight: Tensor, grid: int = 32) -> Tensor:
     out, inp, *kernel = weight.shape
     half = kernel[0] // 2
     if any(k != kernel[0] or k % 2 == 0 for k in kernel) or grid <= 2 * half:
-        raise ValueError(
+        raise ModelError(
             f"kernel {tuple(kernel)} on a {grid}-point grid: kernels must be odd cubes, grids > 2 * half-width."
         )
     with torch.no_grad():

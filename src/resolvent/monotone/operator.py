@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from resolvent._errors import ModelError
+
 Kind = Literal["proved", "estimated"]
 Tier = Literal["all-data", "per-scan", "estimated"]
 
@@ -105,7 +107,7 @@ class MonotoneOperator(nn.Module, ABC):
     def __init__(self, ndim: int, **config: float) -> None:
         super().__init__()
         if ndim not in (2, 3):
-            raise ValueError(f"ndim is {ndim}; a score convolves 2 or 3 axes. Pass ndim=2 or ndim=3.")
+            raise ModelError(f"ndim is {ndim}; a score convolves 2 or 3 axes. Pass ndim=2 or ndim=3.")
         self.ndim = ndim
         self.config: dict[str, float] = {"ndim": ndim, **config}
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, kernel_init, to_channels
 from resolvent.monotone.layers import UnitKernel
 from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, Tier, conv, conv_adjoint
@@ -19,7 +20,7 @@ class _Strict(MonotoneOperator):
     def __init__(self, ndim: int, m: float, **config: float) -> None:
         super().__init__(ndim, m=m, **config)
         if not 0 < m < 1:
-            raise ValueError(f"m is {m}; monotonicity of F = I - H with a Lipschitz network needs 0 < m < 1.")
+            raise ModelError(f"m is {m}; monotonicity of F = I - H with a Lipschitz network needs 0 < m < 1.")
         self.margin = m
 
     @property
