@@ -348,3 +348,12 @@ def test_message_names_the_axis_and_the_remedy(case):
     build, error, message = BAD[case]
     with pytest.raises(error, match=re.escape(message)):
         build()
+
+
+def test_maps_and_mask_without_frames_serve_any_number_of_them():
+    maps, mask = unit_maps(1, 3, 1, 6, 5), random_mask(1, 1, 6, 5)
+    shared, spelt_out = SENSE(maps, mask), SENSE(maps, mask.expand(1, 4, 6, 5))
+    x, y = random(1, 4, 6, 5), random(1, 3, 4, 6, 5)
+    torch.testing.assert_close(shared(x), spelt_out(x))
+    torch.testing.assert_close(shared.adjoint(y), spelt_out.adjoint(y))
+    torch.testing.assert_close(shared.normal(x), spelt_out.normal(x))

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resolvent._errors import DataError
 from resolvent.data import Scan, metrics, undersample
 from resolvent.linop import SENSE
 from resolvent.mol import MOL, Certificate, Reconstruction
@@ -108,11 +107,6 @@ def reconstruct(
     if not given:
         say("estimating coil maps")
     if retrospective is not None:
-        if sets_of(scan) > 1:
-            raise DataError(
-                f"maps have {sets_of(scan)} sets (axis 2 of maps for {scan.source}), which have no single full image "
-                "to compare with. Pass maps with one set, or leave out --acceleration."
-            )
         scan = undersample(scan, retrospective.acceleration, retrospective.kind, retrospective.seed)
         reference = "the full reconstruction, with the same maps"
     maps, sets = scan.maps, sets_of(scan)
@@ -149,13 +143,9 @@ def reconstruct(
 
 
 def one_slice(scan: Scan, number: int) -> Scan:
-    """K-space, mask and noise of one entry of the batch; maps and reference are left out.
-
-    The mask is given the lead axes of k-space: an operator has no other way to know how many frames share it.
-    """
+    """K-space, mask and noise of one entry of the batch; maps and reference are left out."""
     kspace = scan.kspace[number : number + 1]
     mask = scan.mask if scan.mask.shape[0] == 1 else scan.mask[number : number + 1]
-    mask = mask.expand(1, *kspace.shape[2:])
     return scan.replace(kspace=kspace, mask=mask, coil_maps=None, reference=None, calibration=None)
 
 

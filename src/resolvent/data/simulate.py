@@ -113,8 +113,14 @@ def undersample(scan: Scan, acceleration: float, kind: str = "gaussian2d", seed:
         seed: fixes the mask.
 
     Raises:
-        DataError: the scan is not fully sampled, or the mask is not possible, or its centre is too small for ESPIRiT.
+        DataError: the scan is not fully sampled, its maps have several sets, the mask is not possible, or its centre is
+            too small for ESPIRiT.
     """
+    if scan.coil_maps is not None and scan.coil_maps.ndim > scan.kspace.ndim:
+        raise DataError(
+            f"maps have {scan.coil_maps.shape[2]} sets (axis 2 of maps for {scan.source or 'the scan'}), which have no "
+            "single full image to compare with. Pass maps with one set, or leave out --acceleration."
+        )
     if not scan.fully_sampled:
         percent = 100 * float((scan.mask != 0).float().mean())
         raise DataError(

@@ -30,7 +30,7 @@ class SENSE(LinearOperator):
         maps: coil sensitivities ``(batch, coil, *lead or 1, *spatial)``; with ``sets > 1``
             ``(batch, coil, set, *lead or 1, *spatial)``.
         mask: ``(batch or 1, *lead or 1, *spatial)``, or only ``spatial``, or with a coil axis of length 1; real
-            weights in [0, 1], 1 where measured.
+            weights in [0, 1], 1 where measured. Lead axes of length 1 in maps and mask serve a lead of any length.
         ndim: number of spatial axes, 2 or 3. By default the axes behind the coils without leading axes of length 1,
             so maps ``(b, c, y, x)`` and ``(b, c, 1, y, x)`` are 2-D and ``(b, c, z, y, x)`` are 3-D. Maps that change
             over time need ``ndim=2``.
@@ -108,7 +108,7 @@ class SENSE(LinearOperator):
                 f"k-space has {y.shape[1]} coils (axis 1) but the maps have {self.n_coils}. "
                 "Pass k-space and maps of the same scan."
             )
-        if tuple(y.shape[2:]) != (*self.lead, *self.spatial):
+        if not self._fits(y.shape[2:]):
             raise ShapeError(
                 f"k-space has axes {tuple(y.shape[2:])} behind batch and coil but the operator has "
                 f"{(*self.lead, *self.spatial)} (lead, spatial). Pass k-space of the scan the maps belong to."
@@ -162,13 +162,20 @@ class SENSE(LinearOperator):
         return [slice(first, first + self.coil_chunk) for first in range(0, self.n_coils, self.coil_chunk)]
 
     def _check_image(self, x: Tensor) -> None:
-        expected = ((self.sets,) if self.sets > 1 else ()) + self.lead + self.spatial
-        if tuple(x.shape[1:]) != expected:
+        sets = (self.sets,) if self.sets > 1 else ()
+        if tuple(x.shape[1 : 1 + len(sets)]) != sets or not self._fits(x.shape[1 + len(sets) :]):
+            expected = sets + self.lead + self.spatial
             raise ShapeError(
                 f"image has axes {tuple(x.shape[1:])} behind the batch but the operator maps {expected} "
                 f"({'set, ' if self.sets > 1 else ''}lead, spatial). Pass an image of that shape."
             )
         self._check_batch(x, "image")
+
+    def _fits(self, shape: torch.Size) -> bool:
+        """Whether (lead, spatial) is that of the operator; lead axes that maps and mask share may have any length."""
+        pairs = zip(shape[: len(self.lead)], self.lead, strict=False)
+        lead_fits = all(theirs == ours or ours == 1 for theirs, ours in pairs)
+        return len(shape) == len(self.lead) + self.ndim and lead_fits and tuple(shape[-self.ndim :]) == self.spatial
 
     def _check_batch(self, array: Tensor, name: str) -> None:
         if array.shape[0] != self.batch and 1 not in (array.shape[0], self.batch):

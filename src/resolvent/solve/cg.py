@@ -88,4 +88,5 @@ def conjugate_gradient(
         running = running & ~done()
     for i in running.nonzero().flatten().tolist():
         status[i] = Status.MAX_STEPS
-    return Solution(x * unit, tuple(status), steps, evaluations, torch.stack(residuals))
+    x = torch.where(along(torch.isfinite(scale), x), x * unit, torch.nan)  # a caller that sees x alone must see it, too
+    return Solution(x, tuple(status), steps, evaluations, torch.stack(residuals))
