@@ -91,10 +91,10 @@ SETTINGS = (PLANE, VOLUME, DYNAMIC, FRAMES, TWO_SETS, ODD, ONE_COIL)
 class LinearScore(MonotoneOperator):
     """``F = I - H`` with a complex matrix H of norm at most ``1 - m``; or ``F = eps I`` for ``H = (1 - eps) I``."""
 
-    def __init__(self, matrix: Tensor, ndim: int = 2, c: float = 1.0, r: float | None = None) -> None:
+    def __init__(self, matrix: Tensor, ndim: int = 2, c: float = 1.0, m: float | None = None) -> None:
         super().__init__(ndim)
         self.register_buffer("matrix", matrix)
-        self._c, self._r = c, float(torch.linalg.matrix_norm(matrix, 2)) if r is None else r
+        self._c, self._m = c, 1 - float(torch.linalg.matrix_norm(matrix, 2)) if m is None else m
 
     @classmethod
     def identity(cls, eps: float, size: int) -> "LinearScore":
@@ -105,8 +105,8 @@ class LinearScore(MonotoneOperator):
         return Bound(self._c, "proved")
 
     @property
-    def r(self) -> Bound:
-        return Bound(self._r, "proved")
+    def m(self) -> Bound:
+        return Bound(self._m, "proved")
 
     @property
     def tier(self) -> str:

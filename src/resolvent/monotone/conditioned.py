@@ -11,7 +11,10 @@ from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, kernel_init, per_sample, to_channels
 from resolvent.monotone.layers import UnitKernel
 from resolvent.monotone.operator import ScanContext, Score, Tier, conv
-from resolvent.monotone.strict import _Strict, residual_layers
+from resolvent.monotone.strict import _Strict, lift_fits, residual_layers
+
+QUIET = 1e-3
+"""Noise level, over the image scale, below which the trunk sees no difference."""
 
 
 class ConditionedStack(_Strict):
@@ -41,7 +44,7 @@ class ConditionedStack(_Strict):
     def __init__(
         self, m: float = 0.1, channels: int = 24, layers: int = 8, width: int = 32, passes: int = 4, ndim: int = 2
     ) -> None:
-        super().__init__(ndim, m, channels=channels, layers=layers, width=width, passes=passes)
+        super().__init__(ndim, m, channels=lift_fits(channels), layers=layers, width=width, passes=passes)
         self.passes = passes
         self.convs = nn.ModuleList(UnitKernel(kernel_init(channels, channels, ndim)) for _ in range(layers))
         self.trunk = Trunk(width, ndim)
@@ -60,7 +63,7 @@ class ConditionedStack(_Strict):
             raise ModelError("a conditioned score needs a scan. Use it in MOL, or pass a ScanContext to condition().")
         batch, anchor = context.sense.shape[0], context.sense
         zero_filled = to_channels(context.zero_filled, self.ndim)
-        noise = context.noise.log10().repeat_interleave(zero_filled.shape[0] // batch)
+        noise = context.noise.clamp_min(QUIET).log10().repeat_interleave(zero_filled.shape[0] // batch)
         noise = noise.reshape(-1, 1, *(1,) * self.ndim).expand(-1, 1, *zero_filled.shape[2:])
         features = zero_filled
         for remaining in reversed(range(self.passes)):
