@@ -36,6 +36,11 @@ class LinearOperator(nn.Module, ABC):
         """Proved upper bound of the largest singular value of A, one a sample: shape ``(batch or 1,)``."""
 
     @property
+    def support(self) -> Tensor | None:
+        """The pixels that A sees, 1 or 0, in the shape of an image (axes may be 1); None if it sees them all."""
+        return None
+
+    @property
     def H(self) -> LinearOperator:
         """The adjoint as an operator: ``A.H(y) = A^H y`` and ``A.H.H is A``."""
         return _Adjoint(self)
@@ -85,6 +90,11 @@ class _Adjoint(LinearOperator):
     @property
     def norm_bound(self) -> Tensor:
         return self.operator.norm_bound
+
+    @property
+    def support(self) -> Tensor | None:
+        """The pixels that A sees, 1 or 0, in the shape of an image (axes may be 1); None if it sees them all."""
+        return None
 
     @property
     def H(self) -> LinearOperator:

@@ -158,6 +158,11 @@ class SENSE(LinearOperator):
         rounding = 1 + 8 * torch.finfo(self.power.dtype).eps  # of the phases multiplied into the maps
         return largest.sqrt() * rounding
 
+    @property
+    def support(self) -> Tensor:
+        """The pixels in which some map is not zero, ``(batch or 1, [set], *lead or 1, *spatial)``."""
+        return (self.weighted_maps.detach() != 0).any(1).to(self.power.dtype)
+
     def _chunks(self) -> list[slice]:
         return [slice(first, first + self.coil_chunk) for first in range(0, self.n_coils, self.coil_chunk)]
 

@@ -90,7 +90,8 @@ class MOL(nn.Module):
 
     With ``normalise=True`` the equation is posed in units of the scan, ``x = s R(y / s)``, with
     ``s = sqrt(sum |x0|^4 / sum |x0|^2)`` of the linear reconstruction x0: the intensity of the object, whatever part of
-    the field of view it fills. Scaled data then give the same image and the same steps. Otherwise s = 1.
+    the field of view it fills. Scaled data then give the same image and the same steps. Pixels that A does not see (no
+    coil map) are zero: nothing would be there but what F makes up. Otherwise s = 1, and F is the score as it is.
 
     With ``noise_aware=True`` the weight of the data follows the noise level of the scan over s,
     ``log lam = log lam_0 + t log(1 + noise / 0.002)``, with a learned t. For a given scan lam is a constant.
@@ -99,7 +100,7 @@ class MOL(nn.Module):
         score: F.
         lam: weight of the data, positive; learned as ``log lam``, so it stays positive. Dimensionless: |A| <= 1.
         ridge: weight of ``ridge x`` in the equation; 0 but for models converted from elsewhere.
-        normalise: pose the equation in units of the scan.
+        normalise: pose the equation in units of the scan, on the pixels that A sees.
         noise_aware: let lam follow the noise level.
 
     Attributes:
@@ -161,8 +162,10 @@ class MOL(nn.Module):
         """
         work = Work()
         zero_filled = A.adjoint(y)
-        sigma = estimate_noise(y, self.score.ndim) if noise is None else noise
-        sigma = torch.as_tensor(sigma, dtype=y.real.dtype, device=y.device).expand(y.shape[0])
+        if noise is None:  # estimated where anything depends on it
+            adapts = self.noise_slope is not None or self.score.tier == "per-scan"
+            noise = estimate_noise(y, self.score.ndim) if adapts else 0.0
+        sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(y.shape[0])
         noise_level = sigma / intensity(zero_filled)
         lam = self._lam_at(noise_level)
         sense = shrink(A, lam, along(lam, zero_filled) * zero_filled, tol=self.linear_tol, work=work)
@@ -178,7 +181,8 @@ class MOL(nn.Module):
             return shrink(A, lam, u + data, tol=self.linear_tol, start=u.detach(), work=work)
 
         context = ScanContext(sense, zero_filled, noise_level, data_consistent)
-        score = replace(self.score.condition(context), ridge=self.ridge)
+        support = A.support if self.normalise else None
+        score = replace(self.score.condition(context), ridge=self.ridge, support=support)
         c = self.score.c.value + self.ridge
         return Equation(A, y, lam, data, score, c, self.m, work), scale, context
 

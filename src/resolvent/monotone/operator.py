@@ -55,23 +55,29 @@ class ScanContext:
 class Score:
     """F for one batch of scans: a pure function of x with every tensor it needs, made once before the solve.
 
-    ``F(x) = (1 + ridge) x - H(x)``.
+    ``F(x) = (1 + ridge) x - H(x)``, with ``H(x) = P network(P x)`` where a support is given, P the projection on it:
+    outside of it F is (1 + ridge) I, whose solution is zero. P is symmetric with norm 1, so ``P network P`` has no
+    larger Lipschitz constant than the network, and m, c and r hold for F as they do without it.
 
     Attributes:
-        network: ``H(x, shared, own)``.
+        network: the network of ``(x, shared, own)``.
         shared: tensors that serve all samples (normalised weights).
         own: tensors with one entry a sample along axis 0 (conditioning).
         ridge: weight of the identity added to ``I - H``.
+        support: 1 where the image may differ from zero, 0 elsewhere; in the shape of an image, axes may be 1.
     """
 
     network: Callable[[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]], Tensor]
     shared: tuple[Tensor, ...]
     own: tuple[Tensor, ...] = ()
     ridge: float = 0.0
+    support: Tensor | None = None
 
     def H(self, x: Tensor) -> Tensor:
-        """The network, ``H = (1 + ridge) I - F``."""
-        return self.network(x, self.shared, self.own)
+        """``H = (1 + ridge) I - F``."""
+        if self.support is None:
+            return self.network(x, self.shared, self.own)
+        return self.support * self.network(self.support * x, self.shared, self.own)
 
     def __call__(self, x: Tensor) -> Tensor:
         """``F(x)``."""
@@ -79,11 +85,15 @@ class Score:
 
     def select(self, index: Tensor) -> Score:
         """The score of the samples `index`."""
-        return replace(self, own=tuple(t[index] for t in self.own))
+        support = self.support if self.support is None or len(self.support) == 1 else self.support[index]
+        return replace(self, own=tuple(t[index] for t in self.own), support=support)
 
     def to_double(self) -> Score:
         """The same function in double precision: the same numbers, not weights normalised anew."""
-        return replace(self, shared=tuple(map(_double, self.shared)), own=tuple(map(_double, self.own)))
+        support = None if self.support is None else _double(self.support)
+        return replace(
+            self, shared=tuple(map(_double, self.shared)), own=tuple(map(_double, self.own)), support=support
+        )
 
 
 def _double(t: Tensor) -> Tensor:
