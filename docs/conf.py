@@ -2,6 +2,9 @@
 
 import re
 
+from docutils.nodes import SkipNode
+from latex2mathml.converter import convert
+
 import resolvent
 
 project = "resolvent"
@@ -9,7 +12,7 @@ author = "The resolvent developers"
 copyright = "2026, The resolvent developers"
 release = resolvent.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 myst_enable_extensions = ["dollarmath", "amsmath", "substitution"]
 myst_substitutions = {"public_names": ", ".join(f"`{name}`" for name in sorted(resolvent.__all__))}
 myst_heading_anchors = 3
@@ -25,6 +28,7 @@ napoleon_numpy_docstring = False
 napoleon_attr_annotations = False  # an axis string such as "batch *image" is not markup
 
 html_theme = "furo"
+html_math_renderer = "mathml"  # browsers draw it themselves: the pages need no script from elsewhere
 html_title = f"resolvent {release}"
 
 _CODE = re.compile(r"(``.+?``|`[^`]+`)")
@@ -48,6 +52,21 @@ def plain_signs(app, what, name, obj, options, lines: list[str]) -> None:
             literal, indent = True, depth
 
 
+def inline_math(translator, node) -> None:
+    """A formula in the text, as MathML."""
+    translator.body.append(convert(node.astext()))
+    raise SkipNode
+
+
+def display_math(translator, node) -> None:
+    """A formula on a line of its own, its number at the right."""
+    formula, *tag = re.split(r"\\tag\{(.*?)\}", node.astext())
+    number = f'<span class="eqno">({tag[0]})</span>' if tag else ""
+    translator.body.append(f'<div style="margin: 1em 0">{number}{convert(formula, display="block")}</div>')
+    raise SkipNode
+
+
 def setup(app) -> None:
-    """Before napoleon reads the sections."""
+    """Docstrings before napoleon reads their sections; formulas without a script."""
     app.connect("autodoc-process-docstring", plain_signs, priority=400)
+    app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
