@@ -52,6 +52,21 @@ def test_kernel_is_normalised_once_until_the_weights_change(monkeypatch):
         assert twin().detach().equal(unit().detach())
 
 
+def test_weights_changed_behind_the_version_counter_are_normalised_anew():
+    unit = UnitKernel(random(2, 2, 3, 3, dtype=torch.float32))
+    with torch.no_grad():
+        for change in (lambda w: w.data.mul_(-1.0), lambda w: setattr(w, "data", w.data.flip(0))):
+            before = unit()
+            change(unit.weight)
+            assert not unit().equal(before)
+        twin = UnitKernel(unit.weight.detach().clone())
+        for seed in range(20):  # a tensor that lies where a freed one lay
+            weight = {"weight": random(2, 2, 3, 3, seed=seed, dtype=torch.float32)}
+            twin.weight.copy_(weight["weight"])
+            assert torch.func.functional_call(unit, weight).equal(twin())
+            del weight
+
+
 def test_gradient_reaches_the_weights_through_the_normalisation():
     unit = UnitKernel(random(2, 2, 3, 3, dtype=torch.float64))
     (grad,) = torch.autograd.grad(unit().square().sum(), unit.weight)

@@ -25,16 +25,16 @@ class UnitKernel(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(weight)
         self.grid = grid
-        self._cached: tuple[object, Tensor] | None = None
+        self._cached: tuple[Tensor, Tensor] | None = None  # a copy of the weight, and its kernel
 
     def forward(self) -> Tensor:
         """The kernel of norm at most 1; differentiable in the weight."""
         if torch.is_grad_enabled() and self.weight.requires_grad:
             return self._divide()
-        key = (self.weight.data_ptr(), self.weight._version, self.weight.dtype, self.weight.device)
-        if self._cached is None or self._cached[0] != key:
+        # Compared by value: addresses and version counters do not see every way in which a weight can change.
+        if self._cached is None or not _same(self._cached[0], self.weight):
             with torch.no_grad():
-                self._cached = (key, self._divide())
+                self._cached = (self.weight.detach().clone(), self._divide())
         return self._cached[1]
 
     def _divide(self) -> Tensor:
@@ -44,3 +44,7 @@ class UnitKernel(nn.Module):
     def __getstate__(self) -> dict[str, object]:
         """Pickle without the cache."""
         return {**self.__dict__, "_cached": None}
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)

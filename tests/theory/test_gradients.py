@@ -1,0 +1,204 @@
+"""The implicit gradient is the gradient of the unrolled algorithm, and of finite differences."""
+
+import pytest
+import torch
+from torch.func import functional_call
+
+from problems import DYNAMIC, PLANE, VOLUME, LinearScore, dense, random, random_mask, small_scores
+from resolvent.mol import MOL
+from resolvent.mol.model import NOISE_FLOOR
+from resolvent.monotone import ScanContext
+
+KINDS = ["PlainCNN", "ProductNetwork", "ResidualStack", "ConditionedStack"]
+SETTINGS = [PLANE, VOLUME, DYNAMIC]
+NOISE = 0.05
+cases = [
+    pytest.mark.parametrize("kind", KINDS),
+    pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: s.name),
+    pytest.mark.parametrize("adaptive", [False, True], ids=["plain", "adaptive"]),
+]
+
+
+def every_case(test):
+    for mark in cases:
+        test = mark(test)
+    return test
+
+
+def problem(kind, setting, adaptive):
+    """A model at the limit of double precision, and theta: weights, lam, k-space and maps."""
+    model = MOL(small_scores(setting.network)[kind], lam=8.0, ridge=0.05, normalise=adaptive, noise_aware=adaptive)
+    model.double()
+    model.tol = model.adjoint_tol = 1e-11
+    model.linear_tol, model.max_steps = 1e-13, 3000
+    theta = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
+    theta["kspace"] = setting.kspace().requires_grad_()
+    theta["maps"] = setting.random_maps().requires_grad_()
+    return model, theta
+
+
+def loss(x):
+    weights = torch.linspace(-1, 1, x.numel(), dtype=torch.float64).reshape(x.shape)
+    return (weights * x.real - weights.flip(1) * x.imag + 0.3 * x.abs().square()).sum()
+
+
+def implicit(model, setting, theta):
+    A = setting.operator(maps=theta["maps"], mask=random_mask(1, *setting.mask))
+    weights = {name: t for name, t in theta.items() if name not in ("kspace", "maps")}
+    return loss(functional_call(model, weights, (theta["kspace"], A), {"noise": NOISE}))
+
+
+def unrolled(model, setting, theta, steps=70):
+    """The same, with dense linear algebra in place of CG and every iteration recorded by autograd.
+
+    The iterations before are not recorded: unrolled gradients converge with the iterations, from any start.
+    """
+    A = setting.operator(maps=theta["maps"], mask=random_mask(1, *setting.mask))
+    size = torch.Size(setting.image).numel()
+    basis = torch.eye(size, dtype=torch.complex128).reshape(size, *setting.image)
+    normal = A.adjoint(A(basis)).reshape(size, size).T
+    eye = torch.eye(size, dtype=torch.complex128)
+
+    def resolvent(lam, shift, z):
+        return torch.linalg.solve(shift * eye + lam * normal, z.reshape(-1)).reshape(z.shape)
+
+    def lam_at(noise):
+        slope = theta.get("noise_slope")
+        log_lam = theta["log_lam"] + (0 if slope is None else slope * torch.log(1 + noise / NOISE_FLOOR))
+        return log_lam.exp()
+
+    def intensity(x):
+        return (x.abs().pow(4).sum() / x.abs().pow(2).sum()).sqrt()
+
+    y = theta["kspace"]
+    zero_filled, scale = A.adjoint(y), 1.0
+    level = NOISE / intensity(zero_filled)
+    lam = lam_at(level)
+    sense = resolvent(lam, 1.0, lam * zero_filled)
+    if model.normalise:
+        scale = intensity(sense)
+        level = NOISE / scale
+        lam = lam_at(level)
+    sense, zero_filled = sense / scale, zero_filled / scale
+    context = ScanContext(sense, zero_filled, level.reshape(1), lambda u: resolvent(lam, 1.0, u + lam * zero_filled))
+    prefix = "score."
+    weights = {name.removeprefix(prefix): t for name, t in theta.items() if name.startswith(prefix)}
+    score = functional_call(Conditioner(model.score), {f"score.{k}": v for k, v in weights.items()}, (context,))
+
+    def step(x):
+        return resolvent(lam, 1.05, score.H(x) + lam * zero_filled)
+
+    x = sense
+    with torch.no_grad():
+        for _ in range(120):
+            x = step(x)
+    for _ in range(steps):
+        x = step(x)
+    return loss(scale * x)
+
+
+class Conditioner(torch.nn.Module):
+    """The network's `condition` as a forward pass, so that weights can be passed to it."""
+
+    def __init__(self, score):
+        super().__init__()
+        self.score = score
+
+    def forward(self, context):
+        return self.score.condition(context)
+
+
+def relative(a, b):
+    return float((a - b).abs().square().sum().sqrt() / b.abs().square().sum().sqrt())
+
+
+@every_case
+def test_implicit_gradient_is_the_unrolled_gradient(kind, setting, adaptive):
+    model, theta = problem(kind, setting, adaptive)
+    ours, theirs = implicit(model, setting, theta), unrolled(model, setting, theta)
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    ours = torch.autograd.grad(ours, list(theta.values()))
+    theirs = torch.autograd.grad(theirs, list(theta.values()))
+    errors = {name: relative(a, b) for name, a, b in zip(theta, ours, theirs, strict=True)}
+    worst = max(errors.values())
+    print("worst", worst)
+    assert all(torch.linalg.vector_norm(g) > 1e-6 for g in theirs), "a gradient that vanishes checks nothing"
+    assert worst <= 1e-6, errors
+
+
+@every_case
+def test_implicit_gradient_is_that_of_finite_differences(kind, setting, adaptive):
+    model, theta = problem(kind, setting, adaptive)
+    groups = {
+        "weights": [name for name in theta if name.startswith("score.")],
+        "lam": ["log_lam"],
+        "kspace": ["kspace"],
+        "maps": ["maps"],
+    }
+    if adaptive:
+        groups["noise_slope"] = ["noise_slope"]
+    grads = dict(zip(theta, torch.autograd.grad(implicit(model, setting, theta), list(theta.values())), strict=True))
+    generator = torch.Generator().manual_seed(5)
+    errors = {}
+    for group, names in groups.items():
+        direction = {n: torch.randn(theta[n].shape, dtype=theta[n].dtype, generator=generator) for n in names}
+        slope = sum(float((grads[n].conj() * direction[n]).real.sum()) for n in names)
+        best = torch.inf
+        for h in (1e-5, 1e-6, 1e-4):  # a kink of relu between the two points spoils a difference, not all
+            if best < 1e-6:
+                break
+            with torch.no_grad():
+                above, below = (
+                    implicit(model, setting, {n: t + s * h * direction.get(n, 0) for n, t in theta.items()})
+                    for s in (1, -1)
+                )
+            numeric = float(above - below) / (2 * h)
+            best = min(best, abs(slope - numeric) / abs(numeric))
+        errors[group] = best
+    print("worst", max(errors.values()))
+    assert max(errors.values()) <= 1e-4, errors
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_gradient_is_as_accurate_for_a_small_loss(scale):
+    model, theta = problem("ResidualStack", PLANE, True)
+    model.tol = model.adjoint_tol = model.linear_tol = 1e-4
+    one = torch.autograd.grad(implicit(model, PLANE, theta), list(theta.values()))
+    other = torch.autograd.grad(scale * implicit(model, PLANE, theta), list(theta.values()))
+    for a, b in zip(one, other, strict=True):
+        assert relative(b / scale, a) < 1e-9
+
+
+def test_error_of_the_gradient_follows_the_adjoint_tolerance():
+    model, theta = problem("ResidualStack", PLANE, True)
+    exact = torch.autograd.grad(implicit(model, PLANE, theta), theta["kspace"])[0]
+    for tol in (1e-1, 1e-3, 1e-6):
+        model.adjoint_tol = tol
+        assert relative(torch.autograd.grad(implicit(model, PLANE, theta), theta["kspace"])[0], exact) <= 10 * tol
+
+
+def test_gradients_of_a_batch_are_those_of_its_samples():
+    model, _ = problem("ConditionedStack", PLANE, True)
+    y, maps = PLANE.kspace(2).requires_grad_(), PLANE.random_maps(2).requires_grad_()
+    mask = random_mask(2, 6, 5)
+    x = model(y, PLANE.operator(maps=maps, mask=mask), NOISE)
+    both = torch.autograd.grad(loss(x[:1]) + 2 * loss(x[1:]), (y, maps, model.log_lam))
+    single = []
+    for i in range(2):
+        x = model(y[i : i + 1], PLANE.operator(maps=maps[i : i + 1], mask=mask[i : i + 1]), NOISE)
+        single.append(torch.autograd.grad((1 + i) * loss(x), (y, maps, model.log_lam)))
+    for joint, first, second in zip(both, *single, strict=True):
+        torch.testing.assert_close(first + second, joint, rtol=1e-8, atol=1e-10)
+
+
+def test_linear_score_has_the_gradient_of_the_linear_solve():
+    # x* = (m I + lam N)^-1 lam A^H b: d<v, x*>/db = lam A (m I + lam N)^-1 v
+    model = MOL(LinearScore.identity(0.5, 30), lam=3.0).double()
+    model.tol = model.adjoint_tol = 1e-12
+    model.max_steps = 1000
+    lam = model.lam.item()
+    A, y, v = PLANE.operator(), PLANE.kspace().requires_grad_(), random(1, 6, 5, seed=8)
+    (grad,) = torch.autograd.grad((v.conj() * model(y, A)).real.sum(), y)
+    matrix = dense(A, (6, 5))
+    inner = torch.linalg.solve(0.5 * torch.eye(30, dtype=torch.float64) + lam * matrix.mH @ matrix, v.reshape(-1))
+    torch.testing.assert_close(grad.reshape(-1), lam * matrix @ inner, rtol=0, atol=1e-10)
