@@ -88,8 +88,8 @@ def certify(equation: Equation, x: Tensor, tier: Tier) -> Certificate:
         by_step = (norm(p) + norm(e) / c) / (1 - exact.contraction)
 
         distances = torch.minimum(by_energy, by_step) / size.clamp_min(torch.finfo(torch.float64).tiny)
-        distances = torch.where(size > 0, distances.clamp_min(1e-12), torch.where(norm(g) > 0, torch.inf, 0.0))
-        distances = torch.where(torch.isfinite(distances), distances, torch.inf)
+        distances = torch.where(size > 0, distances.clamp_min(1e-12), torch.where(norm(g) == 0, 0.0, torch.inf))
+        distances = torch.where(torch.isfinite(distances), distances, torch.inf)  # NaN is no distance
         gains = torch.minimum((exact.lam / m).sqrt() / 2, exact.lam * exact.A.norm_bound / m)
 
     measured = bool(torch.isfinite(distances).all())
