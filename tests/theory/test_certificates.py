@@ -46,11 +46,9 @@ def iterates(kind, lam, setting, ridge=0.0, m=0.3):
     equation, _, context = model.pose(y, A)
     solution = solved(equation, context.sense)
     points = []
-    for seed, anderson in ((0, 0), (1, 5)):
+    for seed, anderson, stops in ((0, 0, (0, 1, 4, 12)), (1, 5, (0, 2, 3, 8))):
         start = context.sense + random(1, *setting.image, seed=seed) * (3 if seed else 0.1)
-        points += [
-            equation.solve(start, tol=1e-12, max_steps=k, anderson=anderson).x for k in (0, 1, 2, 3, 5, 8, 12, 20)
-        ]
+        points += [equation.solve(start, tol=1e-12, max_steps=k, anderson=anderson).x for k in stops]
     points += [solution + 10.0**-k * random(1, *setting.image, seed=k) for k in (0, 2, 4, 6)]
     return equation, model.tier, points, solution
 

@@ -12,17 +12,10 @@ from resolvent.monotone import ScanContext
 KINDS = ["PlainCNN", "ProductNetwork", "ResidualStack", "ConditionedStack"]
 SETTINGS = [PLANE, VOLUME, DYNAMIC]
 NOISE = 0.05
-cases = [
-    pytest.mark.parametrize("kind", KINDS),
-    pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: s.name),
-    pytest.mark.parametrize("adaptive", [False, True], ids=["plain", "adaptive"]),
-]
-
-
-def every_case(test):
-    for mark in cases:
-        test = mark(test)
-    return test
+CASES = [(kind, setting, True) for kind in KINDS for setting in SETTINGS] + [(kind, PLANE, False) for kind in KINDS]
+every_case = pytest.mark.parametrize(
+    ("kind", "setting", "adaptive"), CASES, ids=[f"{k}-{s.name}{'-adaptive' * a}" for k, s, a in CASES]
+)
 
 
 def problem(kind, setting, adaptive):

@@ -11,7 +11,6 @@ from torch import Tensor
 from resolvent.mol.equation import Equation
 from resolvent.monotone import Kind, Tier
 from resolvent.solve import inner, norm
-from resolvent.solve.solution import along
 
 
 @dataclass(frozen=True)
@@ -79,12 +78,12 @@ def certify(equation: Equation, x: Tensor, tier: Tier) -> Certificate:
         size = norm(x)
 
         p = exact.shrink(g, shift=m, tol=0.3 * m)
-        e = g - (m * p + along(exact.lam, p) * exact.A.normal(p))
+        e = g - exact.shifted(p, m)
         weighted = inner(g, p) + inner(p, e).abs() + inner(e, e) / m
         by_energy = (weighted.clamp_min(0) / m).sqrt()
 
         p = exact.shrink(g, shift=c, tol=0.1)
-        e = g - (c * p + along(exact.lam, p) * exact.A.normal(p))
+        e = g - exact.shifted(p, c)
         by_step = (norm(p) + norm(e) / c) / (1 - exact.contraction)
 
         distances = torch.minimum(by_energy, by_step) / size.clamp_min(torch.finfo(torch.float64).tiny)

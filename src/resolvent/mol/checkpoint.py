@@ -64,9 +64,9 @@ def _layout(tensors: dict[str, Tensor], path: Path) -> tuple[float, list[tuple[T
         odd = sorted(set(tensors) ^ expected)[:3]
         raise ModelError(f"{path} has another layout than the published one (see {', '.join(odd) or 'f.dw'}). {remedy}")
     convs = [(tensors[f"f.dw.net.{i}.conv.weight"], tensors[f"f.dw.net.{i}.conv.bias"]) for i in range(depth)]
-    width = 2
+    width, hidden = 2, convs[0][0].shape[0] if convs[0][0].ndim else 0
     for i, (weight, bias) in enumerate(convs):
-        out = 2 if i == depth - 1 else convs[0][0].shape[0]
+        out = 2 if i == depth - 1 else hidden
         if weight.ndim not in (4, 5) or tuple(weight.shape) != (out, width, *(3,) * (weight.ndim - 2)):
             raise ModelError(f"{path}: f.dw.net.{i}.conv.weight has the shape {tuple(weight.shape)}. {remedy}")
         if tuple(bias.shape) != (out,):

@@ -58,6 +58,11 @@ class Equation:
         self.work.applications += 1
         return along(self.lam, x) * self.A.normal(x) - self.data + self.score(x)
 
+    def shifted(self, p: Tensor, shift: float) -> Tensor:
+        """``(shift I + lam N) p``."""
+        self.work.applications += 1
+        return shift * p + along(self.lam, p) * self.A.normal(p)
+
     def shrink(self, rhs: Tensor, *, shift: float, tol: float = INNER) -> Tensor:
         """``(shift I + lam N)^-1 rhs`` by CG from zero, to a residual of at most ``tol`` times the result."""
         return shrink(self.A, self.lam, rhs, shift=shift, tol=tol, work=self.work)

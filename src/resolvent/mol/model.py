@@ -47,20 +47,20 @@ class Reconstruction:
     model: dict[str, Any] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
-        """What goes beside the image: JSON types only."""
+        """What goes beside the image: JSON types only; None stands for a number that is not finite."""
         s, c = self.solution, self.certificate
         return {
             "version": __version__,
             "model": self.model,
-            "lam": self.lam.tolist(),
-            "scale": self.scale.tolist(),
-            "noise": self.noise.tolist(),
+            "lam": _numbers(self.lam),
+            "scale": _numbers(self.scale),
+            "noise": _numbers(self.noise),
             "status": s.status.value,
             "converged": s.converged,
             "steps": s.steps,
             "evaluations": s.evaluations,
             "applications": s.applications,
-            "residual": s.residuals[-1].tolist() if len(s.residuals) else [],
+            "residual": _numbers(s.residuals[-1]) if len(s.residuals) else [],
             "certificate": {
                 "proved": c.proved,
                 "tier": c.tier,
@@ -122,10 +122,10 @@ class MOL(nn.Module):
         noise_aware: bool = False,
     ) -> None:
         super().__init__()
-        if not lam > 0:
+        if not 0 < lam < math.inf:
             raise ModelError(f"lam is {lam}; the weight of the data must be positive.")
-        if not ridge >= 0:
-            raise ModelError(f"ridge is {ridge}; a negative ridge would spend the monotonicity of F.")
+        if not 0 <= ridge < math.inf:
+            raise ModelError(f"ridge is {ridge}; it must be a finite number and not negative, as it adds to m.")
         self.score = score
         self.log_lam = nn.Parameter(torch.tensor(math.log(lam)))
         self.noise_slope = nn.Parameter(torch.tensor(-1.0)) if noise_aware else None
@@ -262,6 +262,10 @@ class MOL(nn.Module):
             raise DataError(
                 f"k-space of sample {sample} is zero everywhere: there is no image in it. Leave out that slice."
             )
+
+
+def _numbers(values: Tensor) -> list[float | None]:
+    return [v if math.isfinite(v) else None for v in values.tolist()]
 
 
 def solve_reference(model: MOL, y: KSpace, A: LinearOperator, noise: Tensor | float | None = None) -> Image:

@@ -85,9 +85,13 @@ def load(name: str | Path) -> MOL:
         )
     try:
         tensors = read_tensors(content)
+        with torch.device("meta"):  # shapes without memory: a card may describe a network of terabytes
+            wanted = {name: t.shape for name, t in _build(description).state_dict().items()}
+        if wanted != {name: t.shape for name, t in tensors.items()}:
+            raise ValueError("the weights are not those of the architecture")
         model = _build(description)
         model.load_state_dict(tensors)
-    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"{folder} holds no model this version can build: {reason}. Save it again.") from None
     if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
@@ -120,7 +124,7 @@ def _find(name: str | Path) -> Path:
 def _description(path: Path) -> dict[str, Any]:
     try:
         description = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         raise ModelError(f"{path} is no readable JSON. Save the model again.") from None
     if not isinstance(description, dict) or description.get("format") != "resolvent-model/1":
         raise ModelError(f"{path} is not of format resolvent-model/1. Save the model with this version.")

@@ -1,0 +1,226 @@
+import hashlib
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import save as tensors_to_bytes
+
+from problems import PLANE, random_mask, small_scores
+from resolvent._errors import ModelError
+from resolvent.mol import MOL
+from resolvent.mol.weights import CARD, WEIGHTS, card_of, load, packaged_models, save
+
+KINDS = ["PlainCNN", "ProductNetwork", "ResidualStack", "ConditionedStack"]
+
+
+def model_of(kind, **options):
+    return MOL(small_scores(2)[kind].float(), 17.0, **options).eval()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return save(model_of("ResidualStack"), tmp_path / "small", {"data": "none"})
+
+
+def rewrite(folder, **changes):
+    """The card with other entries; None removes one."""
+    description = {**json.loads((folder / CARD).read_text()), **changes}
+    (folder / CARD).write_text(json.dumps({k: v for k, v in description.items() if v is not None}))
+
+
+def replace_weights(folder, content):
+    """Other weights, and the hash that fits them: what a forger does."""
+    (folder / WEIGHTS).write_bytes(content)
+    rewrite(folder, sha256=hashlib.sha256(content).hexdigest())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("options", [{}, {"ridge": 0.1, "normalise": True, "noise_aware": True}], ids=["plain", "all"])
+def test_model_survives_the_round_trip(tmp_path, kind, options):
+    model = model_of(kind, **options)
+    with torch.no_grad():
+        model.log_lam.add_(0.123)
+        if model.noise_slope is not None:
+            model.noise_slope.fill_(-0.7)
+    twin = load(save(model, tmp_path / "m", {"trained on": ["nothing"]}))
+    y = PLANE.kspace().to(torch.complex64)
+    A = PLANE.operator(maps=PLANE.random_maps().to(torch.complex64), mask=random_mask(1, 6, 5).float())
+    assert twin.solve(y, A).image.equal(model.solve(y, A).image)
+    assert not twin.training
+    assert (twin.tier, twin.m, twin.ridge) == (model.tier, model.m, model.ridge)
+    assert twin.identity["name"] == "m"
+    assert twin.identity["sha256"] == hashlib.sha256((tmp_path / "m" / WEIGHTS).read_bytes()).hexdigest()
+    assert card_of(tmp_path / "m")["card"] == {"trained on": ["nothing"]}
+    assert sorted(p.name for p in (tmp_path / "m").iterdir()) == [CARD, WEIGHTS]  # nothing temporary is left
+
+
+def test_model_may_be_named_by_its_folder_or_either_file(folder):
+    for name in (folder, str(folder), folder / CARD, folder / WEIGHTS):
+        assert load(name).identity["name"] == "small"
+
+
+def test_model_in_double_precision_is_saved(tmp_path):
+    model = model_of("ProductNetwork").double()
+    assert load(save(model, tmp_path / "m")).m == model.m
+
+
+@pytest.mark.parametrize("name", packaged_models())
+def test_packaged_models_load(name):
+    assert load(name).identity["name"] == name
+
+
+# ---- what is wrong with a file ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "/no/such/folder", "../brain", "x/../../y", ""])
+def test_unknown_model_is_named(name):
+    with pytest.raises(ModelError, match=r"there is no model .*Packaged models: "):
+        load(name)
+
+
+@pytest.mark.parametrize("offset", [0, 100, -1])
+def test_flipped_byte_is_noticed(folder, offset):
+    content = bytearray((folder / WEIGHTS).read_bytes())
+    content[offset] ^= 1
+    (folder / WEIGHTS).write_bytes(bytes(content))
+    with pytest.raises(ModelError, match="does not match the SHA-256"):
+        load(folder)
+
+
+@pytest.mark.parametrize("length", [0, 7, 100, -1])
+def test_truncated_weights_are_refused(folder, length):
+    content = (folder / WEIGHTS).read_bytes()[:length]
+    (folder / WEIGHTS).write_bytes(content)
+    with pytest.raises(ModelError, match="does not match the SHA-256"):
+        load(folder)
+    replace_weights(folder, content)  # with a hash that fits
+    with pytest.raises(ModelError, match="holds no model this version can build"):
+        load(folder)
+
+
+def test_missing_weights_are_named(folder):
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(ModelError, match=rf"{WEIGHTS} cannot be read \(No such file"):
+        load(folder)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_refused(folder, bad):
+    model = model_of("ResidualStack")
+    with torch.no_grad():
+        model.score.convs[1].weight[0, 0, 0, 0] = bad
+    replace_weights(folder, tensors_to_bytes(model.state_dict()))
+    with pytest.raises(ModelError, match="holds NaN or infinite weights"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"tier": "all-data", "m": 0.9, "kind": "proved", "lam": 17.0},
+        {"tier": "all-data", "m": 0.3, "kind": "proved", "lam": 18.0},
+        {"tier": "per-scan", "m": 0.3, "kind": "proved", "lam": 17.0},
+        {},
+        "proved",
+        None,
+    ],
+)
+def test_claims_that_the_weights_do_not_support_are_refused(folder, claims):
+    rewrite(folder, claims=claims)
+    with pytest.raises(ModelError, match=r"claims .* but the weights give"):
+        load(folder)
+
+
+def test_estimate_cannot_be_passed_off_as_proof(tmp_path):
+    folder = save(model_of("PlainCNN"), tmp_path / "m")
+    claims = json.loads((folder / CARD).read_text())["claims"]
+    rewrite(folder, claims={**claims, "kind": "proved", "tier": "all-data"})
+    with pytest.raises(ModelError, match="Do not trust that file"):
+        load(folder)
+
+
+def test_scaled_weights_with_the_old_card_stay_within_their_bounds(folder):
+    model = load(folder)
+    with torch.no_grad():
+        for p in model.score.parameters():
+            p.mul_(1e3)
+    replace_weights(folder, tensors_to_bytes(model.state_dict()))
+    forged = load(folder)  # the claims hold: they rest on the normalisation, not on the weights
+    y = PLANE.kspace().to(torch.complex64)
+    A = PLANE.operator(maps=PLANE.random_maps().to(torch.complex64), mask=random_mask(1, 6, 5).float())
+    recon = forged.solve(y, A, tol=1e-3, max_steps=300)
+    assert recon.solution.converged
+    assert recon.certificate.proved
+
+
+def test_other_architecture_than_the_weights_is_refused(folder):
+    for score in (
+        {"kind": "ResidualStack", "m": 0.3, "channels": 5, "layers": 3, "ndim": 2},
+        {"kind": "ResidualStack", "m": 0.3, "channels": 4, "layers": 4, "ndim": 2},
+        {"kind": "ProductNetwork", "m": 0.3, "channels": 4, "depth": 3, "ndim": 2},
+        {"kind": "ResidualStack", "m": 0.3, "channels": 4, "layers": 3, "ndim": 3},
+    ):
+        rewrite(folder, score=score)
+        with pytest.raises(ModelError, match="holds no model this version can build"):
+            load(folder)
+
+
+@pytest.fixture
+def little_memory():
+    """A card that does get its terabytes shall fail this test, and not the machine."""
+    resource = pytest.importorskip("resource", reason="limits of memory are POSIX")
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (6 * 2**30, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+GOOD = {"kind": "ResidualStack", "m": 0.3, "channels": 4, "layers": 3, "ndim": 2}
+
+
+@pytest.mark.parametrize(
+    "score",
+    [
+        {**GOOD, "kind": "os.system"},
+        {**GOOD, "kind": ["ResidualStack"]},
+        {**GOOD, "channels": 4096, "layers": 4096},
+        {**GOOD, "channels": 4096, "layers": 4096, "ndim": 3},
+        {**GOOD, "channels": 1e9},
+        {**GOOD, "channels": -4},
+        {**GOOD, "channels": 0},
+        {**GOOD, "channels": 4.5},
+        {**GOOD, "channels": "4"},
+        {**GOOD, "layers": None},
+        {**GOOD, "m": 1.5},
+        {**GOOD, "m": math.nan},
+        {**GOOD, "m": 1e-320},
+        {**GOOD, "surprise": 1},
+        {"kind": "ConditionedStack", "width": 4096, "passes": 4096, "channels": 4096, "layers": 4096},
+        {"m": 0.3},
+        "ResidualStack",
+        None,
+        [],
+    ],
+    ids=str,
+)
+def test_hostile_architectures_are_refused_at_once(folder, score, little_memory):
+    rewrite(folder, score=score)
+    with pytest.raises(ModelError):
+        load(folder)
+
+
+@pytest.mark.parametrize("ridge", [-1.0, math.nan, math.inf, "0.1x", [1]])
+def test_hostile_ridge_is_refused(folder, ridge):
+    rewrite(folder, ridge=ridge)
+    with pytest.raises(ModelError):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"format": "other/1"}', "\x00\xff", "[" * 100_000], ids=lambda t: repr(t[:20])
+)
+def test_card_that_is_none_is_refused(folder, text):
+    (folder / CARD).write_bytes(text.encode("latin-1"))
+    with pytest.raises(ModelError, match=r"no readable JSON|not of format resolvent-model/1"):
+        load(folder)
