@@ -325,6 +325,11 @@ BAD = {
         ShapeError,
         "k-space has 3 samples (axis 0) but the operator has 2",
     ),
+    "one k-space for many maps": (
+        lambda: SENSE(unit_maps(2, 2, 6, 5), ONES).adjoint(random(1, 2, 6, 5)),
+        ShapeError,
+        "k-space has 1 samples (axis 0) but the operator has 2",
+    ),
     "image axes": (
         lambda: SENSE(unit_maps(1, 2, 6, 5), ONES)(random(1, 5, 5)),
         ShapeError,

@@ -183,7 +183,7 @@ class SENSE(LinearOperator):
         return len(shape) == len(self.lead) + self.ndim and lead_fits and tuple(shape[-self.ndim :]) == self.spatial
 
     def _check_batch(self, array: Tensor, name: str) -> None:
-        if array.shape[0] != self.batch and 1 not in (array.shape[0], self.batch):
+        if self.batch not in (1, array.shape[0]):
             raise ShapeError(
                 f"{name} has {array.shape[0]} samples (axis 0) but the operator has {self.batch}. "
                 "Pass as many of one as of the other, or an operator of one sample to share it."

@@ -1,0 +1,404 @@
+"""Faults put into a copy of the source, one at a time: for each, at least one test must fail.
+
+``python tests/mutations/mutants.py [NAME ...]`` runs all of them, or those named, and exits with 1 if one survives.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault: in `file`, each text of `changes` becomes another; and the tests that should notice.
+
+    Attributes:
+        name: what is broken.
+        file: relative to the package.
+        changes: pairs of old and new text; the old one must occur exactly once.
+        tests: arguments of pytest, files below tests/ and -k.
+    """
+
+    name: str
+    file: str
+    changes: tuple[tuple[str, str], ...]
+    tests: tuple[str, ...]
+
+
+SENSE_TESTS = ("linop/test_sense.py",)
+CG_TESTS = ("solve/test_cg.py",)
+FIXED_POINT_TESTS = ("solve/test_fixed_point.py",)
+CERTIFICATE_TESTS = ("theory/test_certificates.py",)
+GRADIENT_TESTS = ("theory/test_gradients.py",)
+SCORE_TESTS = ("monotone",)
+
+FIVE = (
+    Mutant(
+        "adjoint without the mask",
+        "linop/sense.py",
+        (
+            (
+                "decode = self.encode.conj()",
+                "p, c = centring_phase(self.spatial, like=self.encode); decode = p.conj() * c.conjugate()",
+            ),
+        ),
+        ("linop/test_sense.py", "-k", "adjoint"),
+    ),
+    Mutant(
+        "coils combined without conjugation",
+        "linop/sense.py",
+        (
+            ("v = coil_images.conj_physical_()", "v = coil_images"),
+            ("torch.view_as_real(weighted).sum(1)).conj_physical()", "torch.view_as_real(weighted).sum(1))"),
+        ),
+        ("linop/test_sense.py", "-k", "adjoint"),
+    ),
+    Mutant(
+        "k-space not centred",
+        "linop/sense.py",
+        (('"encode", constant * phase * mask', '"encode", constant * phase / phase * mask'),),
+        ("linop/test_sense.py", "-k", "textbook"),
+    ),
+    Mutant(
+        "ridge forgotten",
+        "monotone/operator.py",
+        (("(1 + self.ridge) * x - self.H(x)", "x - self.H(x)"),),
+        ("theory/test_identities.py", "-k", "ridge"),
+    ),
+    Mutant(
+        "adjoint equation with the wrong sign",
+        "solve/implicit.py",
+        (("return -ctx.solve(v), None, None", "return ctx.solve(v), None, None"),),
+        ("solve/test_implicit.py",),
+    ),
+)
+
+MUTANTS = (
+    *FIVE,
+    # ---- physics
+    Mutant(
+        "image not centred",
+        "linop/sense.py",
+        (('"weighted_maps", maps * phase', '"weighted_maps", maps * 1.0'),),
+        SENSE_TESTS,
+    ),
+    Mutant("mask not squared in normal", "linop/sense.py", (('"power", mask * mask', '"power", mask'),), SENSE_TESTS),
+    Mutant(
+        "transforms skipped along the wrong axes",
+        "linop/sense.py",
+        (("strict=True) if v)", "strict=True) if not v)"),),
+        SENSE_TESTS,
+    ),
+    Mutant(
+        "norm bound from the smallest eigenvalue",
+        "linop/sense.py",
+        (("(gram)[..., -1]", "(gram)[..., 0]"),),
+        SENSE_TESTS,
+    ),
+    Mutant(
+        "first chunk of coils only",
+        "linop/sense.py",
+        (("range(0, self.n_coils, self.coil_chunk)", "range(0, self.coil_chunk, self.coil_chunk)"),),
+        SENSE_TESTS,
+    ),
+    Mutant(
+        "selection ignored", "linop/base.py", (("t if t.shape[0] == 1 else t[index]", "t[: len(index)]"),), SENSE_TESTS
+    ),
+    Mutant("centre at (N - 1) // 2", "linop/fourier.py", (("h = size // 2", "h = (size - 1) // 2"),), ("linop",)),
+    # ---- numerics
+    Mutant(
+        "inner product without conjugation",
+        "solve/solution.py",
+        (("a, b = _flat(a), _flat(b)", "a, b = _flat(a.conj()), _flat(b)"),),
+        CG_TESTS,
+    ),
+    Mutant(
+        "absolute tolerance",
+        "solve/cg.py",
+        (("torch.where(solvable, scale, torch.ones_like(scale))", "torch.ones_like(scale)"),),
+        CG_TESTS,
+    ),
+    Mutant("tolerance not squared", "solve/cg.py", (("rr <= tol**2 *", "rr <= tol *"),), CG_TESTS),
+    Mutant(
+        "samples stop together",
+        "solve/cg.py",
+        (("running = running & ~done()", "running = running & ~done().all()"),),
+        CG_TESTS,
+    ),
+    Mutant(
+        "zero data keep the start",
+        "solve/cg.py",
+        (("torch.where(along(scale == 0, b), torch.zeros_like(x), x / unit)", "x / unit"),),
+        CG_TESTS,
+    ),
+    Mutant("no conjugate directions", "solve/cg.py", (("p = r + along(beta, b) * p", "p = r.clone()"),), CG_TESTS),
+    Mutant(
+        "breakdown unnoticed",
+        "solve/cg.py",
+        (("running & ~(curvature > 0)", "running & (curvature == 12345.0)"),),
+        CG_TESTS,
+    ),
+    Mutant(
+        "safeguard off",
+        "solve/fixed_point.py",
+        (("good = finite & (must_accept | (length <= demand * accepted))", "good = finite"),),
+        FIXED_POINT_TESTS,
+    ),
+    Mutant(
+        "length of the step taken for the distance",
+        "solve/fixed_point.py",
+        (("contraction * (1 + inexact) / (1 - contraction) + inexact", "1.0"),),
+        FIXED_POINT_TESTS,
+    ),
+    Mutant(
+        "error of the step forgotten",
+        "solve/fixed_point.py",
+        (("contraction * (1 + inexact) / (1 - contraction) + inexact", "contraction / (1 - contraction)"),),
+        FIXED_POINT_TESTS,
+    ),
+    Mutant(
+        "finished samples go on",
+        "solve/fixed_point.py",
+        (("running = ~(finished | hopeless)", "running = ~(finished | hopeless).all().expand_as(finished)"),),
+        FIXED_POINT_TESTS,
+    ),
+    Mutant(
+        "divergence unnoticed",
+        "solve/fixed_point.py",
+        (("hopeless = ~finite & must_accept", "hopeless = finite & ~finite"),),
+        FIXED_POINT_TESTS,
+    ),
+    Mutant(
+        "Anderson without the points",
+        "solve/anderson.py",
+        (("(dx + dr).mT @ gamma", "dr.mT @ gamma"),),
+        FIXED_POINT_TESTS,
+    ),
+    Mutant(
+        "Anderson with units",
+        "solve/anderson.py",
+        (("dr, dx = dr / length, dx / length", "dr, dx = dr * 1.0, dx * 1.0"),),
+        FIXED_POINT_TESTS,
+    ),
+    # ---- networks
+    Mutant(
+        "kernel not normalised",
+        "monotone/layers.py",
+        (("self.weight / (bound * _ROUNDING)", "self.weight / (0 * bound + 1)"),),
+        SCORE_TESTS,
+    ),
+    Mutant(
+        "stale kernel",
+        "monotone/layers.py",
+        (("not _same(self._cached[0], self.weight)", "self._cached[0].dtype != self.weight.dtype"),),
+        SCORE_TESTS,
+    ),
+    Mutant(
+        "bound without Riesz's factor",
+        "monotone/convnorm.py",
+        (("return (s[0] * riesz)", "return (s[0] * 1.0)"),),
+        SCORE_TESTS,
+    ),
+    Mutant(
+        "symbol's gradient with the wrong phase",
+        "monotone/convnorm.py",
+        (("torch.exp(-2j * math.pi * turns", "torch.exp(2j * math.pi * turns"),),
+        SCORE_TESTS,
+    ),
+    Mutant("kernel not flipped", "monotone/operator.py", ((".flip(tuple(range(2, weight.ndim)))", ""),), SCORE_TESTS),
+    Mutant(
+        "gates beyond one", "monotone/conditioned.py", (("torch.sigmoid(conv(", "torch.exp(1 + conv("),), SCORE_TESTS
+    ),
+    Mutant(
+        "margin forgotten",
+        "monotone/conditioned.py",
+        (("(1 - self.margin) * from_channels", "from_channels"),),
+        SCORE_TESTS,
+    ),
+    Mutant(
+        "anchor forgotten",
+        "monotone/conditioned.py",
+        (("to_channels(x - anchor, self.ndim)", "to_channels(x, self.ndim)"),),
+        SCORE_TESTS,
+    ),
+    Mutant(
+        "residual layer overshoots",
+        "monotone/strict.py",
+        (("z = z - 2 * conv_adjoint", "z = z - 2.5 * conv_adjoint"),),
+        SCORE_TESTS,
+    ),
+    Mutant(
+        "estimate called a proof",
+        "monotone/approximate.py",
+        (('Bound(self.margin, "estimated")', 'Bound(self.margin, "proved")'),),
+        SCORE_TESTS,
+    ),
+    # ---- the equation, its gradient and its certificate
+    Mutant(
+        "lam forgotten",
+        "mol/equation.py",
+        (("return along(self.lam, x) * self.A.normal(x) - self.data", "return self.A.normal(x) - self.data"),),
+        ("theory/test_identities.py",),
+    ),
+    Mutant(
+        "ridge not in the constants",
+        "mol/model.py",
+        (("c = self.score.c.value + self.ridge", "c = self.score.c.value"),),
+        ("theory",),
+    ),
+    Mutant(
+        "adjoint equation's data with the wrong sign",
+        "mol/equation.py",
+        (("vector_jacobian(w) - v", "vector_jacobian(w) + v"),),
+        GRADIENT_TESTS,
+    ),
+    Mutant(
+        "no gradient through the linear solve",
+        "mol/equation.py",
+        (("    return implicit(x, lambda x: matvec(x) - rhs, lambda _, v: solve(v))", "    return x"),),
+        GRADIENT_TESTS,
+    ),
+    Mutant(
+        "scale without its gradient",
+        "mol/model.py",
+        (("scale = intensity(sense)", "scale = intensity(sense).detach()"),),
+        GRADIENT_TESTS,
+    ),
+    Mutant(
+        "energy bound divided by m",
+        "mol/certificate.py",
+        (("(weighted.clamp_min(0) / m).sqrt()", "weighted.clamp_min(0).sqrt() / m"),),
+        CERTIFICATE_TESTS,
+    ),
+    Mutant(
+        "energy bound without m",
+        "mol/certificate.py",
+        (("(weighted.clamp_min(0) / m).sqrt()", "weighted.clamp_min(0).sqrt()"),),
+        CERTIFICATE_TESTS,
+    ),
+    Mutant(
+        "step bound without 1 - q",
+        "mol/certificate.py",
+        (("(norm(p) + norm(e) / c) / (1 - exact.contraction)", "(norm(p) + norm(e) / c)"),),
+        CERTIFICATE_TESTS,
+    ),
+    Mutant(
+        "data gain halved",
+        "mol/certificate.py",
+        (("(exact.lam / m).sqrt() / 2", "(exact.lam / m).sqrt() / 4"),),
+        CERTIFICATE_TESTS,
+    ),
+    Mutant(
+        "data gain without the norm of A",
+        "mol/certificate.py",
+        (("exact.lam * exact.A.norm_bound / m", "exact.lam * exact.A.norm_bound"),),
+        CERTIFICATE_TESTS,
+    ),
+    Mutant(
+        "NaN certified",
+        "mol/certificate.py",
+        (("torch.where(norm(g) == 0, 0.0, torch.inf)", "torch.where(norm(g) > 0, torch.inf, 0.0)"),),
+        CERTIFICATE_TESTS,
+    ),
+    Mutant(
+        "conditioned gain called proved",
+        "mol/certificate.py",
+        (('"per-scan": "conditioning held"', '"per-scan": "proved"'),),
+        CERTIFICATE_TESTS,
+    ),
+    Mutant(
+        "image in the units of the network",
+        "mol/model.py",
+        (("image=along(scale, solution.x) * solution.x", "image=solution.x"),),
+        ("mol/test_model.py",),
+    ),
+    Mutant(
+        "noise in the units of the data",
+        "mol/model.py",
+        (("noise_level = sigma / scale", "noise_level = sigma"),),
+        ("mol/test_model.py",),
+    ),
+    # ---- files
+    Mutant(
+        "hash not compared",
+        "mol/weights.py",
+        (('if digest != description.get("sha256"):', "if not digest:"),),
+        ("mol/test_weights.py",),
+    ),
+    Mutant(
+        "claims believed", "mol/weights.py", (("if claimed != actual:", "if not actual:"),), ("mol/test_weights.py",)
+    ),
+    Mutant(
+        "weights that are not finite",
+        "mol/weights.py",
+        (("if not all(bool(torch.isfinite(t).all())", "if not all(True or bool(torch.isfinite(t).all())"),),
+        ("mol/test_weights.py",),
+    ),
+    Mutant(
+        "pickles trusted",
+        "mol/checkpoint.py",
+        (("weights_only=True", "weights_only=False"),),
+        ("mol/test_checkpoint.py",),
+    ),
+    Mutant(
+        "negative lam converted",
+        "mol/checkpoint.py",
+        (("    if not lam > 0:", "    if lam == 0:"),),
+        ("mol/test_checkpoint.py",),
+    ),
+)
+
+
+def survives(mutant: Mutant) -> str:
+    """Why the mutant lives, or nothing: a test failed, as it should."""
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "resolvent"
+        shutil.copytree(ROOT / "src" / "resolvent", package, ignore=shutil.ignore_patterns("__pycache__"))
+        path = package / mutant.file
+        source = path.read_text(encoding="utf-8")
+        for old, new in mutant.changes:
+            if source.count(old) != 1:
+                return f"{mutant.file} holds {source.count(old)} times: {old!r}; bring the mutant up to date"
+            source = source.replace(old, new)
+        path.write_text(source, encoding="utf-8")
+        tests = [f"tests/{a}" if a.split("/")[0] in ROOMS else a for a in mutant.tests]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
+        environment = {**os.environ, "PYTHONPATH": folder, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return ""  # it hangs: noticed
+        if done.returncode == 1 and " failed" in done.stdout:
+            return ""
+        return " ".join(done.stdout.split())[-200:] or f"pytest ended with {done.returncode}"
+
+
+ROOMS = {"linop", "solve", "monotone", "mol", "theory"}
+
+
+def main(names: list[str]) -> int:
+    """Run the mutants named, or all; the number of survivors decides the exit code."""
+    chosen = [m for m in MUTANTS if not names or m.name in names]
+    alive = 0
+    with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
+        for mutant, reason in zip(chosen, pool.map(survives, chosen), strict=True):
+            alive += bool(reason)
+            print(f"{'SURVIVED' if reason else 'killed  '}  {mutant.name}{': ' + reason if reason else ''}", flush=True)
+    print(f"{len(chosen) - alive} of {len(chosen)} mutants killed")
+    return int(alive > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
