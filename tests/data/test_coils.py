@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from resolvent._errors import DataError, ShapeError
-from resolvent.data.coils import compress_coils, espirit, noise_covariance, whiten
-from resolvent.data.espirit import calibration_block, espirit_maps
+from resolvent.data.coils import compress_coils, noise_covariance, whiten
+from resolvent.data.espirit import calibration_block, espirit, espirit_maps
 from resolvent.data.masks import make_mask
 from resolvent.data.scan import Scan
 from resolvent.data.simulate import add_noise, birdcage_maps, simulate, undersample

@@ -1,6 +1,7 @@
 """Measured data: scans, files, coils, masks, simulation and image quality."""
 
-from resolvent.data.coils import compress_coils, espirit, noise_covariance, whiten
+from resolvent.data.coils import compress_coils, noise_covariance, whiten
+from resolvent.data.espirit import espirit
 from resolvent.data.masks import MASK_KINDS, make_mask
 from resolvent.data.metrics import metrics, nmse, psnr, ssim
 from resolvent.data.scan import Geometry, Scan, Volume

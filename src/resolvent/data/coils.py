@@ -1,4 +1,4 @@
-"""Coils: whitening and compression; and sensitivities (`espirit`)."""
+"""Coils: whitening and compression."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from resolvent._errors import DataError, ShapeError
-from resolvent.data.espirit import espirit
 from resolvent.data.scan import Scan
 
 
@@ -95,4 +94,4 @@ def compress_coils(scan: Scan, n_coils: int) -> Scan:
     )
 
 
-__all__ = ["compress_coils", "espirit", "noise_covariance", "whiten"]
+__all__ = ["compress_coils", "noise_covariance", "whiten"]

@@ -79,7 +79,7 @@ class Scan:
         """The maps of the file, or ESPIRiT maps estimated from the fully sampled centre of k-space."""
         if self.coil_maps is not None:
             return self.coil_maps
-        from resolvent.data.coils import espirit  # coils imports Scan
+        from resolvent.data.espirit import espirit  # which takes a Scan
 
         return espirit(self if self.calibration is None else self.calibration)
 
