@@ -76,9 +76,9 @@ def test_maps_are_estimated_once_from_the_calibration_lines_if_there_are_any(
 ):
     asked = []
     made = crandn(2, 3, 8, 10)
-    module = types.ModuleType("resolvent.data.coils")
+    module = types.ModuleType("resolvent.data.espirit")
     module.espirit = lambda scan: asked.append(scan) or made  # pyright: ignore[reportAttributeAccessIssue]
-    monkeypatch.setitem(sys.modules, "resolvent.data.coils", module)
+    monkeypatch.setitem(sys.modules, "resolvent.data.espirit", module)
     calibration = Scan(kspace=crandn(2, 3, 8, 10, seed=3), mask=torch.ones(1, 8, 10))
     chosen = scan.replace(calibration=calibration) if separate else scan
     assert chosen.maps is chosen.maps is made
