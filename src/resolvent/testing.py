@@ -91,7 +91,7 @@ def check_norm_bound(A: LinearOperator, x: Tensor, *, steps: int = 30) -> None:
     >>> x = torch.randn(1, 2, 4, 4, dtype=torch.complex128)
     >>> check_norm_bound(SENSE(x, torch.eye(4)), x[:, 0])
     """
-    found = torch.zeros(x.shape[0], dtype=torch.float64)
+    found = torch.zeros(x.shape[0], dtype=torch.float64, device=x.device)
     for _ in range(steps):
         x = x / norm(x).clamp_min(torch.finfo(x.dtype).tiny).reshape(-1, *(1,) * (x.ndim - 1))
         found = torch.maximum(found, norm(A(x)).double())

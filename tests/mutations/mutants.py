@@ -251,6 +251,12 @@ MUTANTS = (
         ("theory/test_identities.py",),
     ),
     Mutant(
+        "linear solve too loose for c below one",
+        "mol/equation.py",
+        (("tol=INNER * min(1.0, shift))", "tol=INNER)"),),
+        CERTIFICATE_TESTS,
+    ),
+    Mutant(
         "ridge not in the constants",
         "mol/model.py",
         (("c = self.score.c.value + self.ridge", "c = self.score.c.value"),),

@@ -97,6 +97,24 @@ def test_solve_stops_within_its_tolerance_and_says_so(kind, lam, normalise):
         assert recon.certificate.distance == recon.certificate.distances.max()
 
 
+@pytest.mark.parametrize(("c", "m"), [(0.02, 0.015), (0.5, 0.2), (2.0, 0.5)])
+@pytest.mark.parametrize("lam", [0.5, 300.0])
+def test_bounds_hold_for_scores_around_another_multiple_of_the_identity(c, m, lam):
+    h = random(30, 30, seed=3)
+    F = c * torch.eye(30, dtype=torch.float64) + (c - m) * h / torch.linalg.matrix_norm(h, 2)
+    model = exact(MOL(LinearScore(torch.eye(30, dtype=torch.float64) - F, c=c, m=m), lam))
+    A, y = PLANE.operator(), PLANE.kspace()
+    matrix = dense(A, (6, 5))
+    system = float(model.lam) * matrix.mH @ matrix + F
+    solution = torch.linalg.solve(system, float(model.lam) * matrix.mH @ y.reshape(-1)).reshape(1, 6, 5)
+    for tol in torch.logspace(-0.3, -5, 20).tolist():
+        recon = model.solve(y, A, tol=tol, max_steps=2000)
+        error = norm(recon.image - solution) / norm(recon.image)
+        assert recon.solution.converged
+        assert error <= tol
+        assert error <= recon.certificate.distance
+
+
 @lams
 @pytest.mark.parametrize("ridge", [0.0, 0.5])
 def test_energy_bound_with_an_inexact_linear_solve_is_near_the_exact_one(lam, ridge):

@@ -75,7 +75,9 @@ class Equation:
         ``T(x) = x - (I / a + lam N)^-1 G(x)``, the same point, which starts the linear solve at x and asks of it an
         accuracy relative to the length of the step.
         """
-        return x - self.shrink(self.residual(x), shift=self.c if alpha is None else 1 / alpha)
+        shift = self.c if alpha is None else 1 / alpha
+        # The error of the result is at most the residual / shift.
+        return x - self.shrink(self.residual(x), shift=shift, tol=INNER * min(1.0, shift))
 
     def solve(self, x0: Tensor, *, tol: float, max_steps: int, anderson: int = 5) -> Solution:
         """The root of G; `tol` bounds the relative distance to it, as far as m is what it claims to be."""
