@@ -53,8 +53,10 @@ def iterates(kind, lam, setting, ridge=0.0, m=0.3):
     return equation, model.tier, points, solution
 
 
-@lams
-@pytest.mark.parametrize("setting", [PLANE, VOLUME], ids=lambda s: s.name)
+CASES = [(PLANE, 1.0), (PLANE, 30.0), (PLANE, 1000.0), (VOLUME, 100.0)]
+
+
+@pytest.mark.parametrize(("setting", "lam"), CASES, ids=[f"{s.name}-{lam:g}" for s, lam in CASES])
 @pytest.mark.parametrize("kind", [*STRICT, "PlainCNN"])
 def test_error_bound_is_at_least_the_error_at_every_iterate(kind, setting, lam):
     ridge = 0.2 if kind == "PlainCNN" else 0.0  # this one contracts too, though it does not claim to prove it
@@ -131,6 +133,17 @@ def test_energy_bound_with_an_inexact_linear_solve_is_near_the_exact_one(lam, ri
         # 2 |<p,e>| + |e|^2 / m with |e| <= 0.3 m |p|, the step by a tenth of itself on either side
         assert best * 0.9 <= certify(equation, x, tier).distance <= best * 1.4 + 1e-11
         assert float(energy) <= float(g.norm()) / m * (1 + 1e-9)  # never worse than the plain bound
+
+
+def test_energy_bound_is_used_where_it_is_the_sharper_one():
+    # N = I: |G| / sqrt(m (m + lam)) against |G| / (m (1 + lam)), less than half of it here
+    m, lam = 0.02, 0.1
+    A = PLANE.operator(mask=torch.ones(1, 6, 5))
+    model = exact(MOL(small_scores(2, m)["ResidualStack"], lam))
+    equation, _, context = model.pose(PLANE.kspace(), A)
+    x = context.sense
+    energy = float(norm(equation.residual(x)) / norm(x)) / math.sqrt(m * (m + float(model.lam)))
+    assert certify(equation, x, model.tier).distance == pytest.approx(energy, rel=0.02)
 
 
 @lams
