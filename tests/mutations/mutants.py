@@ -253,7 +253,7 @@ MUTANTS = (
     Mutant(
         "linear solve too loose for c below one",
         "mol/equation.py",
-        (("tol=INNER * min(1.0, shift))", "tol=INNER)"),),
+        (("tol=self.inexact * min(1.0, shift))", "tol=self.inexact)"),),
         CERTIFICATE_TESTS,
     ),
     Mutant(

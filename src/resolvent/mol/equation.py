@@ -14,7 +14,7 @@ from resolvent.solve.implicit import VectorJacobian
 from resolvent.solve.solution import along
 
 INNER = 0.1
-"""Error of the linear solve inside a step, relative to the length of the step."""
+"""Largest error of the linear solve inside a step, relative to the length of the step."""
 
 
 @dataclass
@@ -53,6 +53,15 @@ class Equation:
         """Lipschitz constant ``q = r / c = 1 - m / c`` of `step`."""
         return 1 - self.m.value / self.c
 
+    @property
+    def inexact(self) -> float:
+        """Error d of the computed step over its length, ``d <= (1 - q) / 3``.
+
+        The length of the computed step then falls by ``(q + d) / (1 - d) < 1`` or more from one plain step to the next
+        (``|T(x') - x'| <= q |x' - x| + d |x' - x|`` for the computed x' of x), so convergence is proved for it, too.
+        """
+        return min(INNER, (1 - self.contraction) / 3)
+
     def residual(self, x: Tensor) -> Tensor:
         """``G(x)``."""
         self.work.applications += 1
@@ -63,7 +72,7 @@ class Equation:
         self.work.applications += 1
         return shift * p + along(self.lam, p) * self.A.normal(p)
 
-    def shrink(self, rhs: Tensor, *, shift: float, tol: float = INNER) -> Tensor:
+    def shrink(self, rhs: Tensor, *, shift: float, tol: float) -> Tensor:
         """``(shift I + lam N)^-1 rhs`` by CG from zero, to a residual of at most ``tol`` times the result."""
         return shrink(self.A, self.lam, rhs, shift=shift, tol=tol, work=self.work)
 
@@ -77,7 +86,7 @@ class Equation:
         """
         shift = self.c if alpha is None else 1 / alpha
         # The error of the result is at most the residual / shift.
-        return x - self.shrink(self.residual(x), shift=shift, tol=INNER * min(1.0, shift))
+        return x - self.shrink(self.residual(x), shift=shift, tol=self.inexact * min(1.0, shift))
 
     def solve(self, x0: Tensor, *, tol: float, max_steps: int, anderson: int = 5) -> Solution:
         """The root of G; `tol` bounds the relative distance to it, as far as m is what it claims to be."""
@@ -89,7 +98,7 @@ class Equation:
                 tol=tol,
                 max_steps=max_steps,
                 contraction=self.contraction,
-                inexact=INNER,
+                inexact=self.inexact,
                 anderson=anderson,
                 select=lambda index: self.select(index).step,
             )
@@ -103,11 +112,14 @@ class Equation:
         """
 
         def adjoint_solve(vector_jacobian: VectorJacobian, v: Tensor) -> Tensor:
-            def step(w: Tensor) -> Tensor:
-                return w - self.shrink(vector_jacobian(w) - v, shift=self.c)
+            inner = self.inexact * min(1.0, self.c)
 
-            start = self.shrink(v, shift=self.c)
-            return fixed_point(step, start, tol=tol, max_steps=max_steps, contraction=self.contraction).x
+            def step(w: Tensor) -> Tensor:
+                return w - self.shrink(vector_jacobian(w) - v, shift=self.c, tol=inner)
+
+            q, d = self.contraction, self.inexact
+            start = self.shrink(v, shift=self.c, tol=inner)
+            return fixed_point(step, start, tol=tol, max_steps=max_steps, contraction=q, inexact=d).x
 
         return implicit(x, self.residual, adjoint_solve)
 
