@@ -13,7 +13,7 @@ from resolvent.linop.base import LinearOperator
 from resolvent.linop.fourier import centring_phase
 
 _CACHE = 2**19
-"""Bytes of the images of a coil above which coils are transformed one by one."""
+"""Bytes of a coil image above which coils are transformed one by one."""
 
 
 class SENSE(LinearOperator):
@@ -36,7 +36,7 @@ class SENSE(LinearOperator):
             over time need ``ndim=2``.
         sets: number of map sets. The set is the first lead axis of the image.
         coil_chunk: number of coils transformed at once in `normal` and `adjoint`: less memory, same numbers. By default
-            one where the images of a coil fill the cache of a core (that is also the fastest), else all.
+            one where a coil image fills the cache of a core (that is also the fastest), else all.
 
     Raises:
         ShapeError: the axes of maps and mask do not agree.
@@ -80,7 +80,7 @@ class SENSE(LinearOperator):
         self.n_coils = maps.shape[1]
         self.spatial = tuple(maps.shape[-ndim:])
         self.lead = tuple(max(a, b) for a, b in zip(maps.shape[first:-ndim], mask.shape[1:-ndim], strict=True))
-        large = max(maps.shape[0], mask.shape[0]) * math.prod(self.lead + self.spatial) * maps.element_size() >= _CACHE
+        large = math.prod(self.spatial) * maps.element_size() >= _CACHE
         self.coil_chunk = coil_chunk or (1 if large else self.n_coils)
         phase, constant = centring_phase(self.spatial, like=maps)
         mask = mask.to(maps.real.dtype).unsqueeze(1)  # a coil axis of length 1
