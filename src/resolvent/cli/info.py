@@ -168,7 +168,7 @@ def _print(found: dict[str, Any]) -> None:
     title = found.get("input") or found.get("name")
     typer.echo(f"{os.path.basename(str(title))}: {found['kind']}")
     for name, value in found.items():
-        if name in ("kind", "input", "name"):
+        if name in ("kind", "input", "name", "card"):
             continue
         if name == "affine" and isinstance(value, list):
             value = "; ".join(" ".join(f"{n:.4g}" for n in row) for row in value[:3])
@@ -181,6 +181,18 @@ def _print(found: dict[str, Any]) -> None:
         elif isinstance(value, float):
             value = f"{value:.6g}"
         typer.echo(f"  {name.replace('_', ' '):13}{_word(name, value)}")
+    for line in _outline(found.get("card", {})):
+        typer.echo(f"  {line}")
+
+
+def _outline(value: Any, key: str = "card") -> list[str]:
+    """Nested facts as indented lines; a mapping of plain values on one."""
+    if isinstance(value, dict) and any(isinstance(item, dict | list) for item in value.values()):
+        return [key, *("  " + line for name, item in value.items() for line in _outline(item, name))]
+    if isinstance(value, list):
+        return [key, *("  " + line for item in value for line in _outline(item, "-"))]
+    text = ", ".join(f"{name} {item}" for name, item in value.items()) if isinstance(value, dict) else str(value)
+    return [f"{key} {text}"] if text else []
 
 
 def _word(name: str, value: Any) -> str:
