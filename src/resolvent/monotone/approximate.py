@@ -7,8 +7,8 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from resolvent.monotone.channels import from_channels, kernel_init, to_channels
-from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, Tier, conv
+from resolvent.monotone.channels import kernel_init
+from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, Tier, cnn
 
 
 class PlainCNN(MonotoneOperator):
@@ -49,9 +49,6 @@ class PlainCNN(MonotoneOperator):
         ndim = self.ndim
 
         def network(x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
-            z = to_channels(x, ndim)
-            for i in range(0, len(shared), 2):
-                z = conv(z if i == 0 else torch.relu(z), shared[i], shared[i + 1])
-            return from_channels(z, x)
+            return cnn(x, shared, ndim)
 
         return Score(network, tuple(t for pair in zip(self.weights, self.biases, strict=True) for t in pair))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from resolvent._errors import ModelError
+from resolvent.monotone.channels import from_channels, to_channels
 
 Kind = Literal["proved", "estimated"]
 Tier = Literal["all-data", "per-scan", "estimated"]
@@ -159,3 +160,11 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def conv_adjoint(x: Tensor, weight: Tensor) -> Tensor:
     """Adjoint of `conv` without bias: convolution with the flipped, transposed kernel (odd sizes)."""
     return conv(x, weight.transpose(0, 1).flip(tuple(range(2, weight.ndim))))
+
+
+def cnn(x: Tensor, layers: tuple[Tensor, ...], ndim: int) -> Tensor:
+    """Convolutions with ReLU between, on a complex image: `layers` holds kernel, bias, kernel, bias, ..."""
+    z = to_channels(x, ndim)
+    for i in range(0, len(layers), 2):
+        z = conv(z if i == 0 else torch.relu(z), layers[i], layers[i + 1])
+    return from_channels(z, x)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, kernel_init, to_channels
 from resolvent.monotone.layers import UnitKernel
-from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, Tier, conv, conv_adjoint
+from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, Tier, cnn, conv, conv_adjoint
 
 
 class _Strict(MonotoneOperator):
@@ -62,10 +62,7 @@ class ProductNetwork(_Strict):
         gain, ndim = 1 - self.margin, self.ndim
 
         def network(x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
-            z = to_channels(x, ndim)
-            for i in range(0, len(shared), 2):
-                z = conv(z if i == 0 else torch.relu(z), shared[i], shared[i + 1])
-            return gain * from_channels(z, x)
+            return gain * cnn(x, shared, ndim)
 
         return Score(network, shared)
 
