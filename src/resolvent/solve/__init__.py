@@ -4,5 +4,16 @@ from resolvent.solve.cg import conjugate_gradient
 from resolvent.solve.fixed_point import fixed_point
 from resolvent.solve.implicit import implicit
 from resolvent.solve.solution import Solution, Status, inner, norm
+from resolvent.solve.spectrum import Ritz, lanczos
 
-__all__ = ["Solution", "Status", "conjugate_gradient", "fixed_point", "implicit", "inner", "norm"]
+__all__ = [
+    "Ritz",
+    "Solution",
+    "Status",
+    "conjugate_gradient",
+    "fixed_point",
+    "implicit",
+    "inner",
+    "lanczos",
+    "norm",
+]
