@@ -1,0 +1,189 @@
+"""Attacks of a model and of the linear reconstruction, beside the bound that the theory gives."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from resolvent._errors import DataError
+from resolvent._types import KSpace
+from resolvent.linop import LinearOperator, estimate_noise
+from resolvent.mol.attack import Attack, Reconstruct, attack
+from resolvent.mol.equation import Equation, shrink
+from resolvent.mol.model import MOL
+from resolvent.mol.scale import intensity
+from resolvent.solve.solution import along
+
+ACCURACY = 5e-3
+"""Accuracy of the images that are measured, relative to epsilon."""
+SEARCH = 0.1
+"""Accuracy of the images while searching, relative to epsilon: an error of some percent of the change."""
+SLOPE = 0.05
+"""Accuracy of the gradients."""
+ROUNDING = 1e-5
+"""Accuracy below which single precision is not trusted."""
+
+
+def attack_model(
+    model: MOL,
+    y: KSpace,
+    A: LinearOperator,
+    epsilon: float,
+    *,
+    noise: Tensor | float | None = None,
+    hold_conditioning: bool = False,
+    **options: Any,
+) -> Attack:
+    """`attack` of ``model(y, A, noise)``, beside the bound of the data gain in the certificate of the clean image.
+
+    The gradient passes through everything that depends on y: the equation's data, conditioning, scale and lam. It is
+    the implicit one, with loose tolerances; the gains reported are of solves to a relative distance of 0.005 epsilon
+    (in double precision where single is too coarse for that), and `Attack.error` says what that leaves open. The model
+    is not changed.
+
+    The noise level is given, or estimated once from the clean y: it is not part of the attack.
+
+    A data gain that is "proved" is a bound of every gain found here. One that holds with "conditioning held" is not,
+    unless `hold_conditioning`: then the equation is posed once, for the clean y, and the attack only changes its data
+    ``lam A^H (y + d) / scale``, which is what that bound is about; its kind is then "proved".
+
+    Args:
+        model: the model.
+        y: measurements ``(batch, coil, *lead, *spatial)``.
+        A: the physics.
+        epsilon: norm of the perturbation relative to that of the measured samples of y.
+        noise: standard deviation of the complex noise of a sample of y, a number or ``(batch,)``.
+        hold_conditioning: leave conditioning, scale and lam as they are for the clean y.
+        options: those of `attack`, but for `measure` and `accuracy`.
+
+    Raises:
+        DataError: see `attack`; and a clean solve that does not converge.
+    """
+    if noise is None:
+        noise = estimate_noise(y, model.score.ndim)
+    sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(len(y))
+    clean = model.solve(y, A, tol=min(1e-3, SEARCH * epsilon), max_steps=model.max_steps, noise=sigma)
+    if not clean.solution.converged:
+        raise DataError(
+            f"The clean image is no solution to attack ({clean.solution.status}). Attack a model that converges."
+        )
+    search, accuracy = _tolerances(y, epsilon)
+    rough = _Solver(model, y, A, sigma, search, hold_conditioning)
+    exact = _Solver(model, y, A, sigma, accuracy, hold_conditioning)
+    found = attack(rough, y, A, epsilon, measure=exact, accuracy=accuracy, **options)
+    certificate = clean.certificate
+    kind = certificate.data_gain_kind
+    return replace(
+        found,
+        error=found.error if exact.converged else torch.full_like(found.error, torch.inf),
+        gain_bound=certificate.data_gain,
+        gain_bound_kind="proved" if hold_conditioning and kind == "conditioning held" else kind,
+    )
+
+
+def attack_sense(
+    y: KSpace,
+    A: LinearOperator,
+    epsilon: float,
+    *,
+    weight: float | None = None,
+    noise: float | None = None,
+    **options: Any,
+) -> Attack:
+    """`attack` of ``(I + lam N)^-1 lam A^H y``, the linear reconstruction with its weight held.
+
+    The map is linear, so the worst gain does not depend on y or epsilon: it is the largest
+    ``lam s / (1 + lam s^2)`` of the singular values s of A, which is at most ``min(sqrt(lam) / 2, lam |A|)``. Where it
+    is known, it shows how honest the search is.
+
+    Args:
+        y: measurements ``(batch, coil, *lead, *spatial)``.
+        A: the physics.
+        epsilon: norm of the perturbation relative to that of the measured samples of y.
+        weight: lam; by default that of `resolvent.sense` for the clean y (the mean of the batch).
+        noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
+        options: those of `attack`, but for `measure` and `accuracy`.
+    """
+    lam = linear_weight(y, A, noise) if weight is None else weight
+
+    def solver(tol: float) -> Reconstruct:
+        def reconstruct(y: Tensor, A: LinearOperator) -> Tensor:
+            if tol < ROUNDING:
+                y, A = y.to(torch.complex128), A.to_double()
+            every = torch.full((len(y),), lam, dtype=y.real.dtype, device=y.device)
+            return shrink(A, every, lam * A.adjoint(y), tol=tol)
+
+        return reconstruct
+
+    search, accuracy = _tolerances(y, epsilon)
+    found = attack(solver(search), y, A, epsilon, measure=solver(accuracy), accuracy=accuracy, **options)
+    bound = min(lam**0.5 / 2, lam * float(A.norm_bound.max()))
+    return replace(found, gain_bound=bound, gain_bound_kind="proved")
+
+
+def linear_weight(y: KSpace, A: LinearOperator, noise: float | None = None) -> float:
+    """The default weight of `resolvent.sense`: ``1.5 s / noise`` up to 3,000, s the intensity of ``A^H y``."""
+    sigma = estimate_noise(y) if noise is None else torch.full((len(y),), noise, dtype=y.real.dtype, device=y.device)
+    weight = 1.5 * intensity(A.adjoint(y)) / sigma.clamp_min(torch.finfo(sigma.dtype).tiny)
+    return float(weight.clamp_max(3000.0).mean())
+
+
+def _tolerances(y: Tensor, epsilon: float) -> tuple[float, float]:
+    """Of the images while searching, in the precision of y, and of those that are measured."""
+    return max(SEARCH * epsilon, ROUNDING if y.dtype == torch.complex64 else 0.0), ACCURACY * epsilon
+
+
+class _Solver:
+    """The call of a model for copies of one batch: starts at the last image, may hold the conditioning of the clean y.
+
+    Where a solve starts changes the image by no more than the tolerance. Below what single precision can tell, it works
+    in double. `converged` says whether all solves did.
+    """
+
+    def __init__(
+        self, model: MOL, y: Tensor, A: LinearOperator, noise: Tensor, tol: float, hold_conditioning: bool
+    ) -> None:
+        model = copy.deepcopy(model).eval().requires_grad_(False)
+        model.linear_tol = 0.1 * tol
+        self.double = tol < ROUNDING
+        self.model = model.double() if self.double else model
+        self.noise = noise.double() if self.double else noise
+        self.tol = tol
+        self.converged = True
+        self.last: Tensor | None = None
+        self.held: tuple[Equation, Tensor] | None = None
+        if hold_conditioning:
+            with torch.no_grad():
+                self.held = self.model.pose(*self._precise(y, A), self.noise)[:2]
+
+    def __call__(self, y: Tensor, A: LinearOperator) -> Tensor:
+        """x*, differentiable in y."""
+        y, A = self._precise(y, A)
+        index = torch.arange(len(self.noise), device=y.device).repeat(len(y) // len(self.noise))
+        if self.held is None:
+            equation, scale, context = self.model.pose(y, A, self.noise[index])
+            start = context.sense
+        else:
+            equation, scale = self.held[0].select(index), self.held[1][index]
+            y = y / along(scale, y)
+            data = A.adjoint(y)
+            start = data.detach()
+            equation = replace(equation, y=y, data=along(equation.lam, data) * data)
+        if self.last is not None and len(self.last) in (len(y), len(self.noise)):
+            last = self.last if len(self.last) == len(y) else self.last[index]
+            start = last / along(scale, last)
+        solution = equation.solve(start, tol=self.tol, max_steps=self.model.max_steps)
+        self.converged = self.converged and solution.converged
+        x = solution.x
+        if torch.is_grad_enabled():
+            x = equation.attach(x, tol=SLOPE, max_steps=self.model.max_steps)
+        x = along(scale, x) * x
+        self.last = x.detach()
+        return x
+
+    def _precise(self, y: Tensor, A: LinearOperator) -> tuple[Tensor, LinearOperator]:
+        return (y.to(torch.complex128), A.to_double()) if self.double else (y, A)
