@@ -20,7 +20,7 @@ dims = pytest.mark.parametrize("ndim", [2, 3])
 def context(shape, scale=1.0):
     sense, zero_filled = scale * random(*shape, seed=7), scale * random(*shape, seed=8)
     noise = torch.linspace(0.01, 0.3, shape[0], dtype=torch.float64)
-    return ScanContext(sense, zero_filled, noise, lambda u: 0.5 * u + 0.3 * zero_filled)
+    return ScanContext(sense, zero_filled, noise, torch.ones(shape[0]), lambda u, w: 0.5 * u + 0.3 * zero_filled)
 
 
 def conditioned(kind, ndim, m=0.3, seed=0):
@@ -138,7 +138,7 @@ def test_conditioned_stack_is_its_formula(ndim):
             f = relu(run(f, w, b, padding=1))
         change = run(f, score.trunk.last, padding=1)
         u = u + torch.complex(change[:, 0], change[:, 1])
-        u = scan.data_consistent(u) if turn == 0 else u
+        u = scan.data_consistent(u, scan.lam) if turn == 0 else u
     head = run(f, score.head_weight, score.head_bias)
     x = random(*SHAPES[ndim])
     z = pad(channels(x - u), (0, 0) * ndim + (0, 2))
@@ -155,7 +155,11 @@ def test_axes_before_the_convolved_ones_are_independent_images(kind):
     together = score.condition(scan)(x)
     for t in range(3):
         one = ScanContext(
-            scan.sense[:, t], scan.zero_filled[:, t], scan.noise, lambda u, t=t: 0.5 * u + 0.3 * scan.zero_filled[:, t]
+            scan.sense[:, t],
+            scan.zero_filled[:, t],
+            scan.noise,
+            scan.lam,
+            lambda u, w, t=t: 0.5 * u + 0.3 * scan.zero_filled[:, t],
         )
         torch.testing.assert_close(score.condition(one)(x[:, t]), together[:, t], rtol=0, atol=1e-13)
 
@@ -172,7 +176,8 @@ def test_selected_and_double_scores_are_the_same_function(kind, ndim):
         scan.sense.to(torch.complex64),
         scan.zero_filled.to(torch.complex64),
         scan.noise.float(),
-        lambda u: (0.5 * u + 0.3 * scan.zero_filled).to(torch.complex64),
+        scan.lam.float(),
+        lambda u, w: (0.5 * u + 0.3 * scan.zero_filled).to(torch.complex64),
     )
     F = single.condition(half)
     out = F.to_double()(x)

@@ -73,7 +73,9 @@ def unrolled(model, setting, theta, steps=70):
         level = NOISE / scale
         lam = lam_at(level)
     sense, zero_filled = sense / scale, zero_filled / scale
-    context = ScanContext(sense, zero_filled, level.reshape(1), lambda u: resolvent(lam, 1.0, u + lam * zero_filled))
+    context = ScanContext(
+        sense, zero_filled, level.reshape(1), lam, lambda u, w: resolvent(w, 1.0, u + w * zero_filled)
+    )
     prefix = "score."
     weights = {name.removeprefix(prefix): t for name, t in theta.items() if name.startswith(prefix)}
     score = functional_call(Conditioner(model.score), {f"score.{k}": v for k, v in weights.items()}, (context,))

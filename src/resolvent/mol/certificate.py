@@ -53,7 +53,22 @@ class Certificate:
         return f"|x - x*| <= {self.distance:.2g} |x| ({self.kind}) · {gain}"
 
 
-def certify(equation: Equation, x: Tensor, tier: Tier) -> Certificate:
+def data_gain(lam: Tensor, m: float, norm_bound: Tensor | float, conditioning: float = 0.0) -> Tensor:
+    """Bound of ``|x_1* - x_2*| / |b_1 - b_2|``, whatever A is but for its norm.
+
+    With D the change of the image, d that of the data, and ``|F_1(x) - F_2(x)| <= K |d|``, K = `conditioning`: the two
+    equations give ``lam |A D|^2 + m |D|^2 <= lam |A D| |d| + K |d| |D|``, so ``m g^2 - K g <= lam / 4`` for
+    ``g = |D| / |d|``, and ``m g <= lam |A| + K``::
+
+        g <= (K + sqrt(K^2 + m lam)) / (2 m),      g <= (lam |A| + K) / m
+
+    The smaller one is returned, ``(batch,)``; without conditioning the first is ``sqrt(lam / m) / 2``.
+    """
+    by_energy = (conditioning + (conditioning**2 + m * lam).sqrt()) / (2 * m)
+    return torch.minimum(by_energy, (lam * norm_bound + conditioning) / m)
+
+
+def certify(equation: Equation, x: Tensor, tier: Tier, conditioning: float = 0.0) -> Certificate:
     """Measure the residual of `x` in double precision and bound its distance to the solution.
 
     With ``M = m I + lam N`` and an m-monotone F, ``|x - x*|_M^2 <= <G(x), x - x*>``, so::
@@ -63,14 +78,15 @@ def certify(equation: Equation, x: Tensor, tier: Tier) -> Certificate:
         |x - x*| <= (|p'| + |e'| / c) / (1 - q)            for any p' with e' = G - (c I + lam N) p'
 
     The second line accounts for a linear system that is solved inexactly, the third is Banach's bound of the step
-    ``T(x) = x - p'``, whose linear error is at most ``|e'| / c``. The smaller bound is reported. For the data gain,
-    with D the change of the image and d that of the data, ``lam |A D|^2 + m |D|^2 <= lam |A D| |d|`` gives
-    ``|D| <= min(sqrt(lam / m) / 2, lam |A| / m) |d|`` whatever A is.
+    ``T(x) = x - p'``, whose linear error is at most ``|e'| / c``. The smaller bound is reported. For the data gain see
+    `data_gain`; `conditioning` is its K where that is proved, else 0, and the gain is that with the conditioning held.
 
     Rounding: x is taken as the numbers it holds, and everything here is computed in double precision; the bounds are
-    about the equation with the stored weights and conditioning. Below a relative distance of 1e-12 none is claimed.
+    about the equation with the stored weights and conditioning. One rounding of x to its own precision, by the scale of
+    the data or by a file, is added. Below a relative distance of 1e-12 none is claimed.
     """
     exact = equation.to_double()
+    rounding = max(torch.finfo(x.dtype).eps, 1e-12)
     x = x.detach().to(torch.complex128)
     m, c = exact.m.value, exact.c
     with torch.no_grad():
@@ -87,9 +103,9 @@ def certify(equation: Equation, x: Tensor, tier: Tier) -> Certificate:
         by_step = (norm(p) + norm(e) / c) / (1 - exact.contraction)
 
         distances = torch.minimum(by_energy, by_step) / size.clamp_min(torch.finfo(torch.float64).tiny)
-        distances = torch.where(size > 0, distances.clamp_min(1e-12), torch.where(norm(g) == 0, 0.0, torch.inf))
+        distances = torch.where(size > 0, distances + rounding, torch.where(norm(g) == 0, 0.0, torch.inf))
         distances = torch.where(torch.isfinite(distances), distances, torch.inf)  # NaN is no distance
-        gains = torch.minimum((exact.lam / m).sqrt() / 2, exact.lam * exact.A.norm_bound / m)
+        gains = data_gain(exact.lam, m, exact.A.norm_bound, conditioning)
 
     measured = bool(torch.isfinite(distances).all())
     proved = tier != "estimated" and exact.m.kind == "proved" and measured

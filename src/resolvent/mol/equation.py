@@ -9,7 +9,7 @@ from torch import Tensor
 
 from resolvent.linop import LinearOperator
 from resolvent.monotone import Bound, Score
-from resolvent.solve import Solution, conjugate_gradient, fixed_point, implicit
+from resolvent.solve import Solution, conjugate_gradient, fixed_point, implicit, norm
 from resolvent.solve.implicit import VectorJacobian
 from resolvent.solve.solution import along
 
@@ -19,9 +19,21 @@ INNER = 0.1
 
 @dataclass
 class Work:
-    """What was spent on an equation: a number that no machine changes."""
+    """What was spent on an equation and on its gradient: numbers that no machine changes.
+
+    Attributes:
+        applications: of N.
+        evaluations: of H, in the solve.
+        adjoint_evaluations: products with the transposed Jacobian of F, in the solve of the adjoint equation.
+        adjoint_error: bound of ``|w - w*| / |w|`` for the computed solution w of the adjoint equation, the worst of the
+            batch, as far as m is what it claims; None before a backward pass. The error of the gradient
+            ``(dG/dtheta)^H w`` is at most that times ``|w| |dG/dtheta|``.
+    """
 
     applications: int = 0
+    evaluations: int = 0
+    adjoint_evaluations: int = 0
+    adjoint_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,7 @@ class Equation:
                 anderson=anderson,
                 select=lambda index: self.select(index).step,
             )
+        self.work.evaluations += solution.evaluations
         return replace(solution, applications=self.work.applications - before)
 
     def attach(self, x: Tensor, *, tol: float, max_steps: int) -> Tensor:
@@ -119,7 +132,12 @@ class Equation:
 
             q, d = self.contraction, self.inexact
             start = self.shrink(v, shift=self.c, tol=inner)
-            return fixed_point(step, start, tol=tol, max_steps=max_steps, contraction=q, inexact=d).x
+            solution = fixed_point(step, start, tol=tol, max_steps=max_steps, contraction=q, inexact=d)
+            self.work.adjoint_evaluations += solution.evaluations
+            # |T(w) - w*| <= (q (1 + d) / (1 - q) + d) |T(w) - w|, as in `fixed_point`
+            distance = (q * (1 + d) / (1 - q) + d) * solution.residuals[-1] / norm(solution.x)
+            self.work.adjoint_error = float(torch.where(norm(v) > 0, distance, 0.0).max())
+            return solution.x
 
         return implicit(x, self.residual, adjoint_solve)
 

@@ -145,13 +145,23 @@ class MOL(nn.Module):
         return Bound(self.score.m.value + self.ridge, self.score.m.kind)
 
     @property
+    def c(self) -> Bound:
+        """Centre of ``F + ridge I``."""
+        return Bound(self.score.c.value + self.ridge, self.score.c.kind)
+
+    @property
+    def r(self) -> Bound:
+        """``c - m``, a bound of ``|F + ridge I - c I|_Lip``."""
+        return Bound(self.c.value - self.m.value, self.m.kind)
+
+    @property
     def tier(self) -> Tier:
         """What the certificate of this model holds for."""
         adapts = self.normalise or self.noise_slope is not None
         return "per-scan" if self.score.tier == "all-data" and adapts else self.score.tier
 
     def pose(
-        self, y: KSpace, A: LinearOperator, noise: Tensor | float | None = None
+        self, y: KSpace, A: LinearOperator, noise: Tensor | float | None = None, work: Work | None = None
     ) -> tuple[Equation, Tensor, ScanContext]:
         """The equation of the scans, their scale and what the score was conditioned on.
 
@@ -159,8 +169,9 @@ class MOL(nn.Module):
             y: measurements ``(batch, coil, *lead, *spatial)``.
             A: the physics.
             noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
+            work: filled with what is spent.
         """
-        work = Work()
+        work = work or Work()
         zero_filled = A.adjoint(y)
         if noise is None:  # estimated where anything depends on it
             adapts = self.noise_slope is not None or self.score.tier == "per-scan"
@@ -177,23 +188,28 @@ class MOL(nn.Module):
         y, zero_filled, sense = (t / along(scale, t) for t in (y, zero_filled, sense))
         data = along(lam, zero_filled) * zero_filled
 
-        def data_consistent(u: Tensor) -> Tensor:
-            return shrink(A, lam, u + data, tol=self.linear_tol, start=u.detach(), work=work)
+        def data_consistent(u: Tensor, weight: Tensor | float) -> Tensor:
+            w = torch.as_tensor(weight, dtype=lam.dtype, device=lam.device).expand_as(lam)
+            return shrink(A, w, u + along(w, u) * zero_filled, tol=self.linear_tol, start=u.detach(), work=work)
 
-        context = ScanContext(sense, zero_filled, noise_level, data_consistent)
+        context = ScanContext(sense, zero_filled, noise_level, lam, data_consistent)
         support = A.support if self.normalise else None
         score = replace(self.score.condition(context), ridge=self.ridge, support=support)
-        c = self.score.c.value + self.ridge
-        return Equation(A, y, lam, data, score, c, self.m, work), scale, context
+        return Equation(A, y, lam, data, score, self.c.value, self.m, work), scale, context
 
-    def forward(self, y: KSpace, A: LinearOperator, noise: Tensor | float | None = None) -> Image:
+    def forward(
+        self, y: KSpace, A: LinearOperator, noise: Tensor | float | None = None, *, work: Work | None = None
+    ) -> Image:
         """x*, differentiable once in weights, lam, y and the maps of A.
 
-        See `solve` for the arguments. Accuracy is set by the attributes `tol` and `adjoint_tol`. A solve that does not
+        See `solve` for y, A and noise; `work` is filled with what was spent, and after a backward pass with a bound of
+        the error of the adjoint solution, from which that of the gradient follows.
+
+        Accuracy is set by the attributes `tol` and `adjoint_tol`. A solve that does not
         converge is returned all the same: use `solve` where that must be known.
         """
-        equation, scale, context = self.pose(y, A, noise)
-        x = equation.solve(context.sense, tol=self.tol, max_steps=self.max_steps).x
+        equation, scale, context = self.pose(y, A, noise, work)
+        x = equation.solve(_start(equation, context), tol=self.tol, max_steps=self.max_steps).x
         if torch.is_grad_enabled():
             x = equation.attach(x, tol=self.adjoint_tol, max_steps=self.max_steps)
         return along(scale, x) * x
@@ -226,9 +242,10 @@ class MOL(nn.Module):
         """
         self._check(y)
         equation, scale, context = self.pose(y, A, noise)
-        x0 = context.sense if start is None else start / along(scale, start)
+        x0 = _start(equation, context) if start is None else start / along(scale, start)
         solution = equation.solve(x0, tol=tol, max_steps=max_steps)
-        certificate = certify(equation, solution.x, self.tier)
+        proved = self.score.conditioning.value if self.tier == "all-data" else 0.0
+        certificate = certify(equation, solution.x, self.tier, proved)
         solution = replace(solution, applications=equation.work.applications)
         return Reconstruction(
             image=along(scale, solution.x) * solution.x,
@@ -262,6 +279,11 @@ class MOL(nn.Module):
             raise DataError(
                 f"k-space of sample {sample} is zero everywhere: there is no image in it. Leave out that slice."
             )
+
+
+def _start(equation: Equation, context: ScanContext) -> Tensor:
+    """Where a solve starts: near the solution if the score knows a place, else at the linear reconstruction."""
+    return context.sense if equation.score.start is None else equation.score.start
 
 
 def _numbers(values: Tensor) -> list[float | None]:

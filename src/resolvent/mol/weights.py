@@ -16,7 +16,16 @@ from safetensors.torch import save as tensors_to_bytes
 from resolvent._errors import ModelError
 from resolvent._version import __version__
 from resolvent.mol.model import MOL
-from resolvent.monotone import ConditionedStack, MonotoneOperator, PlainCNN, ProductNetwork, ResidualStack
+from resolvent.monotone import (
+    CertifiedStack,
+    ConditionedRidge,
+    ConditionedStack,
+    ConvexRidge,
+    MonotoneOperator,
+    PlainCNN,
+    ProductNetwork,
+    ResidualStack,
+)
 
 PACKAGED = Path(__file__).parents[1] / "weights"
 """Folder of the models that come with the package, one folder a model."""
@@ -24,7 +33,16 @@ PACKAGED = Path(__file__).parents[1] / "weights"
 WEIGHTS, CARD = "model.safetensors", "model.json"
 _LARGEST = 2**30  # bytes of a weight file
 _SCORES: dict[str, type[MonotoneOperator]] = {
-    kind.__name__: kind for kind in (ConditionedStack, PlainCNN, ProductNetwork, ResidualStack)
+    kind.__name__: kind
+    for kind in (
+        CertifiedStack,
+        ConditionedRidge,
+        ConditionedStack,
+        ConvexRidge,
+        PlainCNN,
+        ProductNetwork,
+        ResidualStack,
+    )
 }
 
 
@@ -149,10 +167,14 @@ def _build(description: dict[str, Any]) -> MOL:
 
 def _claims(model: MOL) -> dict[str, Any]:
     """What the certificate will say of this model, from architecture and weights."""
+    conditioning = model.score.conditioning
     return {
         "tier": model.tier,
         "m": round(model.m.value, 12),
+        "c": round(model.c.value, 12),
+        "r": round(model.r.value, 12),
         "kind": model.m.kind,
+        "conditioning": _digits(conditioning.value) if conditioning.kind == "proved" else None,
         "lam": _digits(float(model.lam.detach())),
     }
 

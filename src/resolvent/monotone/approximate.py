@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from resolvent.monotone.channels import kernel_init
-from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, Tier, cnn
+from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, cnn
 
 
 class PlainCNN(MonotoneOperator):
@@ -38,11 +38,6 @@ class PlainCNN(MonotoneOperator):
     def m(self) -> Bound:
         """What training aimed at: an estimate."""
         return Bound(self.margin, "estimated")
-
-    @property
-    def tier(self) -> Tier:
-        """An estimate."""
-        return "estimated"
 
     def condition(self, context: ScanContext | None = None) -> Score:
         """F; nothing to normalise."""

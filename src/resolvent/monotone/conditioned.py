@@ -1,8 +1,10 @@
-"""The conditioned residual stack: strictly monotone for every scan, with most of an unconstrained network's quality."""
+"""Conditioned scores: strictly monotone for every scan, with most of an unconstrained network's quality."""
 
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -10,27 +12,64 @@ from torch import Tensor, nn
 from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, kernel_init, per_sample, to_channels
 from resolvent.monotone.layers import UnitKernel
-from resolvent.monotone.operator import ScanContext, Score, Tier, conv
+from resolvent.monotone.operator import Bound, ScanContext, Score, conv
+from resolvent.monotone.ridge import fine
+from resolvent.monotone.splines import MonotoneSpline, spline
 from resolvent.monotone.strict import _Strict, lift_fits, residual_layers
 
 QUIET = 1e-3
 """Noise level, over the image scale, below which the trunk sees no difference."""
 
 
-class ConditionedStack(_Strict):
-    """``H(x) = u + (1 - m) N(x - u)``, N a residual stack whose biases and gates, like u, come from the scan.
+class _Conditioned(_Strict):
+    """``H(x) = u + (1 - m) N(x - u)``; u, and a bias and a gate for each of `units` per pixel, come from the scan.
 
-    Once per scan an ordinary network, the trunk, looks at the linear reconstruction and gives an anchor image u, and
-    for every layer and pixel a bias ``b_l`` and a gate ``g_l`` in (0, 1). Then, in x alone::
+    Once per scan an ordinary network, the trunk, looks at the linear reconstruction: it makes `passes` passes with
+    shared weights, each ``u <- DC(u + f(u, A^H b, noise))`` but the last, which keeps its output; DC is the
+    data-consistency step ``(I + lam N)^-1 (u + lam A^H b)``. N is 1-Lipschitz whatever the trunk gives, so for every
+    given scan F is m-monotone. How u, biases and gates move with the data is bounded by nothing.
+    """
 
-        z_0 = [d, 0],   z_l = z_{l-1} - 2 W_l^T [ g_l relu(W_l z_{l-1} + b_l) ],   N(d) = first two channels of z_L
+    def __init__(self, ndim: int, m: float, units: int, width: int, passes: int, **config: float) -> None:
+        super().__init__(ndim, m, width=width, passes=passes, **config)
+        self.passes = passes
+        self.trunk = Trunk(width, ndim)
+        self.head_weight = nn.Parameter(0.1 * kernel_init(2 * units, width, ndim, size=1))
+        self.head_bias = nn.Parameter(torch.cat([torch.zeros(units), torch.full((units,), -1.0)]))
 
-    with ``|W_l| <= 1`` certified. N is 1-Lipschitz whatever the trunk gives (see `ResidualStack`), so for every given
-    scan F is m-monotone: one solution, convergence and the distance certificate are proved. What is not proved is how
-    u, b and g move with the data; a bound of the gain from data to image holds with the conditioning held.
+    @property
+    def conditioning(self) -> Bound:
+        """No bound: the trunk is an ordinary network."""
+        return Bound(math.inf, "estimated")
 
-    The trunk makes `passes` passes with shared weights, each ``u <- DC(u + f(u, A^H b, noise))`` but the last, which
-    keeps its output; DC is the data-consistency step ``(I + lam N)^-1 (u + lam A^H b)``.
+    def features(self, context: ScanContext | None) -> tuple[Tensor, Tensor]:
+        """The anchor u, and the features of the trunk ``(batch, fold, width, *spatial)``."""
+        if context is None:
+            raise ModelError("a conditioned score needs a scan. Use it in MOL, or pass a ScanContext to condition().")
+        batch, anchor = context.sense.shape[0], context.sense
+        zero_filled = to_channels(context.zero_filled, self.ndim)
+        noise = context.noise.clamp_min(QUIET).log10().repeat_interleave(zero_filled.shape[0] // batch)
+        noise = noise.reshape(-1, 1, *(1,) * self.ndim).expand(-1, 1, *zero_filled.shape[2:])
+        features = zero_filled
+        for remaining in reversed(range(self.passes)):
+            seen = torch.cat([to_channels(anchor, self.ndim), zero_filled, noise.to(zero_filled.dtype)], 1)
+            features, change = self.trunk(seen)
+            anchor = anchor + from_channels(change, anchor)
+            if remaining:
+                anchor = context.data_consistent(anchor, context.lam)
+        return anchor, per_sample(features, batch)
+
+
+class ConditionedStack(_Conditioned):
+    """`ResidualStack` around an anchor, with biases and gates for every layer and pixel, all from the scan.
+
+    ::
+
+        z_0 = [x - u, 0],   z_l = z_{l-1} - 2 W_l^T [ g_l relu(W_l z_{l-1} + b_l) ],   H(x) = u + (1 - m) [z_L]_{1,2}
+
+    Gates lie in (0, 1) and ``|W_l| <= 1`` is certified, so every layer is 1-Lipschitz (see `ResidualStack`): for every
+    given scan one solution, convergence and the distance certificate are proved. A bound of the gain from data to
+    image holds with the conditioning (u, b, g) held.
 
     Args:
         m: monotonicity constant, in (0, 1).
@@ -44,50 +83,71 @@ class ConditionedStack(_Strict):
     def __init__(
         self, m: float = 0.1, channels: int = 24, layers: int = 8, width: int = 32, passes: int = 4, ndim: int = 2
     ) -> None:
-        super().__init__(ndim, m, channels=lift_fits(channels), layers=layers, width=width, passes=passes)
-        self.passes = passes
+        super().__init__(ndim, m, layers * lift_fits(channels), width, passes, channels=channels, layers=layers)
         self.convs = nn.ModuleList(UnitKernel(kernel_init(channels, channels, ndim)) for _ in range(layers))
-        self.trunk = Trunk(width, ndim)
-        self.head_weight = nn.Parameter(0.1 * kernel_init(2 * layers * channels, width, ndim, size=1))
-        gates_open = torch.cat([torch.zeros(layers * channels), torch.full((layers * channels,), -1.0)])
-        self.head_bias = nn.Parameter(gates_open)
-
-    @property
-    def tier(self) -> Tier:
-        """Proved for each scan with its conditioning."""
-        return "per-scan"
 
     def condition(self, context: ScanContext | None = None) -> Score:
         """F for the scans of `context`: the trunk runs here, and never in the solve."""
-        if context is None:
-            raise ModelError("a conditioned score needs a scan. Use it in MOL, or pass a ScanContext to condition().")
-        batch, anchor = context.sense.shape[0], context.sense
-        zero_filled = to_channels(context.zero_filled, self.ndim)
-        noise = context.noise.clamp_min(QUIET).log10().repeat_interleave(zero_filled.shape[0] // batch)
-        noise = noise.reshape(-1, 1, *(1,) * self.ndim).expand(-1, 1, *zero_filled.shape[2:])
-        features = zero_filled
-        for remaining in reversed(range(self.passes)):
-            seen = torch.cat([to_channels(anchor, self.ndim), zero_filled, noise.to(zero_filled.dtype)], 1)
-            features, change = self.trunk(seen)
-            anchor = anchor + from_channels(change, anchor)
-            if remaining:
-                anchor = context.data_consistent(anchor)
+        anchor, features = self.features(context)
         shared = (*(c() for c in self.convs), self.head_weight, self.head_bias)
-        return Score(self._network, shared, (anchor, per_sample(features, batch)))
+        return Score(self._network, shared, (anchor, features), start=anchor)
 
     def _network(self, x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
-        (*kernels, head_weight, head_bias), (anchor, features) = shared, own
-        features = features.flatten(0, 1)
-        bias_weights, gate_weights = (half.chunk(len(kernels)) for half in head_weight.chunk(2))
-        bias_offsets, gate_offsets = (half.chunk(len(kernels)) for half in head_bias.chunk(2))
-
-        def modulation(layer: int) -> tuple[Tensor, Tensor]:
-            # Made anew in every evaluation: a fifth of its time, and a twelfth of the memory of keeping them.
-            bias = conv(features, bias_weights[layer], bias_offsets[layer])
-            return bias, torch.sigmoid(conv(features, gate_weights[layer], gate_offsets[layer]))
-
+        (*kernels, weight, offset), (anchor, features) = shared, own
+        heads = modulations(features.flatten(0, 1), weight, offset, len(kernels))
+        # Biases and gates are made anew each time: a fifth of an evaluation, a twelfth of the memory of keeping them.
+        layers = ((w, lambda z, b=b, g=g: g * torch.relu(z + b)) for w, (b, g) in zip(kernels, heads, strict=True))
         d = to_channels(x - anchor, self.ndim)
-        return anchor + (1 - self.margin) * from_channels(residual_layers(d, kernels, modulation), x)
+        return anchor + (1 - self.margin) * from_channels(residual_layers(d, layers), x)
+
+
+class ConditionedRidge(_Conditioned):
+    """`ConvexRidge` around an anchor, with a bias and a gate for every filter and pixel, all from the scan.
+
+    ::
+
+        F(x) = m d + L W^T [ g s(W d + b) ] - (constant),   d = x - u,   L = 2 (1 - m)
+
+    Gates lie in (0, 1), s is nondecreasing with slopes at most 1 and ``|W| <= 1`` is certified: F is the gradient of a
+    strongly convex energy for every given scan, with c = 1 as in `ConvexRidge`.
+
+    Args:
+        m: monotonicity constant, in (0, 1).
+        channels: number of filters.
+        size: width of the filters, odd.
+        width: channels of the trunk.
+        passes: passes of the trunk.
+        ndim: axes convolved, 2 or 3.
+    """
+
+    def __init__(
+        self, m: float = 0.1, channels: int = 64, size: int = 9, width: int = 32, passes: int = 4, ndim: int = 2
+    ) -> None:
+        super().__init__(ndim, m, channels, width, passes, channels=channels, size=size)
+        self.filters = UnitKernel(kernel_init(channels, 2, ndim, size), grid=fine(size))
+        self.splines = MonotoneSpline(channels)
+
+    def condition(self, context: ScanContext | None = None) -> Score:
+        """F for the scans of `context`: the trunk runs here, and never in the solve."""
+        anchor, features = self.features(context)
+        shared = (self.filters(), *self.splines.tables(self.ndim), self.head_weight, self.head_bias)
+        return Score(self._network, shared, (anchor, features), start=anchor)
+
+    def _network(self, x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
+        (kernel, slopes, breadth, weight, offset), (anchor, features) = shared, own
+        ((bias, gate),) = modulations(features.flatten(0, 1), weight, offset, 1)
+        d = to_channels(x - anchor, self.ndim)
+        layer = (kernel, lambda z: gate * spline(z + breadth * bias, slopes, breadth))
+        return anchor + (1 - self.margin) * from_channels(residual_layers(d, [layer]), x)
+
+
+def modulations(features: Tensor, weight: Tensor, offset: Tensor, layers: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Bias and gate of each layer, a 1 x 1 convolution of the features each: the first half of the rows, the second."""
+    bias_weights, gate_weights = (half.chunk(layers) for half in weight.chunk(2))
+    bias_offsets, gate_offsets = (half.chunk(layers) for half in offset.chunk(2))
+    for i in range(layers):
+        bias = conv(features, bias_weights[i], bias_offsets[i])
+        yield bias, torch.sigmoid(conv(features, gate_weights[i], gate_offsets[i]))
 
 
 class Trunk(nn.Module):

@@ -43,13 +43,15 @@ class ScanContext:
         sense: linear (Tikhonov-SENSE) reconstruction ``(batch, *lead, *spatial)``.
         zero_filled: ``A^H b``.
         noise: noise level over the image scale, ``(batch,)``.
-        data_consistent: ``u -> (I + lam N)^-1 (u + lam A^H b)``, differentiable.
+        lam: weight of the data in the equation, ``(batch,)``.
+        data_consistent: ``u, w -> (I + w N)^-1 (u + w A^H b)``, differentiable; w a number, or one for each sample.
     """
 
     sense: Tensor
     zero_filled: Tensor
     noise: Tensor
-    data_consistent: Callable[[Tensor], Tensor]
+    lam: Tensor
+    data_consistent: Callable[[Tensor, Tensor | float], Tensor]
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Score:
         own: tensors with one entry a sample along axis 0 (conditioning).
         ridge: weight of the identity added to ``I - H``.
         support: 1 where the image may differ from zero, 0 elsewhere; in the shape of an image, axes may be 1.
+        start: an image near the solution, where a solve may start.
     """
 
     network: Callable[[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]], Tensor]
@@ -73,6 +76,7 @@ class Score:
     own: tuple[Tensor, ...] = ()
     ridge: float = 0.0
     support: Tensor | None = None
+    start: Tensor | None = None
 
     def H(self, x: Tensor) -> Tensor:
         """``H = (1 + ridge) I - F``."""
@@ -142,9 +146,19 @@ class MonotoneOperator(nn.Module, ABC):
         return Bound(self.c.value - self.m.value, self.m.kind)
 
     @property
-    @abstractmethod
+    def conditioning(self) -> Bound:
+        """Bound of ``|F_1(x) - F_2(x)| / |b_1 - b_2|`` for F conditioned on the data b_1 and b_2, whatever A and x are.
+
+        Zero for a score that does not depend on the scan; infinite where nothing bounds it.
+        """
+        return Bound(0.0, "proved")
+
+    @property
     def tier(self) -> Tier:
-        """What m holds for: every data set, each scan with its conditioning, or an estimate."""
+        """What is proved: everything for all data; all but the data gain, for each scan; or nothing."""
+        if self.m.kind == "estimated":
+            return "estimated"
+        return "all-data" if self.conditioning.kind == "proved" else "per-scan"
 
     def forward(self, x: Tensor) -> Tensor:
         """``F(x)`` of an unconditioned score."""

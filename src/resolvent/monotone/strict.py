@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, kernel_init, to_channels
 from resolvent.monotone.layers import UnitKernel
-from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, Tier, cnn, conv, conv_adjoint
+from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, cnn, conv, conv_adjoint
 
 
 class _Strict(MonotoneOperator):
@@ -27,11 +27,6 @@ class _Strict(MonotoneOperator):
     def m(self) -> Bound:
         """Proved by construction: every layer is divided by its certified norm, and H scaled by ``1 - m``."""
         return Bound(self.margin, "proved")
-
-    @property
-    def tier(self) -> Tier:
-        """Proved for every data set: F does not depend on the scan."""
-        return "all-data"
 
 
 class ProductNetwork(_Strict):
@@ -96,8 +91,8 @@ class ResidualStack(_Strict):
 
         def network(x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
             half = len(shared) // 2
-            d = to_channels(x, ndim)
-            return gain * from_channels(residual_layers(d, shared[:half], lambda i: (shared[half + i], None)), x)
+            layers = rectified(shared[:half], shared[half:])
+            return gain * from_channels(residual_layers(to_channels(x, ndim), layers), x)
 
         return Score(network, shared)
 
@@ -109,17 +104,23 @@ def lift_fits(channels: int) -> int:
     return channels
 
 
-def residual_layers(
-    d: Tensor, kernels: Sequence[Tensor], modulation: Callable[[int], tuple[Tensor, Tensor | None]]
-) -> Tensor:
-    """``N(d)``: lift, ``z <- z - 2 W^T [g relu(W z + b)]`` layer by layer, and the first two channels.
+Layer = tuple[Tensor, Callable[[Tensor], Tensor]]
+"""A kernel W of norm at most 1, and a componentwise s with slopes in [0, 1]."""
 
-    1-Lipschitz in d for kernels of norm at most 1 and gates in [0, 1]. `modulation` gives bias and gate of a layer.
+
+def residual_layers(d: Tensor, layers: Iterable[Layer], *, keep: int = 2) -> Tensor:
+    """First `keep` channels of z: d lifted by zeros, then ``z <- z - 2 W^T s(W z)`` for every layer (W, s).
+
+    1-Lipschitz in d. The lift is to the width of the first kernel.
     """
-    width = kernels[0].shape[1]
-    z = torch.nn.functional.pad(d, (0, 0) * (d.ndim - 2) + (0, width - d.shape[1]))
-    for i, kernel in enumerate(kernels):
-        bias, gate = modulation(i)
-        a = torch.relu(conv(z, kernel) + bias)
-        z = z - 2 * conv_adjoint(a if gate is None else gate * a, kernel)
-    return z[:, : d.shape[1]]
+    z = d
+    for kernel, s in layers:
+        if z.shape[1] < kernel.shape[1]:
+            z = torch.nn.functional.pad(z, (0, 0) * (d.ndim - 2) + (0, kernel.shape[1] - d.shape[1]))
+        z = z - 2 * conv_adjoint(s(conv(z, kernel)), kernel)
+    return z[:, :keep]
+
+
+def rectified(kernels: Iterable[Tensor], biases: Iterable[Tensor]) -> list[Layer]:
+    """Layers with ``s(z) = relu(z + b)``."""
+    return [(w, lambda z, b=b: torch.relu(z + b)) for w, b in zip(kernels, biases, strict=True)]

@@ -1,0 +1,47 @@
+"""Learnable nondecreasing splines: activations with slopes in (0, 1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+KNOTS = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
+"""Where the slope changes, in units of the channel's own scale."""
+
+
+class MonotoneSpline(nn.Module):
+    """A piecewise linear function for each channel, nondecreasing with slopes in (0, 1) and ``s(0) = 0``.
+
+    Between knots ``k_j < k_{j+1}`` (the first -inf, the last inf, one of them 0), with slopes ``a_j`` in (0, 1)::
+
+        s(t) = w sum_j a_j [clip(t / w, k_j, k_{j+1}) - clip(0, k_j, k_{j+1})]
+
+    where w > 0 is the width of the channel. `tables` makes slopes and widths, once before a solve.
+
+    Args:
+        channels: number of functions.
+        width: initial w, in the units of t.
+    """
+
+    def __init__(self, channels: int, width: float = 0.02) -> None:
+        super().__init__()
+        pieces = len(KNOTS) + 1
+        distance = (torch.arange(pieces) - (pieces - 1) / 2).abs()
+        self.logits = nn.Parameter((1.0 - distance).expand(channels, pieces).clone())  # steep at 0, flat far from it
+        self.log_width = nn.Parameter(torch.full((channels,), width).log())
+
+    def tables(self, ndim: int) -> tuple[Tensor, Tensor]:
+        """Slopes ``(pieces, channels, 1, ...)`` and widths ``(channels, 1, ...)`` for `ndim` spatial axes."""
+        column = (-1, *(1,) * ndim)
+        return self.logits.sigmoid().T.unflatten(1, column), self.log_width.exp().reshape(column)
+
+
+def spline(t: Tensor, slopes: Tensor, width: Tensor) -> Tensor:
+    """``s(t)`` of `MonotoneSpline`, t ``(n, channels, *spatial)``."""
+    t = t / width
+    ends = (None, *KNOTS, None)
+    out = torch.zeros_like(t)
+    for a, below, above in zip(slopes, ends[:-1], ends[1:], strict=True):
+        at_zero = below if below is not None and below > 0 else above if above is not None and above < 0 else 0.0
+        out = torch.addcmul(out, a, t.clamp(below, above) - at_zero)
+    return width * out
