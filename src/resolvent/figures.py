@@ -13,12 +13,14 @@ from resolvent._errors import FormatError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 LABELS = {"zero_filled": "Zero-filled", "sense": "SENSE", "model": "Model"}
 """Titles of the images, by the names under which they are passed."""
 
 _INK, _PAPER, _FAINT = "#1b1f24", "#ffffff", "#6a737d"
 _ACCENT = "#0b6e99"
+_MARK = "#ffb000"
 _SIDE = 2.75  # width of a panel, inches
 _MARGIN = 0.25
 
@@ -55,12 +57,7 @@ def comparison(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from resolvent.data.io.output import check_writable, whole
-
-    path = str(path)
-    if not path.lower().endswith(".png"):
-        raise FormatError(f"{path} does not end in .png. Figures are PNG files.")
-    check_writable(path)
+    path = _checked(path)
     planes = {LABELS.get(name, name): _plane(image) for name, image in images.items()}
     truth = None if reference is None else _plane(reference)
     named = {LABELS.get(name, name): score for name, score in (scores or {}).items()}
@@ -102,6 +99,103 @@ def comparison(
     edge = _MARGIN / width
     figure.text(edge, 1 - 0.2 / height, title, color=_INK, fontsize=12, weight="bold", va="top")
     figure.text(edge, 0.14 / height, caption, color=_INK, fontsize=10, va="bottom", linespacing=1.5)
+
+    _save(figure, path)
+
+
+def attacked(
+    path: str | Path,
+    clean: Tensor,
+    image: Tensor,
+    perturbation: Tensor,
+    *,
+    reference: Tensor | None = None,
+    window: tuple[int, int, int] | None = None,
+    title: str = "",
+    caption: str = "",
+) -> None:
+    """Draw an attack as PNG: clean and attacked image, the reference, the change of the image, and that of the data.
+
+    One grey scale serves all images, as in `comparison`, and also the change ``|x' - x|``, multiplied by the largest of
+    1, 2, 5, 10, ... that keeps it within the scale. The perturbation is the root of the sum of squares over the coils,
+    in decibels below its largest sample. Of several slices or frames the middle one is shown.
+
+    Args:
+        path: ends in .png. It appears whole or not at all.
+        clean: ``(batch, *lead, y, x)``, the image of the data as they are.
+        image: that of the perturbed data.
+        perturbation: ``(batch, coil, *lead, y, x)``.
+        reference: same shape as `clean`.
+        window: first row, first column and side of a square to mark.
+        title: a line above.
+        caption: lines below.
+
+    Raises:
+        FormatError: `path` does not end in .png.
+        OutputError: the file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    path = _checked(path)
+    panels = {"Clean": _plane(clean), "Attacked": _plane(image)}
+    if reference is not None:
+        panels["Reference"] = _plane(reference)
+    limit = float(np.percentile(panels.get("Reference", panels["Clean"]), 99.8)) or 1.0
+    difference = _plane(image - clean)
+    most = float(np.percentile(difference, 99.8)) or limit
+    times = max(k * 10**d for d in range(7) for k in (1, 2, 5) if k * 10**d * most <= max(limit, most))
+    panels["Change"] = times * difference
+    energy = _plane(perturbation.detach().abs().square().sum(1).sqrt())
+    decibels = 20 * np.log10(np.maximum(energy, 1e-30) / max(float(energy.max()), 1e-30))
+
+    rows, columns = panels["Clean"].shape
+    across = len(panels) + 1
+    tall = _SIDE * min(max(rows / columns, 0.5), 2.0)
+    width = across * _SIDE + (across + 1) * _MARGIN + 0.35
+    height = 0.85 + tall + 0.2 + 0.28 * len(caption.splitlines()) + 0.12
+    figure = Figure(figsize=(width, height), dpi=110, facecolor=_PAPER)
+    FigureCanvasAgg(figure)
+    for column, (name, plane) in enumerate((panels | {"Perturbation": decibels}).items()):
+        left = (_MARGIN + column * (_SIDE + _MARGIN)) / width
+        axes = figure.add_axes((left, 1 - (0.8 + tall) / height, _SIDE / width, tall / height))
+        if name == "Perturbation":
+            shown = axes.imshow(plane, cmap="magma", vmin=-40, vmax=0, interpolation="nearest")
+            bar = figure.add_axes(
+                (left + (_SIDE + 0.06) / width, 1 - (0.8 + tall) / height, 0.08 / width, tall / height)
+            )
+            scale = figure.colorbar(shown, cax=bar)
+            scale.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+            bar.tick_params(labelsize=8, colors=_FAINT, length=2)
+            _bare(axes)
+            _title(axes, name, "k-space, dB")
+        else:
+            _image(axes, plane, limit)
+            _title(axes, name, f"x {times}" if name == "Change" else "")
+        if window is not None and name in ("Attacked", "Change"):
+            row, first, side = window
+            corner = (first - 0.5, row - 0.5)
+            axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=_MARK, linewidth=1.2))
+    figure.text(_MARGIN / width, 1 - 0.2 / height, title, color=_INK, fontsize=12, weight="bold", va="top")
+    figure.text(_MARGIN / width, 0.14 / height, caption, color=_INK, fontsize=10, va="bottom", linespacing=1.5)
+    _save(figure, path)
+
+
+def _checked(path: str | Path) -> str:
+    """The name of a PNG that can be written."""
+    from resolvent.data.io.output import check_writable
+
+    path = str(path)
+    if not path.lower().endswith(".png"):
+        raise FormatError(f"{path} does not end in .png. Figures are PNG files.")
+    check_writable(path)
+    return path
+
+
+def _save(figure: Figure, path: str) -> None:
+    """The file appears whole or not at all."""
+    from resolvent.data.io.output import whole
 
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
@@ -178,4 +272,4 @@ def _bare(axes: Axes) -> None:
         spine.set_visible(False)
 
 
-__all__ = ["comparison"]
+__all__ = ["attacked", "comparison"]

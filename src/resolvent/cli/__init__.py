@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from resolvent._version import __version__
+from resolvent.cli.attack import attack
 from resolvent.cli.convert import convert
 from resolvent.cli.demo import demo
 from resolvent.cli.info import info
@@ -26,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, recon, simulate, info, convert):
+for _command in (demo, recon, simulate, info, convert, attack):
     app.command()(_command)
 
 
