@@ -3,7 +3,7 @@ import torch
 
 import resolvent as rv
 from problems import PLANE, SETTINGS, LinearScore, random, small_scores
-from resolvent.mol.monotonicity import local_monotonicity, monotone_penalty, symmetric_jacobian
+from resolvent.mol.monotonicity import local_monotonicity, monotone_penalty, symmetric_jacobian, verified
 from resolvent.monotone import PlainCNN
 
 
@@ -140,3 +140,19 @@ def test_training_with_the_penalty_makes_a_network_monotone_where_it_is_applied(
         optimiser.step()
     ritz = local_monotonicity(score.condition(), x)
     assert (ritz.value - ritz.residual > 0.1).all()
+
+
+def test_search_in_single_precision_is_verified_in_double():
+    matrix = random(12, 12)
+    x = random(1, 3, 4)
+    exact, single = (LinearScore(matrix.to(dtype), m=0.1).condition() for dtype in (torch.complex128, torch.complex64))
+    rough = local_monotonicity(single, x.to(torch.complex64), tol=1e-6)
+    ritz = verified(exact, x, rough)
+    assert ritz.value.dtype == torch.float64
+    assert torch.linalg.vector_norm(ritz.vector).item() == pytest.approx(1, abs=1e-14)
+    eigenvalues = torch.linalg.eigvalsh(torch.eye(12) - (matrix + matrix.mH) / 2)
+    assert ritz.value.item() >= eigenvalues[0]
+    assert ritz.value.item() - eigenvalues[0] <= ritz.residual.item() < 1e-4
+    symmetric = symmetric_jacobian(exact, x)(ritz.vector)
+    assert ritz.residual.item() == pytest.approx((symmetric - ritz.value * ritz.vector).abs().square().sum().sqrt())
+    assert ritz.steps.equal(rough.steps)

@@ -9,6 +9,7 @@ import typer
 
 from resolvent._version import __version__
 from resolvent.cli.attack import attack
+from resolvent.cli.certify import certify
 from resolvent.cli.convert import convert
 from resolvent.cli.demo import demo
 from resolvent.cli.info import info
@@ -27,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, recon, simulate, info, convert, attack):
+for _command in (demo, recon, simulate, info, certify, convert, attack):
     app.command()(_command)
 
 

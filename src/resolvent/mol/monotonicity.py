@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from resolvent.solve import Ritz, inner, lanczos
+from resolvent.solve import Ritz, inner, lanczos, norm
+from resolvent.solve.solution import along
 
 Operator = Callable[[Tensor], Tensor]
 
@@ -55,6 +56,19 @@ def local_monotonicity(F: Operator, x: Tensor, *, steps: int = 50, tol: float = 
     0.3
     """
     return lanczos(symmetric_jacobian(F, x), x.detach(), steps=steps, tol=tol, seed=seed)
+
+
+def verified(F: Operator, x: Tensor, ritz: Ritz) -> Ritz:
+    """Value and residual of a Ritz vector computed anew, in the precision of x: what they say then holds for F as it is.
+
+    The search may be done in single precision, which is several times faster, and its result be checked here with
+    ``Equation.to_double().residual``: one product of the Jacobian.
+    """
+    v = ritz.vector.to(x.dtype)
+    v = v / along(norm(v), v)
+    image = symmetric_jacobian(F, x)(v)
+    value = inner(v, image)
+    return Ritz(value, v, norm(image - along(value, v) * v), ritz.steps)
 
 
 def monotone_penalty(F: Operator, x: Tensor, m: float, *, steps: int = 10, seed: int = 0) -> Tensor:

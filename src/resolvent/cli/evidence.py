@@ -1,0 +1,145 @@
+"""What `resolvent certify` finds out: how the constants of a model are proved, or what a search says against them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from resolvent._errors import ModelError
+from resolvent.cli.reconstruct import Outcome, one_slice, reconstruct, sets_of
+from resolvent.data import Scan
+from resolvent.linop import SENSE
+from resolvent.mol import MOL
+from resolvent.mol.monotonicity import local_monotonicity, verified
+from resolvent.monotone import Score, conv_norm_bound
+from resolvent.monotone.estimates import local_lipschitz
+from resolvent.monotone.layers import UnitKernel
+from resolvent.solve import Ritz
+
+GRID = 32
+"""Frequencies on every axis at which the norm of a kernel is computed anew."""
+SIZES = (0.1, 1.0, 10.0)
+"""Standard deviations of the noise images, in units of the model."""
+STARTS, ASCENT = 3, 15
+"""Starts, and gradient steps of each, of the search for a Lipschitz constant."""
+
+TIERS = {
+    "all-data": "for all data: one solution, the distance to it and the data gain are proved",
+    "per-scan": "for each scan: one solution and the distance to it are proved; "
+    "the data gain only with conditioning, scale and lam held",
+    "estimated": "nothing is proved: there may be several solutions, and m is what the training aimed at",
+}
+PROVED = "construction: the norm of every convolution is bounded, computed anew from the weights"
+ESTIMATED = (
+    f"estimate: gradient ascent on |H(u)-H(v)|/|u-v|, |v-u| <= 0.1 |u|, {STARTS} starts of {ASCENT} steps; each a lower "
+    "bound of the Lipschitz constant at the points that were tried, and no bound anywhere else"
+)
+
+
+def constants(model: MOL) -> dict[str, Any]:
+    """Constants of ``F + ridge I`` and how they are known: proved with their derivation, or with estimates.
+
+    Raises:
+        ModelError: a layer of a strict score has a norm above 1.
+    """
+    m, c = model.m, model.score.c.value + model.ridge
+    proved = m.kind == "proved"
+    found = {
+        "proved": proved,
+        "kind": m.kind,
+        "tier": model.tier,
+        "m": m.value,
+        "c": c,
+        "r": model.score.r.value,
+        "lipschitz": c + model.score.r.value,
+        "method": PROVED if proved else ESTIMATED,
+        "meaning": TIERS[model.tier],
+    }
+    if proved:
+        return {**found, "derivation": derivation(model)}
+    return {**found, "derivation": None, "estimates": [at_noise(model, size) for size in SIZES]}
+
+
+def derivation(model: MOL) -> dict[str, Any]:
+    """Each layer with a bound of the norm of its weight, and of the kernel that a solve uses: at most 1.
+
+    Both are bounds for images of any size, the second the smaller one of two grids.
+
+    Raises:
+        ModelError: a kernel has a larger norm.
+    """
+    layers = []
+    with torch.no_grad():
+        for name, layer in model.score.named_modules():
+            if isinstance(layer, UnitKernel):
+                kernel = layer().double()
+                norm = min(float(conv_norm_bound(kernel, grid)) for grid in (layer.grid, GRID))
+                if not norm <= 1:
+                    raise ModelError(
+                        f"layer {name} has a convolution of norm up to {norm:.4g}, so the constants of the model are "
+                        "not proved. Report it: the construction promises at most 1."
+                    )
+                weight = float(conv_norm_bound(layer.weight.double(), GRID))
+                layers.append({"layer": name, "shape": list(layer.weight.shape), "weight": weight, "kernel": norm})
+    factor = 1 - model.score.m.value
+    ridge = f", F = {1 + model.ridge:g} I - H" if model.ridge else ", F = I - H"
+    text = (
+        f"N is made of these convolutions and of 1-Lipschitz operations, so |N|_Lip <= 1; H = {factor:.4g} N (around "
+        f"an anchor, if conditioned){ridge}"
+    )
+    return {"layers": layers, "factor": factor, "text": text}
+
+
+def at_noise(model: MOL, size: float) -> dict[str, Any]:
+    """The estimate of `local_lipschitz` at two noise images of the standard deviation `size`."""
+    ndim = model.score.ndim
+    shape = (2, 32, 32) if ndim == 2 else (2, 8, 24, 24)
+    u = size * torch.randn(shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        score = model.score.condition()
+    return estimate(model, score, u, f"noise of size {size:g}")
+
+
+def estimate(model: MOL, score: Score, u: Tensor, where: str) -> dict[str, Any]:
+    """The worst local Lipschitz estimate of H at u, and whether it contradicts ``|H|_Lip <= r``."""
+    found = local_lipschitz(score.H, u, starts=STARTS, steps=ASCENT).value
+    worst, limit = float(found.max()), model.score.r.value
+    finite = math.isfinite(worst)
+    return {"at": where, "lipschitz": worst if finite else None, "limit": limit, "exceeded": not worst <= limit}
+
+
+def at_scan(model: MOL, scan: Scan, *, steps: int, say: Callable[[str], None]) -> tuple[dict[str, Any], Outcome]:
+    """Reconstruct, and look at the Jacobians at each solution: the worst slice counts.
+
+    The eigenvectors are searched for in single precision; value and residual are then computed in double precision.
+    """
+    scan = scan.replace(coil_maps=scan.maps)
+    outcome = reconstruct(scan.replace(reference=None), model, say=say)
+    of_f, of_g, others = [], [], []
+    for number in range(scan.kspace.shape[0]):
+        say(f"monotonicity at the solution of slice {number}")
+        one = one_slice(scan, number).normalised()
+        A = SENSE(scan.maps[number : number + 1], one.mask, ndim=scan.ndim, sets=sets_of(scan))
+        with torch.no_grad():
+            equation = model.pose(one.kspace, A, one.noise or None)[0]
+        exact, x = equation.to_double(), outcome.recon.solution.x[number : number + 1]
+        precise = x.to(torch.complex128)
+        of_f.append(verified(exact.score, precise, local_monotonicity(equation.score, x, steps=steps, tol=1e-5)))
+        of_g.append(verified(exact.residual, precise, local_monotonicity(equation.residual, x, steps=steps, tol=1e-5)))
+        if model.m.kind == "estimated":
+            others.append(estimate(model, equation.score, x, f"solution of slice {number}"))
+    found = {"J_F": _worst(of_f), "J_G": _worst(of_g)}
+    return {**found, **({"estimates": others} if others else {})}, outcome
+
+
+def _worst(of: list[Ritz]) -> dict[str, Any]:
+    """The slice with the smallest value."""
+    number = min(range(len(of)), key=lambda i: float(of[i].value))
+    ritz = of[number]
+    numbers = {"smallest": float(ritz.value), "residual": float(ritz.residual)}
+    numbers = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+    return {**numbers, "steps": int(ritz.steps), "slice": number}
