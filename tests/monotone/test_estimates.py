@@ -82,6 +82,13 @@ def test_zero_images_and_flat_networks_are_no_trouble():
     assert (length(estimate.v) > 0).all()
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_numbers_that_are_not_finite_are_an_infinite_estimate(bad):
+    factor = torch.tensor([0.5, bad], dtype=torch.float64).reshape(2, 1, 1)
+    estimate = local_lipschitz(lambda x: factor * x, random(2, 3, 3))
+    assert estimate.value.tolist() == pytest.approx([0.5, torch.inf])
+
+
 def test_finds_the_steep_side_of_a_kink():
     # Re x is doubled below 1: reached within the ball, but not at u
     def H(x):

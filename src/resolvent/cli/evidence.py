@@ -35,8 +35,8 @@ TIERS = {
 }
 PROVED = "construction: the norm of every convolution is bounded, computed anew from the weights"
 ESTIMATED = (
-    f"estimate: gradient ascent on |H(u)-H(v)|/|u-v|, |v-u| <= 0.1 |u|, {STARTS} starts of {ASCENT} steps; each a lower "
-    "bound of the Lipschitz constant at the points that were tried, and no bound anywhere else"
+    f"estimate: gradient ascent on |H(u)-H(v)|/|u-v|, |v-u| <= 0.1 |u|, {STARTS} starts of {ASCENT} steps; each a "
+    "lower bound of the Lipschitz constant at the points that were tried, and no bound anywhere else"
 )
 
 

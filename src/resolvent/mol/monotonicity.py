@@ -59,7 +59,7 @@ def local_monotonicity(F: Operator, x: Tensor, *, steps: int = 50, tol: float = 
 
 
 def verified(F: Operator, x: Tensor, ritz: Ritz) -> Ritz:
-    """Value and residual of a Ritz vector computed anew, in the precision of x: what they say then holds for F as it is.
+    """Value and residual of a Ritz vector computed anew in the precision of x: they then hold for F itself.
 
     The search may be done in single precision, which is several times faster, and its result be checked here with
     ``Equation.to_double().residual``: one product of the Jacobian.

@@ -17,7 +17,8 @@ class LipschitzEstimate:
     """The worst pair that a search found.
 
     Attributes:
-        value: ``|H(u) - H(v)| / |u - v|``, ``(batch,)``: a LOWER bound of the Lipschitz constant, but for rounding.
+        value: ``|H(u) - H(v)| / |u - v|``, ``(batch,)``: a LOWER bound of the Lipschitz constant, but for rounding;
+            infinite where H left the finite numbers.
         u: where it was searched, ``(batch, *lead, *spatial)``.
         v: the other point of the pair.
     """
@@ -72,6 +73,7 @@ def local_lipschitz(
             with torch.enable_grad():
                 change = H(v) - base
             quotient = _norm(change.detach()) / _norm(v.detach() - u)
+            quotient = torch.where(torch.isnan(quotient), math.inf, quotient)
             better = quotient > best
             best = torch.where(better, quotient, best)
             worst_v = torch.where(_along(better, u), v.detach(), worst_v)
