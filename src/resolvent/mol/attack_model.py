@@ -16,6 +16,7 @@ from resolvent.mol.attack import Attack, Reconstruct, attack
 from resolvent.mol.equation import Equation, shrink
 from resolvent.mol.model import MOL
 from resolvent.mol.scale import intensity
+from resolvent.solve import norm
 from resolvent.solve.solution import along
 
 ACCURACY = 5e-3
@@ -72,8 +73,8 @@ def attack_model(
             f"The clean image is no solution to attack ({clean.solution.status}). Attack a model that converges."
         )
     search, accuracy = _tolerances(y, epsilon)
-    rough = _Solver(model, y, A, sigma, search, hold_conditioning)
-    exact = _Solver(model, y, A, sigma, accuracy, hold_conditioning)
+    rough = _Solver(model, y, A, sigma, clean.image, search, hold_conditioning)
+    exact = _Solver(model, y, A, sigma, clean.image, accuracy, hold_conditioning)
     found = attack(rough, y, A, epsilon, measure=exact, accuracy=accuracy, **options)
     certificate = clean.certificate
     kind = certificate.data_gain_kind
@@ -138,14 +139,22 @@ def _tolerances(y: Tensor, epsilon: float) -> tuple[float, float]:
 
 
 class _Solver:
-    """The call of a model for copies of one batch: starts at the last image, may hold the conditioning of the clean y.
+    """The call of a model for copies of one batch, which may hold the conditioning of the clean y.
 
-    Where a solve starts changes the image by no more than the tolerance. Below what single precision can tell, it works
-    in double. `converged` says whether all solves did.
+    A solve starts at the last image of the same copy or at the clean one, whichever had the closer data: a new search
+    does not start at what the last one found. Below what single precision can tell, it works in double. `converged`
+    says whether all solves did.
     """
 
     def __init__(
-        self, model: MOL, y: Tensor, A: LinearOperator, noise: Tensor, tol: float, hold_conditioning: bool
+        self,
+        model: MOL,
+        y: Tensor,
+        A: LinearOperator,
+        noise: Tensor,
+        image: Tensor,
+        tol: float,
+        hold_conditioning: bool,
     ) -> None:
         model = copy.deepcopy(model).eval().requires_grad_(False)
         model.linear_tol = 0.1 * tol
@@ -154,35 +163,38 @@ class _Solver:
         self.noise = noise.double() if self.double else noise
         self.tol = tol
         self.converged = True
-        self.last: Tensor | None = None
+        y, A = self._precise(y, A)
+        self.clean = y, image.to(y.dtype)
+        self.last = self.clean
         self.held: tuple[Equation, Tensor] | None = None
         if hold_conditioning:
             with torch.no_grad():
-                self.held = self.model.pose(*self._precise(y, A), self.noise)[:2]
+                self.held = self.model.pose(y, A, self.noise)[:2]
 
     def __call__(self, y: Tensor, A: LinearOperator) -> Tensor:
         """x*, differentiable in y."""
         y, A = self._precise(y, A)
         index = torch.arange(len(self.noise), device=y.device).repeat(len(y) // len(self.noise))
+        data, start = self.clean[0][index], self.clean[1][index]
+        if len(self.last[0]) == len(y):
+            near = norm(y.detach() - self.last[0]) < norm(y.detach() - data)
+            start = torch.where(along(near, start), self.last[1], start)
+        given = y
         if self.held is None:
-            equation, scale, context = self.model.pose(y, A, self.noise[index])
-            start = context.sense
+            equation, scale, _ = self.model.pose(y, A, self.noise[index])
         else:
             equation, scale = self.held[0].select(index), self.held[1][index]
             y = y / along(scale, y)
             data = A.adjoint(y)
-            start = data.detach()
             equation = replace(equation, y=y, data=along(equation.lam, data) * data)
-        if self.last is not None and len(self.last) in (len(y), len(self.noise)):
-            last = self.last if len(self.last) == len(y) else self.last[index]
-            start = last / along(scale, last)
+        start = start / along(scale.detach(), start)
         solution = equation.solve(start, tol=self.tol, max_steps=self.model.max_steps)
         self.converged = self.converged and solution.converged
         x = solution.x
         if torch.is_grad_enabled():
             x = equation.attach(x, tol=SLOPE, max_steps=self.model.max_steps)
         x = along(scale, x) * x
-        self.last = x.detach()
+        self.last = given.detach(), x.detach()
         return x
 
     def _precise(self, y: Tensor, A: LinearOperator) -> tuple[Tensor, LinearOperator]:
