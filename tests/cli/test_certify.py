@@ -191,7 +191,7 @@ def test_scan_adds_the_local_slope_and_the_certificate(resolvent, model, scan, s
     assert "estimates" not in found["local"]
 
 
-def test_local_slope_is_that_of_the_double_precision_equation(resolvent, estimated, scan, store):
+def test_local_slope_is_that_of_the_equation_posed_and_solved(resolvent, estimated, scan, store):
     path = store(scan)
     found = resolvent("certify", estimated, path, "--json", "--steps", 20).json["local"]
     network, one = rv.load(estimated), rv.read(path).normalised()
@@ -200,12 +200,8 @@ def test_local_slope_is_that_of_the_double_precision_equation(resolvent, estimat
         equation = network.pose(one.kspace, A, one.noise)[0].to_double()
     x = network.solve(one.kspace, A, noise=one.noise).solution.x.to(torch.complex128)
     for name, operator in (("J_F", equation.score), ("J_G", equation.residual)):
-        same = local_monotonicity(operator, x, steps=20, tol=1e-5)
-        better = local_monotonicity(operator, x, steps=60, tol=1e-5).value.item()
-        row = found[name]
-        assert row["smallest"] == pytest.approx(same.value.item(), abs=1e-3)
-        assert row["residual"] == pytest.approx(same.residual.item(), rel=0.1, abs=1e-3)
-        assert better <= row["smallest"] <= better + row["residual"]
+        better = local_monotonicity(operator, x, steps=60, tol=1e-6).value.item()
+        assert 0 <= found[name]["smallest"] - better + 1e-6 <= found[name]["residual"] + 2e-6
 
 
 def test_scan_table(resolvent, model, scan, store):
