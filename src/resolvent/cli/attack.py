@@ -123,7 +123,7 @@ def attack(
                 f"{Path(scan).name}, slice {index}: {name} · {method}, {starts} x {steps} steps, {seconds:.0f} s\n"
             )
             for line in _table(entry):
-                typer.echo(f"  {line}")
+                typer.echo(f"  {line}".rstrip())
             typer.echo("  What a search finds is a lower bound of the worst case, never a guarantee.")
             typer.echo(f"  written: {picture}\n" if picture else "")
 
