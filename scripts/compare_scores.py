@@ -35,32 +35,43 @@ from resolvent.monotone import (
     ConditionedRidge,
     ConditionedStack,
     ConvexRidge,
+    MonotoneOperator,
     PlainCNN,
     ProductNetwork,
     ResidualStack,
 )
+from resolvent.monotone.estimates import lipschitz_penalty
 
 SIZE, COILS, ACCELERATION, SNR_DB = 96, 6, 6, 35.0
-LAM = 100.0
+LAM = 30.0
+PENALTY = 0.01
+"""Weight of the log barrier that keeps the local Lipschitz estimate of the approximate score below 1 - m."""
 
 
-def mol(score: nn.Module) -> rv.MOL:
-    """A model with the tolerances of training, in the units of the data: no adaptation to the scan but by the score."""
+def mol(score: MonotoneOperator) -> rv.MOL:
+    """A model with the tolerances of training, in the units of the data: it adapts to the scan only by its score."""
     model = rv.MOL(score, lam=LAM)
     model.tol, model.adjoint_tol, model.max_steps, model.linear_tol = 2e-2, 0.1, 30, 2e-3
     return model
 
 
+def certified(m: float) -> rv.MOL:
+    """The conditioned stack with a certified trunk."""
+    return mol(CertifiedStack(m=m, channels=24, layers=5, trunk_layers=4))
+
+
+MARGINS = (0.02, 0.05, 0.1, 0.2, 0.3)
+"""m of the sweep."""
+
 ENTRIES: dict[str, Callable[[], nn.Module]] = {
     "modl": lambda: MoDL(PlainCNN(channels=40, depth=5), lam=LAM, steps=10),
+    "approximate": lambda: mol(PlainCNN(m=0.1, channels=40, depth=5)),
     "product": lambda: mol(ProductNetwork(m=0.1, channels=40, depth=5)),
     "stack": lambda: mol(ResidualStack(m=0.1, channels=25, layers=8)),
     "ridge": lambda: mol(ConvexRidge(m=0.1, channels=128, size=13)),
-    "certified1": lambda: mol(CertifiedStack(m=0.1, channels=24, layers=5, trunk_layers=4, emphasis=1)),
-    "certified4": lambda: mol(CertifiedStack(m=0.1, channels=24, layers=5, trunk_layers=4, emphasis=4)),
     "conditioned-ridge": lambda: mol(ConditionedRidge(m=0.1, channels=80, size=13, width=22)),
-    "cs-b": lambda: mol(ConditionedStack(m=0.1, channels=24, layers=3, width=30, passes=5)),
-    "conditioned-stack": lambda: mol(ConditionedStack(m=0.1, channels=24, layers=5, width=22, passes=4)),
+    "conditioned-stack": lambda: mol(ConditionedStack(m=0.1, channels=24, layers=2, width=34, passes=8)),
+    **{f"certified-{m:g}": lambda m=m: certified(m) for m in MARGINS},
 }
 
 
@@ -89,7 +100,8 @@ def validation_scans(folder: Path, every: int = 4) -> list[rv.Scan]:
         rest = [side - n for n in t.shape]
         t = pad(t, (rest[1] // 2, rest[1] - rest[1] // 2, rest[0] // 2, rest[0] - rest[0] // 2))
         small = interpolate(t[None, None], (SIZE, SIZE), mode="area")[0, 0]
-        scans.append(rv.simulate(small / small.max(), acceleration=ACCELERATION, snr_db=SNR_DB, seed=seed))
+        options = {"n_coils": COILS, "acceleration": ACCELERATION, "snr_db": SNR_DB}
+        scans.append(rv.simulate(small / small.max(), seed=seed, **options))
     return scans
 
 
@@ -110,7 +122,13 @@ def train(name: str, args: argparse.Namespace) -> None:
         for group, factor in zip(optimiser.param_groups, (1.0, 3.0), strict=True):
             group["lr"] = rate * factor
         y, A, sigma, reference = draw(images, rng, args.batch)
-        loss = relative_error(model(y, A, sigma), reference).mean()
+        x = model(y, A, sigma)
+        loss = relative_error(x, reference).mean()
+        if isinstance(model.score, PlainCNN) and isinstance(model, rv.MOL):
+            noisy = x.detach() + 0.1 * torch.randn_like(x)
+            loss = loss + PENALTY * lipschitz_penalty(
+                model.score.condition().H, [x, noisy], t=1 - model.m.value, steps=3, seed=step
+            )
         optimiser.zero_grad()
         loss.backward()
         size = nn.utils.clip_grad_norm_(model.parameters(), 1.0)

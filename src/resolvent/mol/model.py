@@ -188,11 +188,10 @@ class MOL(nn.Module):
         y, zero_filled, sense = (t / along(scale, t) for t in (y, zero_filled, sense))
         data = along(lam, zero_filled) * zero_filled
 
-        def data_consistent(u: Tensor, weight: Tensor | float) -> Tensor:
-            w = torch.as_tensor(weight, dtype=lam.dtype, device=lam.device).expand_as(lam)
-            return shrink(A, w, u + along(w, u) * zero_filled, tol=self.linear_tol, start=u.detach(), work=work)
+        def data_consistent(u: Tensor) -> Tensor:
+            return shrink(A, lam, u + data, tol=self.linear_tol, start=u.detach(), work=work)
 
-        context = ScanContext(sense, zero_filled, noise_level, lam, data_consistent)
+        context = ScanContext(sense, zero_filled, noise_level, data_consistent)
         support = A.support if self.normalise else None
         score = replace(self.score.condition(context), ridge=self.ridge, support=support)
         return Equation(A, y, lam, data, score, self.c.value, self.m, work), scale, context
@@ -244,7 +243,7 @@ class MOL(nn.Module):
         equation, scale, context = self.pose(y, A, noise)
         x0 = _start(equation, context) if start is None else start / along(scale, start)
         solution = equation.solve(x0, tol=tol, max_steps=max_steps)
-        proved = self.score.conditioning.value if self.tier == "all-data" else 0.0
+        proved = self.score.conditioning(float(equation.lam.max())).value if self.tier == "all-data" else 0.0
         certificate = certify(equation, solution.x, self.tier, proved)
         solution = replace(solution, applications=equation.work.applications)
         return Reconstruction(

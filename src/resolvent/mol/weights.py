@@ -167,7 +167,8 @@ def _build(description: dict[str, Any]) -> MOL:
 
 def _claims(model: MOL) -> dict[str, Any]:
     """What the certificate will say of this model, from architecture and weights."""
-    conditioning = model.score.conditioning
+    lam = float(model.lam.detach())
+    conditioning = model.score.conditioning(lam)
     return {
         "tier": model.tier,
         "m": round(model.m.value, 12),
@@ -175,7 +176,7 @@ def _claims(model: MOL) -> dict[str, Any]:
         "r": round(model.r.value, 12),
         "kind": model.m.kind,
         "conditioning": _digits(conditioning.value) if conditioning.kind == "proved" else None,
-        "lam": _digits(float(model.lam.detach())),
+        "lam": _digits(lam),
     }
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, kernel_init, per_sample, to_channels
 from resolvent.monotone.layers import UnitKernel
-from resolvent.monotone.operator import Bound, ScanContext, Score
-from resolvent.monotone.strict import _Strict, lift_fits, rectified, residual_layers
+from resolvent.monotone.operator import Bound, ScanContext, Score, noise_channel
+from resolvent.monotone.strict import _Strict, rectified, residual_layers
 
 
 class CertifiedStack(_Strict):
@@ -19,18 +19,17 @@ class CertifiedStack(_Strict):
 
     ::
 
-        v = DC(0),  v <- DC([S(v)]_{1,2}) for each further pass,   [u, f] = S(v),   DC(v) = (I + w N)^-1 (v + w A^H b)
+        v = DC(0),  v <- DC([S(v)]_{1,2}) for each further pass,  [u, f] = S(v),  DC(v) = (I + lam N)^-1 (v + lam A^H b)
         H(x) = u + (1 - m) [R(x - u, k f)]_{1,2}
 
-    S and R are stacks of residual layers (see `ResidualStack`), hence 1-Lipschitz, R in both arguments together. So F
-    is m-monotone as with any conditioning, and moves by at most K |b_1 - b_2| with the data, whatever A and x are:
+    S and R are stacks of residual layers (see `ResidualStack`), hence 1-Lipschitz, R in both arguments together. DC(0)
+    is the linear reconstruction; S also sees the noise level, a constant of the scan. So F is m-monotone as with any
+    conditioning, and moves by at most K |b_1 - b_2| with the data, whatever A and x are:
 
-    - DC moves by at most ``|dv| / (1 + w s^2) + w s |db| / (1 + w s^2)`` for a singular value s of A, at most
-      ``(l + sqrt(l^2 + w)) / 2 |db|`` if ``|dv| <= l |db|``; S does not enlarge it. From l = 0 that gives [u, f].
-    - H moves by at most ``|du| + (1 - m) sqrt(|du|^2 + k^2 |df|^2)``; with ``|du|^2 + |df|^2 <= l^2 |db|^2`` that is at
-      most ``l k sqrt((1 - m)^2 + 1 / (k^2 - 1)) |db|``, or ``(2 - m) l |db|`` where k is near 1.
-
-    The trunk knows neither the noise nor lam, and sees the scan through v alone.
+    - DC moves by at most ``(|dv| + lam s |db|) / (1 + lam s^2)`` for some singular value s of A, hence by at most
+      ``(l + sqrt(l^2 + lam)) / 2 |db|`` if ``|dv| <= l |db|``; S does not enlarge it. From l = 0 that bounds [u, f].
+    - H moves by at most ``|du| + (1 - m) sqrt(|du|^2 + k^2 |df|^2)``; with ``|du|^2 + |df|^2 <= l^2 |db|^2`` that is
+      at most ``l k sqrt((1 - m)^2 + 1 / (k^2 - 1)) |db|``, or ``(2 - m) l |db|`` where k is near 1.
 
     Args:
         m: monotonicity constant, in (0, 1).
@@ -38,7 +37,6 @@ class CertifiedStack(_Strict):
         layers: number of layers of R.
         trunk_layers: number of layers of S.
         passes: number of data-consistency steps.
-        weight: w.
         emphasis: k, at least 1.
         ndim: axes convolved, 2 or 3.
     """
@@ -50,28 +48,27 @@ class CertifiedStack(_Strict):
         layers: int = 5,
         trunk_layers: int = 4,
         passes: int = 1,
-        weight: float = 100.0,
         emphasis: float = 2.0,
         ndim: int = 2,
     ) -> None:
-        config = {"layers": layers, "trunk_layers": trunk_layers, "passes": passes, "weight": weight}
-        super().__init__(ndim, m, channels=lift_fits(channels), emphasis=emphasis, **config)
-        if not (emphasis >= 1 and weight > 0):
-            raise ModelError(f"emphasis is {emphasis} and weight {weight}; they must be at least 1, and positive.")
-        self.passes, self.weight, self.emphasis = passes, weight, emphasis
+        depths = {"layers": layers, "trunk_layers": trunk_layers, "passes": passes}
+        super().__init__(ndim, m, channels=channels, emphasis=emphasis, **depths)
+        if channels < 3:
+            raise ModelError(f"channels is {channels}; image and noise level need at least 3.")
+        if not 1 <= emphasis < math.inf:
+            raise ModelError(f"emphasis is {emphasis}; it must be a number of at least 1.")
+        self.trunk_layers, self.passes, self.emphasis = trunk_layers, passes, emphasis
         total = layers + trunk_layers
         self.convs = nn.ModuleList(UnitKernel(kernel_init(channels, channels, ndim)) for _ in range(total))
         self.biases = nn.ParameterList(torch.zeros(channels) for _ in range(total))
-        self.trunk_layers = trunk_layers
 
-    @property
-    def conditioning(self) -> Bound:
+    def conditioning(self, lam: float) -> Bound:
         """K of the class's formula: proved."""
         moved = 0.0
         for _ in range(self.passes):
-            moved = (moved + math.sqrt(moved**2 + self.weight)) / 2
+            moved = (moved + math.sqrt(moved**2 + lam)) / 2
         a, k = 1 - self.margin, self.emphasis
-        inside = k > 1 and k**2 <= (k**2 - 1) * (1 + a**2 * (k**2 - 1))
+        inside = k > 1 and k**2 <= (k**2 - 1) * (1 + a**2 * (k**2 - 1))  # the worst |df| is positive
         return Bound(moved * (k * math.sqrt(a**2 + 1 / (k**2 - 1)) if inside else 1 + a), "proved")
 
     def condition(self, context: ScanContext | None = None) -> Score:
@@ -82,10 +79,10 @@ class CertifiedStack(_Strict):
         kernels, biases = [c() for c in self.convs], [b.reshape(column) for b in self.biases]
         deep, width = self.trunk_layers, kernels[0].shape[1]
         trunk = rectified(kernels[:deep], biases[:deep])
-        v = torch.zeros_like(context.zero_filled)
-        for _ in range(self.passes):
-            v = context.data_consistent(v, self.weight)
-            seen = residual_layers(to_channels(v, self.ndim), trunk, keep=width)
+        v, level = context.sense, noise_channel(context, self.ndim)
+        for done in range(self.passes):
+            v = context.data_consistent(v) if done else v
+            seen = residual_layers(torch.cat([to_channels(v, self.ndim), level], 1), trunk, keep=width)
             v = from_channels(seen[:, :2], v)
         features = per_sample(self.emphasis * seen[:, 2:], len(v))
         return Score(self._network, (*kernels[deep:], *biases[deep:]), (v, features), start=v)

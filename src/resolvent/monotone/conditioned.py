@@ -12,13 +12,10 @@ from torch import Tensor, nn
 from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, kernel_init, per_sample, to_channels
 from resolvent.monotone.layers import UnitKernel
-from resolvent.monotone.operator import Bound, ScanContext, Score, conv
+from resolvent.monotone.operator import Bound, ScanContext, Score, conv, noise_channel
 from resolvent.monotone.ridge import fine
 from resolvent.monotone.splines import MonotoneSpline, spline
 from resolvent.monotone.strict import _Strict, lift_fits, residual_layers
-
-QUIET = 1e-3
-"""Noise level, over the image scale, below which the trunk sees no difference."""
 
 
 class _Conditioned(_Strict):
@@ -37,8 +34,7 @@ class _Conditioned(_Strict):
         self.head_weight = nn.Parameter(0.1 * kernel_init(2 * units, width, ndim, size=1))
         self.head_bias = nn.Parameter(torch.cat([torch.zeros(units), torch.full((units,), -1.0)]))
 
-    @property
-    def conditioning(self) -> Bound:
+    def conditioning(self, lam: float) -> Bound:
         """No bound: the trunk is an ordinary network."""
         return Bound(math.inf, "estimated")
 
@@ -48,15 +44,14 @@ class _Conditioned(_Strict):
             raise ModelError("a conditioned score needs a scan. Use it in MOL, or pass a ScanContext to condition().")
         batch, anchor = context.sense.shape[0], context.sense
         zero_filled = to_channels(context.zero_filled, self.ndim)
-        noise = context.noise.clamp_min(QUIET).log10().repeat_interleave(zero_filled.shape[0] // batch)
-        noise = noise.reshape(-1, 1, *(1,) * self.ndim).expand(-1, 1, *zero_filled.shape[2:])
+        noise = noise_channel(context, self.ndim)
         features = zero_filled
         for remaining in reversed(range(self.passes)):
-            seen = torch.cat([to_channels(anchor, self.ndim), zero_filled, noise.to(zero_filled.dtype)], 1)
+            seen = torch.cat([to_channels(anchor, self.ndim), zero_filled, noise], 1)
             features, change = self.trunk(seen)
             anchor = anchor + from_channels(change, anchor)
             if remaining:
-                anchor = context.data_consistent(anchor, context.lam)
+                anchor = context.data_consistent(anchor)
         return anchor, per_sample(features, batch)
 
 

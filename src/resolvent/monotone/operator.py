@@ -14,6 +14,9 @@ from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, to_channels
 
 Kind = Literal["proved", "estimated"]
+QUIET = 1e-3
+"""Noise level, over the image scale, below which a network sees no difference."""
+
 Tier = Literal["all-data", "per-scan", "estimated"]
 
 
@@ -43,15 +46,13 @@ class ScanContext:
         sense: linear (Tikhonov-SENSE) reconstruction ``(batch, *lead, *spatial)``.
         zero_filled: ``A^H b``.
         noise: noise level over the image scale, ``(batch,)``.
-        lam: weight of the data in the equation, ``(batch,)``.
-        data_consistent: ``u, w -> (I + w N)^-1 (u + w A^H b)``, differentiable; w a number, or one for each sample.
+        data_consistent: ``u -> (I + lam N)^-1 (u + lam A^H b)``, differentiable.
     """
 
     sense: Tensor
     zero_filled: Tensor
     noise: Tensor
-    lam: Tensor
-    data_consistent: Callable[[Tensor, Tensor | float], Tensor]
+    data_consistent: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -145,11 +146,11 @@ class MonotoneOperator(nn.Module, ABC):
         """Bound ``c - m`` of ``|F - c I|_Lip``."""
         return Bound(self.c.value - self.m.value, self.m.kind)
 
-    @property
-    def conditioning(self) -> Bound:
+    def conditioning(self, lam: float) -> Bound:
         """Bound of ``|F_1(x) - F_2(x)| / |b_1 - b_2|`` for F conditioned on the data b_1 and b_2, whatever A and x are.
 
-        Zero for a score that does not depend on the scan; infinite where nothing bounds it.
+        Zero for a score that does not depend on the scan; infinite where nothing bounds it. A `ScanContext` depends on
+        `lam`, the weight of the data.
         """
         return Bound(0.0, "proved")
 
@@ -158,11 +159,18 @@ class MonotoneOperator(nn.Module, ABC):
         """What is proved: everything for all data; all but the data gain, for each scan; or nothing."""
         if self.m.kind == "estimated":
             return "estimated"
-        return "all-data" if self.conditioning.kind == "proved" else "per-scan"
+        return "all-data" if self.conditioning(1.0).kind == "proved" else "per-scan"
 
     def forward(self, x: Tensor) -> Tensor:
         """``F(x)`` of an unconditioned score."""
         return self.condition()(x)
+
+
+def noise_channel(context: ScanContext, ndim: int) -> Tensor:
+    """The logarithm of the noise level as a constant channel ``(batch * fold, 1, *spatial)``."""
+    shape = context.sense.shape
+    level = context.noise.clamp_min(QUIET).log10().reshape(-1, *(1,) * (len(shape) - 1)).expand(shape)
+    return level.reshape(-1, 1, *shape[-ndim:]).to(context.sense.real.dtype)
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
