@@ -13,7 +13,7 @@ TORCH := 2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 WORKERS ?= 2
 
-.PHONY: help demo test mutants lint types docs format constraints oracles clean
+.PHONY: help demo test proofs mutants lint types docs format constraints oracles clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
@@ -23,6 +23,10 @@ demo: .venv/.runtime
 
 test: .venv/.test oracles
 	$(BIN)/python -m pytest -n $(WORKERS) -q
+
+# The statements that are tested on a few draws by `make test`, on a thousand (an hour).
+proofs: .venv/.test
+	$(BIN)/python -m pytest -n $(WORKERS) -q -m exhaustive tests/theory
 
 # Put faults into a copy of the source, one at a time: each must turn a test red (minutes).
 mutants: .venv/.test

@@ -10,7 +10,10 @@ from torch import Tensor
 from resolvent.linop import SENSE
 from resolvent.monotone import (
     Bound,
+    CertifiedStack,
+    ConditionedRidge,
     ConditionedStack,
+    ConvexRidge,
     MonotoneOperator,
     PlainCNN,
     ProductNetwork,
@@ -88,6 +91,18 @@ ONE_COIL = Setting("one coil", (4, 5), (4, 5), (4, 5), ndim=2, network=2, coils=
 SETTINGS = (PLANE, VOLUME, DYNAMIC, FRAMES, TWO_SETS, ODD, ONE_COIL)
 
 
+STRICT = [
+    "ProductNetwork",
+    "ResidualStack",
+    "ConvexRidge",
+    "ConditionedStack",
+    "ConditionedRidge",
+    "CertifiedStack",
+]
+CONDITIONED = STRICT[3:]
+KINDS = ["PlainCNN", *STRICT]
+
+
 class LinearScore(MonotoneOperator):
     """``F = I - H`` with a complex matrix H of norm at most ``1 - m``; or ``F = eps I`` for ``H = (1 - eps) I``."""
 
@@ -127,6 +142,9 @@ def small_scores(ndim: int, m: float = 0.3, seed: int = 0) -> dict[str, Monotone
         "ProductNetwork": ProductNetwork(m=m, channels=4, depth=3, ndim=ndim),
         "ResidualStack": ResidualStack(m=m, channels=4, layers=3, ndim=ndim),
         "ConditionedStack": ConditionedStack(m=m, channels=4, layers=2, width=4, passes=2, ndim=ndim),
+        "ConvexRidge": ConvexRidge(m=m, channels=4, size=3, ndim=ndim),
+        "ConditionedRidge": ConditionedRidge(m=m, channels=4, size=3, width=4, passes=2, ndim=ndim),
+        "CertifiedStack": CertifiedStack(m=m, channels=4, layers=2, trunk_layers=2, passes=2, emphasis=2.0, ndim=ndim),
     }
     for score in scores.values():
         score.double()
@@ -135,6 +153,10 @@ def small_scores(ndim: int, m: float = 0.3, seed: int = 0) -> dict[str, Monotone
                 if p.ndim == 1:
                     p.add_(0.1 * torch.randn_like(p))
     with torch.no_grad():
+        # knots where the images of the tests have values
+        for score in (scores["ConvexRidge"], scores["ConditionedRidge"]):
+            score.splines.log_width.add_(3.0)
+            score.splines.logits.add_(torch.randn_like(score.splines.logits))
         for w in scores["PlainCNN"].weights:  # Lipschitz constant below 1 - m: the product of generous bounds
             w.mul_(0.8 / w.flatten(1).norm() / (9 if ndim == 2 else 27) ** 0.5)
     return scores

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from problems import DYNAMIC, PLANE, TWO_SETS_DYNAMIC, VOLUME, LinearScore, random, random_mask, small_scores
+from problems import DYNAMIC, KINDS, PLANE, TWO_SETS_DYNAMIC, VOLUME, LinearScore, random, random_mask, small_scores
 from resolvent import solve_reference
 from resolvent._errors import DataError, ModelError, ShapeError
 from resolvent.linop import SENSE
@@ -13,7 +13,6 @@ from resolvent.mol.baselines import sense
 from resolvent.mol.scale import intensity
 from resolvent.solve import Status, norm
 
-KINDS = ["PlainCNN", "ProductNetwork", "ResidualStack", "ConditionedStack"]
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 

@@ -6,12 +6,10 @@ import pytest
 import torch
 from safetensors.torch import save as tensors_to_bytes
 
-from problems import PLANE, random_mask, small_scores
+from problems import KINDS, PLANE, random_mask, small_scores
 from resolvent._errors import ModelError
 from resolvent.mol import MOL
 from resolvent.mol.weights import CARD, WEIGHTS, card_of, load, packaged_models, save
-
-KINDS = ["PlainCNN", "ProductNetwork", "ResidualStack", "ConditionedStack"]
 
 
 def model_of(kind, **options):

@@ -1,15 +1,18 @@
 """The implicit gradient is the gradient of the unrolled algorithm, and of finite differences."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.func import functional_call
 
-from problems import DYNAMIC, PLANE, VOLUME, LinearScore, dense, random, random_mask, small_scores
+from problems import DYNAMIC, KINDS, PLANE, VOLUME, LinearScore, dense, random, random_mask, small_scores
 from resolvent.mol import MOL
+from resolvent.mol.baselines import MoDL
+from resolvent.mol.equation import Work
 from resolvent.mol.model import NOISE_FLOOR
 from resolvent.monotone import ScanContext
 
-KINDS = ["PlainCNN", "ProductNetwork", "ResidualStack", "ConditionedStack"]
 SETTINGS = [PLANE, VOLUME, DYNAMIC]
 NOISE = 0.05
 CASES = [(kind, setting, True) for kind in KINDS for setting in SETTINGS] + [(kind, PLANE, False) for kind in KINDS]
@@ -73,9 +76,7 @@ def unrolled(model, setting, theta, steps=70):
         level = NOISE / scale
         lam = lam_at(level)
     sense, zero_filled = sense / scale, zero_filled / scale
-    context = ScanContext(
-        sense, zero_filled, level.reshape(1), lam, lambda u, w: resolvent(w, 1.0, u + w * zero_filled)
-    )
+    context = ScanContext(sense, zero_filled, level.reshape(1), lambda u: resolvent(lam, 1.0, u + lam * zero_filled))
     prefix = "score."
     weights = {name.removeprefix(prefix): t for name, t in theta.items() if name.startswith(prefix)}
     score = functional_call(Conditioner(model.score), {f"score.{k}": v for k, v in weights.items()}, (context,))
@@ -170,6 +171,76 @@ def test_error_of_the_gradient_follows_the_adjoint_tolerance():
     for tol in (1e-1, 1e-3, 1e-6):
         model.adjoint_tol = tol
         assert relative(torch.autograd.grad(implicit(model, PLANE, theta), theta["kspace"])[0], exact) <= 10 * tol
+
+
+@pytest.mark.parametrize("kind", ["ResidualStack", "ConvexRidge", "CertifiedStack"])
+@pytest.mark.parametrize("m", [0.05, 0.3])
+def test_bound_of_the_adjoint_error_is_at_least_the_error(kind, m):
+    # w = (lam N + J_F)^-H v is what data carry: for the loss <v, x*>, the gradient for the term lam A^H b is w
+    model = MOL(small_scores(2, m)[kind], lam=8.0).double()
+    model.tol, model.linear_tol, model.max_steps = 1e-12, 1e-13, 3000
+    A, v = PLANE.operator(2), random(2, 6, 5, seed=8)
+    with torch.no_grad():
+        equation, _, context = model.pose(PLANE.kspace(2), A)
+    x = equation.solve(context.sense, tol=1e-12, max_steps=3000).x
+
+    def real(x):
+        return torch.view_as_real(x).flatten(1)
+
+    exact = []
+    for i in range(2):
+        one = equation.select(torch.tensor([i]))
+        jacobian = torch.autograd.functional.jacobian(
+            lambda t, one=one: real(one.residual(torch.view_as_complex(t.reshape(1, 6, 5, 2)))).reshape(-1),
+            real(x[i : i + 1].detach()).reshape(-1),
+        )
+        exact.append(torch.linalg.solve(jacobian.T, real(v)[i]))
+    exact = torch.stack(exact)
+    bounds = []
+    for tol, limit in ((1e-1, 500), (1e-2, 500), (1e-4, 500), (1e-7, 500), (1e-9, 1), (1e-9, 4)):
+        work = Work()
+        push = torch.zeros_like(x, requires_grad=True)  # moves lam A^H b
+        moved = replace(equation, lam=equation.lam.detach(), data=equation.data.detach() + push, work=work)
+        attached = moved.attach(x, tol=tol, max_steps=limit)
+        assert work.adjoint_error is None
+        (w,) = torch.autograd.grad((v.conj() * attached).real.sum(), push)
+        error = float(((real(w) - exact).norm(dim=1) / real(w).norm(dim=1)).max())
+        assert work.adjoint_error >= error - 1e-11
+        assert limit < 500 or work.adjoint_error <= tol
+        assert work.adjoint_evaluations >= 1
+        bounds.append(work.adjoint_error)
+    assert bounds[:4] == sorted(bounds[:4], reverse=True)
+
+
+@pytest.mark.parametrize("kind", ["ResidualStack", "ConvexRidge"])
+def test_gradient_of_modl_is_that_of_finite_differences(kind):
+    model = MoDL(small_scores(2)[kind], lam=8.0, steps=3).double()
+    model.linear_tol = 1e-13
+    names = [n for n, _ in model.named_parameters()]
+    theta = [p.detach().clone().requires_grad_() for _, p in model.named_parameters()]
+    theta += [PLANE.kspace().requires_grad_(), PLANE.random_maps().requires_grad_()]
+
+    def value(*theta):
+        A = PLANE.operator(maps=theta[-1], mask=random_mask(1, *PLANE.mask))
+        return loss(functional_call(model, dict(zip(names, theta, strict=False)), (theta[-2], A)))
+
+    grads = torch.autograd.grad(value(*theta), theta)
+    for i, (t, grad) in enumerate(zip(theta, grads, strict=True)):
+        direction = random(*t.shape, seed=i, dtype=t.dtype)
+        slope = float((grad.conj() * direction).real.sum())
+        numeric = [
+            float(
+                value(*theta[:i], t + h * direction, *theta[i + 1 :])
+                - value(*theta[:i], t - h * direction, *theta[i + 1 :])
+            )
+            / (2 * h)
+            for h in (1e-5, 1e-7)  # a kink between the two points spoils a difference, not both
+        ]
+        assert min(abs(slope - n) for n in numeric) <= 1e-4 * abs(slope) + 1e-8, (
+            [*names, "kspace", "maps"][i],
+            slope,
+            numeric,
+        )
 
 
 def test_gradients_of_a_batch_are_those_of_its_samples():

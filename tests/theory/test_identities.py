@@ -7,14 +7,25 @@ import numpy as np
 import pytest
 import torch
 
-from problems import DYNAMIC, FRAMES, PLANE, SETTINGS, VOLUME, LinearScore, Setting, dense, random, small_scores
+from problems import (
+    DYNAMIC,
+    FRAMES,
+    KINDS,
+    PLANE,
+    SETTINGS,
+    VOLUME,
+    LinearScore,
+    Setting,
+    dense,
+    random,
+    small_scores,
+)
 from resolvent.linop import SENSE
 from resolvent.linop.fourier import fft
 from resolvent.mol import MOL
-from resolvent.mol.baselines import sense
+from resolvent.mol.baselines import MoDL, sense
 from resolvent.solve import fixed_point, norm
 
-KINDS = ["ProductNetwork", "ResidualStack", "ConditionedStack", "PlainCNN"]
 kinds = pytest.mark.parametrize("kind", KINDS)
 settings = pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: s.name)
 
@@ -61,6 +72,21 @@ def test_unrolled_steps_of_size_one_are_modl(kind, setting):
         modl = torch.linalg.solve(system, rhs).reshape(modl.shape)
         ours = ours - equation.shrink(equation.residual(ours), shift=1.0, tol=1e-14)
         torch.testing.assert_close(ours, modl, rtol=0, atol=1e-11 * float(norm(modl)))
+
+
+@pytest.mark.parametrize("kind", ["PlainCNN", "ResidualStack", "ConvexRidge"])
+@pytest.mark.parametrize("setting", [PLANE, VOLUME], ids=lambda s: s.name)
+def test_modl_is_plain_steps_of_size_one_from_sense(kind, setting):
+    A, y, score = setting.operator(2), setting.kspace(2), small_scores(setting.network)[kind]
+    equation, _, context = exact(MOL(score, lam=20.0)).pose(y, A)
+    x = context.sense
+    for steps in range(4):
+        modl = MoDL(score, lam=20.0, steps=steps).double()
+        modl.linear_tol = 1e-13
+        torch.testing.assert_close(modl(y, A), x, rtol=0, atol=1e-10 * float(norm(x).max()))
+        x = x - equation.shrink(equation.residual(x), shift=1.0, tol=1e-14)
+    plain = fixed_point(equation.step, context.sense, contraction=0.7, tol=0, max_steps=4, anderson=0).x
+    assert distance(plain, x) < 0.2  # the inexact steps of a solve are the same, up to their errors
 
 
 @kinds
