@@ -79,7 +79,7 @@ class CertifiedStack(_Strict):
         kernels, biases = [c() for c in self.convs], [b.reshape(column) for b in self.biases]
         deep, width = self.trunk_layers, kernels[0].shape[1]
         trunk = rectified(kernels[:deep], biases[:deep])
-        v, level = context.sense, noise_channel(context, self.ndim)
+        v, level = context.sense, 0.1 * (noise_channel(context, self.ndim) + 2)  # no larger than an image
         for done in range(self.passes):
             v = context.data_consistent(v) if done else v
             seen = residual_layers(torch.cat([to_channels(v, self.ndim), level], 1), trunk, keep=width)
