@@ -6,10 +6,12 @@ import pytest
 import torch
 from safetensors.torch import save as tensors_to_bytes
 
-from problems import KINDS, PLANE, random_mask, small_scores
+from problems import KINDS, PLANE, STRICT, random_mask, small_scores
 from resolvent._errors import ModelError
 from resolvent.mol import MOL
 from resolvent.mol.weights import CARD, WEIGHTS, card_of, load, packaged_models, save
+from resolvent.monotone.layers import UnitKernel
+from resolvent.testing import check_contraction, check_monotone
 
 
 def model_of(kind, **options):
@@ -46,7 +48,12 @@ def test_model_survives_the_round_trip(tmp_path, kind, options):
     A = PLANE.operator(maps=PLANE.random_maps().to(torch.complex64), mask=random_mask(1, 6, 5).float())
     assert twin.solve(y, A).image.equal(model.solve(y, A).image)
     assert not twin.training
-    assert (twin.tier, twin.m, twin.ridge) == (model.tier, model.m, model.ridge)
+    assert (twin.tier, twin.m, twin.c, twin.r, twin.ridge) == (model.tier, model.m, model.c, model.r, model.ridge)
+    claims = card_of(tmp_path / "m")["claims"]
+    assert (claims["m"], claims["c"], claims["r"]) == pytest.approx((model.m.value, model.c.value, model.r.value))
+    assert (claims["tier"], claims["kind"]) == (model.tier, model.m.kind)
+    k = model.score.conditioning(float(model.lam.detach()))
+    assert claims["conditioning"] == (pytest.approx(k.value, rel=1e-4) if k.kind == "proved" else None)
     assert twin.identity["name"] == "m"
     assert twin.identity["sha256"] == hashlib.sha256((tmp_path / "m" / WEIGHTS).read_bytes()).hexdigest()
     assert card_of(tmp_path / "m")["card"] == {"trained on": ["nothing"]}
@@ -113,18 +120,34 @@ def test_weights_that_are_not_finite_are_refused(folder, bad):
         load(folder)
 
 
-@pytest.mark.parametrize(
-    "claims",
-    [
-        {"tier": "all-data", "m": 0.9, "kind": "proved", "lam": 17.0},
-        {"tier": "all-data", "m": 0.3, "kind": "proved", "lam": 18.0},
-        {"tier": "per-scan", "m": 0.3, "kind": "proved", "lam": 17.0},
-        {},
-        "proved",
-        None,
-    ],
-)
-def test_claims_that_the_weights_do_not_support_are_refused(folder, claims):
+FORGERIES = {
+    "tier": ["all-data", "per-scan", "estimated"],
+    "m": [0.9, 0.301, "0.3", None],
+    "c": [2.0, 0.999],
+    "r": [0.1, 0.7001],
+    "kind": ["proved", "estimated"],
+    "conditioning": [0.0, 1e-3, None, 1e9],
+    "lam": [18.0, 1.0],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_claims_that_the_weights_do_not_support_are_refused(tmp_path, kind):
+    folder = save(model_of(kind), tmp_path / "m")
+    claims = json.loads((folder / CARD).read_text())["claims"]
+    assert set(claims) == set(FORGERIES)
+    for name, values in FORGERIES.items():
+        for value in values:
+            if value != claims[name]:
+                rewrite(folder, claims={**claims, name: value})
+                with pytest.raises(ModelError, match=r"claims .* but the weights give"):
+                    load(folder)
+    rewrite(folder, claims=claims)
+    load(folder)
+
+
+@pytest.mark.parametrize("claims", [{}, "proved", None])
+def test_claims_that_are_none_are_refused(folder, claims):
     rewrite(folder, claims=claims)
     with pytest.raises(ModelError, match=r"claims .* but the weights give"):
         load(folder)
@@ -136,6 +159,35 @@ def test_estimate_cannot_be_passed_off_as_proof(tmp_path):
     rewrite(folder, claims={**claims, "kind": "proved", "tier": "all-data"})
     with pytest.raises(ModelError, match="Do not trust that file"):
         load(folder)
+
+
+@pytest.mark.parametrize("kind", STRICT)
+@pytest.mark.parametrize("factor", [1e3, -7.0])
+def test_constants_hold_for_scaled_kernels_with_the_old_card(tmp_path, kind, factor):
+    folder = save(model_of(kind), tmp_path / "m")
+    model = load(folder)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, UnitKernel):
+                module.weight.mul_(factor)
+    replace_weights(folder, tensors_to_bytes(model.state_dict()))
+    forged = load(folder).double()  # the claims hold: they rest on the normalisation, not on the weights
+    assert (forged.m.value, forged.c.value, forged.r.value) == (0.3, 1.0, 0.7)
+    y, A = PLANE.kspace(), PLANE.operator()
+    with torch.no_grad():
+        F = forged.pose(y, A)[0].score
+    check_monotone(F, y[:, 0], m=0.3, draws=4, ascent=4)
+    check_contraction(F.H, y[:, 0], 0.7, draws=4, ascent=4)
+
+
+@pytest.mark.parametrize("kind", ["CertifiedStack"])
+def test_proved_conditioning_follows_the_architecture_in_the_card(tmp_path, kind):
+    folder = save(model_of(kind), tmp_path / "m")
+    description = json.loads((folder / CARD).read_text())
+    for name, value in (("emphasis", 1.0), ("passes", 1), ("m", 0.5)):  # shapes stay: only the claims can tell
+        rewrite(folder, score={**description["score"], name: value})
+        with pytest.raises(ModelError, match="Do not trust that file"):
+            load(folder)
 
 
 def test_scaled_weights_with_the_old_card_stay_within_their_bounds(folder):
