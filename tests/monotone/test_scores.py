@@ -217,7 +217,7 @@ def test_certified_stack_is_its_formula(ndim):
             z = z - 2 * back(relu(run(z, w, padding=1) + score.biases[i].reshape(column)), w, padding=1)
         return z
 
-    level = noise_by_hand(scan, ndim)
+    level = 0.1 * (noise_by_hand(scan, ndim) + 2)
     first = stack(pad(torch.cat([channels(scan.sense), level], 1), (0, 0) * ndim + (0, 1)), (0, 1))
     v = scan.data_consistent(image(first))
     seen = stack(pad(torch.cat([channels(v), level], 1), (0, 0) * ndim + (0, 1)), (0, 1))

@@ -222,13 +222,18 @@ MUTANTS = (
     Mutant(
         "margin forgotten",
         "monotone/conditioned.py",
-        (("(1 - self.margin) * from_channels", "from_channels"),),
+        (("(1 - self.margin) * from_channels(residual_layers(d, layers)", "from_channels(residual_layers(d, layers)"),),
         SCORE_TESTS,
     ),
     Mutant(
         "anchor forgotten",
         "monotone/conditioned.py",
-        (("to_channels(x - anchor, self.ndim)", "to_channels(x, self.ndim)"),),
+        (
+            (
+                "d = to_channels(x - anchor, self.ndim)\n        return",
+                "d = to_channels(x, self.ndim)\n        return",
+            ),
+        ),
         SCORE_TESTS,
     ),
     Mutant(
@@ -242,6 +247,48 @@ MUTANTS = (
         "monotone/approximate.py",
         (('Bound(self.margin, "estimated")', 'Bound(self.margin, "proved")'),),
         SCORE_TESTS,
+    ),
+    Mutant(
+        "ridge without 1 - m",
+        "monotone/ridge.py",
+        (("gain * from_channels(residual_layers", "from_channels(residual_layers"),),
+        ("monotone/test_scores.py", "-k", "ConvexRidge or convex_ridge"),
+    ),
+    Mutant(
+        "gates of the ridge forgotten",
+        "monotone/conditioned.py",
+        (("gate * spline(z", "spline(z"),),
+        ("monotone/test_scores.py", "-k", "conditioned_ridge_is_its_formula"),
+    ),
+    Mutant(
+        "slopes of a spline beyond one",
+        "monotone/splines.py",
+        (("self.logits.sigmoid().T", "self.logits.exp().T"),),
+        ("monotone/test_splines.py",),
+    ),
+    Mutant(
+        "spline not zero at zero",
+        "monotone/splines.py",
+        (("t.clamp(below, above) - at_zero", "t.clamp(below, above)"),),
+        ("monotone/test_splines.py",),
+    ),
+    Mutant(
+        "certified stack without 1 - m",
+        "monotone/certified.py",
+        (("(1 - self.margin) * from_channels", "from_channels"),),
+        ("monotone/test_scores.py", "-k", "CertifiedStack or certified_stack"),
+    ),
+    Mutant(
+        "emphasis not in the bound of the conditioning",
+        "monotone/certified.py",
+        (("if inside else 1 + a", "if not k else 1 + a"),),
+        ("theory/test_conditioning.py", "-k", "moves_by_at_most_k and sharp"),
+    ),
+    Mutant(
+        "earlier passes not in the bound of the conditioning",
+        "monotone/certified.py",
+        (("(moved + math.sqrt(moved**2 + lam)) / 2", "math.sqrt(lam) / 2"),),
+        ("theory/test_conditioning.py", "-k", "moves_by_at_most_k and sharp"),
     ),
     # ---- the equation, its gradient and its certificate
     Mutant(
@@ -259,7 +306,7 @@ MUTANTS = (
     Mutant(
         "ridge not in the constants",
         "mol/model.py",
-        (("c = self.score.c.value + self.ridge", "c = self.score.c.value"),),
+        (("Bound(self.score.c.value + self.ridge", "Bound(self.score.c.value"),),
         ("theory",),
     ),
     Mutant(
@@ -301,14 +348,32 @@ MUTANTS = (
     Mutant(
         "data gain halved",
         "mol/certificate.py",
-        (("(exact.lam / m).sqrt() / 2", "(exact.lam / m).sqrt() / 4"),),
+        (("(conditioning**2 + m * lam).sqrt()) / (2 * m)", "(conditioning**2 + m * lam).sqrt()) / (4 * m)"),),
         CERTIFICATE_TESTS,
     ),
     Mutant(
         "data gain without the norm of A",
         "mol/certificate.py",
-        (("exact.lam * exact.A.norm_bound / m", "exact.lam * exact.A.norm_bound"),),
+        (("(lam * norm_bound + conditioning) / m", "(lam * norm_bound + conditioning)"),),
         CERTIFICATE_TESTS,
+    ),
+    Mutant(
+        "conditioning not in the data gain",
+        "mol/certificate.py",
+        (("(conditioning + (conditioning**2 + m * lam).sqrt())", "(m * lam).sqrt()"),),
+        ("theory/test_conditioning.py", "-k", "attained"),
+    ),
+    Mutant(
+        "proved gain with the conditioning held",
+        "mol/model.py",
+        (('if self.tier == "all-data" else 0.0', "if not self.tier else 0.0"),),
+        ("theory/test_conditioning.py", "-k", "solution_moves and sharp"),
+    ),
+    Mutant(
+        "length of the adjoint step taken for its error",
+        "mol/equation.py",
+        (("distance = (q * (1 + d) / (1 - q) + d) *", "distance = d *"),),
+        ("theory/test_gradients.py", "-k", "adjoint_error"),
     ),
     Mutant(
         "NaN certified",
