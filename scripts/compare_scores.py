@@ -2,7 +2,8 @@
 
     python scripts/compare_scores.py train --data FOLDER --out runs/scores --minutes 10 [NAME ...]
     python scripts/compare_scores.py score --data FOLDER --out runs/scores [NAME ...]
-    python scripts/compare_scores.py table --out runs/scores
+    python scripts/compare_scores.py linear --data FOLDER --out runs/scores
+    python scripts/compare_scores.py table --out runs/scores --write docs/results
 
 FOLDER holds the files that `train_brain_2d.py` describes. The scans are simulated: 96 x 96 pixels, 8 coils, a 2-D
 variable-density mask of acceleration 6, 35 dB of SNR; T1 and T2 heads; validation on other subjects. Time is processor
@@ -12,6 +13,7 @@ time of one thread, so the runs of two entries can share a machine. One seed: di
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import math
 import time
@@ -29,7 +31,10 @@ from resolvent.data import metrics
 from resolvent.data.masks import make_mask
 from resolvent.data.simulate import add_noise, birdcage_maps, smooth_phase
 from resolvent.linop import fft
+from resolvent.mol.attack import attack
+from resolvent.mol.attack_model import attack_model, attack_sense
 from resolvent.mol.baselines import MoDL
+from resolvent.mol.monotonicity import local_monotonicity
 from resolvent.monotone import (
     CertifiedStack,
     ConditionedRidge,
@@ -40,10 +45,15 @@ from resolvent.monotone import (
     ProductNetwork,
     ResidualStack,
 )
-from resolvent.monotone.estimates import lipschitz_penalty
+from resolvent.monotone.estimates import lipschitz_penalty, local_lipschitz
 
 SIZE, COILS, ACCELERATION, SNR_DB = 96, 6, 6, 35.0
 LAM = 30.0
+EPSILON = 0.01
+"""Size of the perturbations, relative to the data."""
+ATTACK = {"steps": 25, "starts": 1, "methods": ("pgd",)}
+SENSE_WEIGHT = 100.0
+"""The best of 30, 100, 200, 300, 600 and 1000 on the validation scans."""
 PENALTY = 0.01
 """Weight of the log barrier that keeps the local Lipschitz estimate of the approximate score below 1 - m."""
 
@@ -139,53 +149,196 @@ def train(name: str, args: argparse.Namespace) -> None:
         if elapsed - last > 30:
             last = elapsed
             line = {"name": name, "step": step, "minutes": round(elapsed / 60, 2)}
-            line |= {"loss": round(float(np.mean(recent)), 4), "lam": round(float(model.log_lam.exp()), 1)}
+            line |= {"loss": round(float(np.mean(recent)), 4), "lam": round(float(model.log_lam.detach().exp()), 1)}
             print(json.dumps(line), flush=True)
     torch.save({"model": model.state_dict(), "steps": step, "minutes": args.minutes}, args.out / f"{name}.pt")
 
 
-@torch.no_grad()
 def score(name: str, args: argparse.Namespace) -> None:
-    """Mean PSNR and SSIM of the validation scans."""
-    model = ENTRIES[name]().eval()
+    """Measure a trained entry on the validation scans, and attack it on four of them."""
+    model = ENTRIES[name]().eval().requires_grad_(False)
     saved = torch.load(args.out / f"{name}.pt", weights_only=True)
     model.load_state_dict(saved["model"])
-    rows = []
-    for scan in validation_scans(args.data):
-        A = rv.SENSE(scan.maps, scan.mask)
-        row: dict[str, float] = {"sense": metrics(scan.reference, rv.sense(scan.kspace, A))["psnr"]}
-        if isinstance(model, rv.MOL):
-            recon = model.solve(scan.kspace, A, noise=scan.noise)
-            image = recon.image
-            row |= {"evaluations": recon.solution.evaluations, "applications": recon.solution.applications}
-            row |= {"distance": recon.certificate.distance, "data_gain": recon.certificate.data_gain}
-            row |= {"converged": float(recon.solution.converged)}
-        else:
-            image = model(scan.kspace, A)
-            row |= {"evaluations": model.steps}
-        rows.append(row | metrics(scan.reference, image))
-    mean = {key: round(float(np.mean([row[key] for row in rows])), 4) for key in rows[0]}
-    parameters = sum(p.numel() for p in model.parameters())
-    lam = float(model.log_lam.exp())
-    summary = {"name": name, "steps": saved["steps"], "parameters": parameters, "lam": round(lam, 1), **mean}
-    print(json.dumps(summary), flush=True)
-    (args.out / f"{name}.json").write_text(json.dumps(summary, indent=2))
+    model.linear_tol = 1e-3
+    scans = validation_scans(args.data)
+    rows = [measured(model, scan) for scan in scans]
+    mean = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+    found = {
+        "name": name,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "steps": saved["steps"],
+        "minutes": saved["minutes"],
+        "seed": args.seed,
+        "scans": len(scans),
+        "lam": float(model.log_lam.exp()),
+        **mean,
+        **claims(model),
+        **attacked(model, scans[:: len(scans) // 4][:4]),
+    }
+    found = {key: round(v, 5) if isinstance(v, float) else v for key, v in found.items()}
+    print(json.dumps(found), flush=True)
+    (args.out / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+def measured(model: nn.Module, scan: rv.Scan) -> dict[str, float]:
+    """Scores of one scan, and of the stages of a model that has some: the place where it starts, and one step on."""
+    A = rv.SENSE(scan.maps, scan.mask)
+    if isinstance(model, MoDL):
+        return {"evaluations": model.steps, **quality(scan, model(scan.kspace, A))}
+    recon = model.solve(scan.kspace, A, noise=scan.noise)
+    row = {
+        "evaluations": recon.solution.evaluations,
+        "applications": recon.solution.applications,
+        "converged": float(recon.solution.converged),
+        "distance": recon.certificate.distance,
+        "bound": recon.certificate.data_gain,
+        **quality(scan, recon.image),
+    }
+    equation, _, context = model.pose(scan.kspace, A, scan.noise)
+    start = context.sense if equation.score.start is None else equation.score.start
+    row |= {"psnr_offset": quality(scan, start)["psnr"], "psnr_step": quality(scan, equation.step(start))["psnr"]}
+    if model.m.kind == "estimated":
+        row["lipschitz"] = float(local_lipschitz(equation.score.H, recon.solution.x).value)
+        slope = local_monotonicity(equation.residual, recon.solution.x, steps=60)
+        row["slope"] = float(slope.value)
+    return row
+
+
+def quality(scan: rv.Scan, image: Tensor) -> dict[str, float]:
+    """PSNR and SSIM."""
+    return {key: value for key, value in metrics(scan.reference, image).items() if key != "nmse"}
+
+
+def claims(model: nn.Module) -> dict[str, str | float]:
+    """Tier and constants."""
+    if isinstance(model, MoDL):
+        return {"tier": "none"}
+    return {"tier": model.tier, "m": model.m.value, "m_kind": model.m.kind}
+
+
+def attacked(model: nn.Module | None, scans: list[rv.Scan]) -> dict[str, float]:
+    """Gains of the worst perturbation found and of white noise, 1 % of the data: the largest over the scans."""
+    y, maps, mask = (torch.cat([getattr(scan, name) for scan in scans]) for name in ("kspace", "maps", "mask"))
+    A, noise, options = rv.SENSE(maps, mask), torch.tensor([scan.noise for scan in scans]), dict(ATTACK)
+    if model is None:
+        found = attack_sense(y, A, EPSILON, weight=SENSE_WEIGHT, **options)
+    elif isinstance(model, MoDL):
+        found = attack(model, y, A, EPSILON, **options)
+    else:
+        found = attack_model(model, y, A, EPSILON, noise=noise, **options)
+    gains = {"gain_worst": float(found.gain_worst.max()), "gain_gaussian": float(found.gain_gaussian.max())}
+    return gains | ({} if model is None or isinstance(model, MoDL) else {"gain_bound": found.gain_bound})
+
+
+def linear(args: argparse.Namespace) -> None:
+    """The rows without a network: the zero-filled image and SENSE."""
+    scans = validation_scans(args.data)
+    for name in ("zero-filled", "sense"):
+        rows = []
+        for scan in scans:
+            A = rv.SENSE(scan.maps, scan.mask)
+            rows.append(
+                quality(
+                    scan, A.adjoint(scan.kspace) if name != "sense" else rv.sense(scan.kspace, A, weight=SENSE_WEIGHT)
+                )
+            )
+        found = {"name": name, **{key: round(float(np.mean([row[key] for row in rows])), 5) for key in rows[0]}}
+        found |= {"tier": "all-data", **(attacked(None, scans[:: len(scans) // 4][:4]) if name == "sense" else {})}
+        print(json.dumps(found), flush=True)
+        (args.out / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
+
+
+def table(args: argparse.Namespace) -> None:
+    """Write what was measured as a page, as CSV, and the sweep of m as a figure."""
+    found = {path.stem: json.loads(path.read_text()) for path in args.out.glob("*.json")}
+    rows = [found[name] for name in ("zero-filled", "sense", *ENTRIES) if name in found]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    args.write.mkdir(parents=True, exist_ok=True)
+    with (args.write / "scores.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    lines = [
+        "| score | guarantee | parameters | steps | PSNR | SSIM | H | m | worst gain | noise | bound of the gain |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
+    lines += ["", "| score | offset | one step | solution |", "|---|---|---|---|"]
+    for row in rows:
+        if "psnr_offset" in row:
+            stages = (row["psnr_offset"], row["psnr_step"], row["psnr"])
+            lines.append(f"| {row['name']} | " + " | ".join(f"{v:.2f}" for v in stages) + " |")
+    (args.write / "scores.inc").write_text("\n".join(lines) + "\n")
+    sweep([found[f"certified-{m:g}"] for m in MARGINS if f"certified-{m:g}" in found], args.write / "sweep.png")
+
+
+def cells(row: dict[str, object]) -> list[str]:
+    """One line of the table."""
+
+    def number(key: str, form: str) -> str:
+        return format(row[key], form) if row.get(key) is not None else ""
+
+    m = number("m", "g") + (f" ({row['m_kind']})" if "m" in row else "")
+    if "lipschitz" in row:
+        m = f"{1 - row['lipschitz']:.2f} (estimated; aimed at {row['m']:g})"
+    bound = number("gain_bound", ".1f")
+    kind = {"all-data": " (proved)", "per-scan": " (conditioning held)", "estimated": " (estimated)"}.get(
+        row["tier"], ""
+    )
+    return [
+        str(row["name"]),
+        str(row["tier"]),
+        number("parameters", ","),
+        number("steps", "d"),
+        number("psnr", ".2f"),
+        number("ssim", ".4f"),
+        number("evaluations", ".1f"),
+        m,
+        number("gain_worst", ".2f"),
+        number("gain_gaussian", ".2f"),
+        bound + (kind if bound else ""),
+    ]
+
+
+def sweep(rows: list[dict[str, float]], path: Path) -> None:
+    """PSNR against the gain of the worst perturbation found, one point for each m."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for ax, key, what in (
+        (axes[0], "gain_worst", "worst gain found at 1 % (estimated)"),
+        (axes[1], "gain_bound", "bound of the data gain (proved)"),
+    ):
+        ax.plot([r[key] for r in rows], [r["psnr"] for r in rows], "o-", color="#1b6ca8")
+        for r in rows:
+            ax.annotate(f"m = {r['m']:g}", (r[key], r["psnr"]), textcoords="offset points", xytext=(5, 5))
+        ax.set(xlabel=what, ylabel="PSNR [dB], validation")
+        ax.grid(alpha=0.3)
+    axes[1].set_xscale("log")
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
 
 
 def main() -> None:
     """Train, score or tabulate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["train", "score"])
+    parser.add_argument("action", choices=["train", "score", "linear", "table"])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(ENTRIES)}; all by default")
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of what was trained and measured")
+    parser.add_argument("--write", type=Path, help="folder for table and figure")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_intermixed_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    for name in args.names or ENTRIES:
+    if args.action in ("linear", "table"):
+        {"linear": linear, "table": table}[args.action](args)
+    for name in (args.names or ENTRIES) if args.action in ("train", "score") else ():
         {"train": train, "score": score}[args.action](name, args)
 
 

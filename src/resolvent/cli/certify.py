@@ -60,6 +60,9 @@ def _print(found: dict[str, Any]) -> None:
         f"  lipschitz  {found['lipschitz']:.4g} ({kind})   |F(x)-F(y)| <= c + r = {found['lipschitz']:.4g} |x-y|"
     )
     typer.echo(f"  c, r       {found['c']:.4g}, {found['r']:.4g}   |F - c I|_Lip <= r")
+    moves = found["conditioning"]
+    known = "not bounded: it moves with the data as its network likes" if moves is None else f"{moves:.4g} ({kind})"
+    typer.echo(f"  K          {known}   |F_b1(x)-F_b2(x)| <= K |b1-b2|, at the lam of a scan without noise")
     typer.echo(f"  method     {found['method']}")
     if found["derivation"]:
         _print_derivation(found["derivation"])
@@ -97,4 +100,11 @@ def _print_local(found: dict[str, Any]) -> None:
             continue
         accuracy = f"from above; an eigenvalue lies within {row['residual']:.2g}; {row['steps']} Lanczos steps"
         typer.echo(f"  smallest slope of {what}: {row['smallest']:.4g} (estimated {accuracy})")
+    if "conditioning" in local:
+        row = local["conditioning"]
+        typer.echo(
+            f"  the conditioning moves by {row['gain']:.3g} |b1-b2| or more ({row['gaussian']:.3g} for white noise; "
+            f"estimated at {row['epsilon']:.0%}, slice {row['slice']}): with it the data gain would be <= "
+            f"{row['data_gain']:.3g} (estimated)"
+        )
     _print_estimates(local.get("estimates", []))

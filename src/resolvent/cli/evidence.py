@@ -14,6 +14,8 @@ from resolvent.cli.reconstruct import Outcome, one_slice, reconstruct, sets_of
 from resolvent.data import Scan
 from resolvent.linop import SENSE
 from resolvent.mol import MOL
+from resolvent.mol.attack_model import attack_conditioning
+from resolvent.mol.certificate import data_gain
 from resolvent.mol.monotonicity import local_monotonicity, verified
 from resolvent.monotone import Score, conv_norm_bound
 from resolvent.monotone.estimates import local_lipschitz
@@ -26,6 +28,9 @@ SIZES = (0.1, 1.0, 10.0)
 """Standard deviations of the noise images, in units of the model."""
 STARTS, ASCENT = 3, 15
 """Starts, and gradient steps of each, of the search for a Lipschitz constant."""
+
+EPSILON = 0.01
+"""Size of the change of the data, relative to them, at which the conditioning is observed."""
 
 TIERS = {
     "all-data": "for all data: one solution, the distance to it and the data gain are proved",
@@ -48,6 +53,7 @@ def constants(model: MOL) -> dict[str, Any]:
     """
     m, c = model.m, model.score.c.value + model.ridge
     proved = m.kind == "proved"
+    bound = model.score.conditioning(float(model.lam.detach()))
     found = {
         "proved": proved,
         "kind": m.kind,
@@ -56,6 +62,7 @@ def constants(model: MOL) -> dict[str, Any]:
         "c": c,
         "r": model.score.r.value,
         "lipschitz": c + model.score.r.value,
+        "conditioning": bound.value if bound.kind == "proved" else None,
         "method": PROVED if proved else ESTIMATED,
         "meaning": TIERS[model.tier],
     }
@@ -132,8 +139,23 @@ def at_scan(model: MOL, scan: Scan, *, steps: int, say: Callable[[str], None]) -
         of_g.append(verified(exact.residual, precise, local_monotonicity(equation.residual, x, steps=steps, tol=1e-5)))
         if model.m.kind == "estimated":
             others.append(estimate(model, equation.score, x, f"solution of slice {number}"))
-    found = {"J_F": _worst(of_f), "J_G": _worst(of_g)}
+    found: dict[str, Any] = {"J_F": _worst(of_f), "J_G": _worst(of_g)}
+    if model.tier == "per-scan":
+        say("how the conditioning moves with the data")
+        found["conditioning"] = at_data(model, scan, outcome)
     return {**found, **({"estimates": others} if others else {})}, outcome
+
+
+def at_data(model: MOL, scan: Scan, outcome: Outcome) -> dict[str, Any]:
+    """What the certificate leaves out of a conditioned model: K of `attack_conditioning` for the first slice."""
+    one = one_slice(scan, 0).normalised()
+    A = SENSE(scan.maps[:1], one.mask, ndim=scan.ndim, sets=sets_of(scan))
+    options = {"steps": ASCENT, "starts": 1, "methods": ("pgd",), "draws": 4}
+    found = attack_conditioning(model, one.kspace, A, EPSILON, noise=one.noise or None, **options)
+    worst = float(found.gain_worst)
+    lam = outcome.recon.lam[:1].double()
+    gain = float(data_gain(lam, model.m.value, A.norm_bound.double(), worst))
+    return {"gain": worst, "gaussian": float(found.gain_gaussian), "epsilon": EPSILON, "data_gain": gain, "slice": 0}
 
 
 def _worst(of: list[Ritz]) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from resolvent._errors import DataError
 from resolvent._types import KSpace
 from resolvent.linop import LinearOperator, estimate_noise
 from resolvent.mol.attack import Attack, Reconstruct, attack
+from resolvent.mol.baselines import sense_weight
 from resolvent.mol.equation import Equation, shrink
 from resolvent.mol.model import MOL
-from resolvent.mol.scale import intensity
 from resolvent.solve import norm
 from resolvent.solve.solution import along
 
@@ -86,6 +86,53 @@ def attack_model(
     )
 
 
+def attack_conditioning(
+    model: MOL,
+    y: KSpace,
+    A: LinearOperator,
+    epsilon: float,
+    *,
+    noise: Tensor | float | None = None,
+    **options: Any,
+) -> Attack:
+    """`attack` of the equation at the clean solution x*: how much its score, scale and lam move with the data.
+
+    With everything that `MOL.pose` derives from the data b held, the equation is ``G_0(x; b) = 0``; in truth it is
+    ``G_b(x) = 0``. What is attacked is ``b -> G_b(x*) - G_0(x*; b)``, zero at the clean data; its worst gain K adds
+    ``K / m`` to the gain with conditioning held, or rather makes it `resolvent.mol.certificate.data_gain` of K: for
+    D the change of the image, ``m |D|^2 + lam |A D|^2 <= lam |A D| |d| + K |d| |D|``.
+
+    What is found is a lower bound of K, for this scan and this epsilon: estimated, unless the score bounds it
+    (`MonotoneOperator.conditioning`) and nothing else adapts; then that is `Attack.gain_bound`.
+
+    Args:
+        model: the model.
+        y: measurements ``(batch, coil, *lead, *spatial)``.
+        A: the physics.
+        epsilon: norm of the perturbation relative to that of the measured samples of y.
+        noise: standard deviation of the complex noise of a sample of y, a number or ``(batch,)``; estimated once.
+        options: those of `attack`, but for `measure` and `accuracy`.
+    """
+    if noise is None:
+        noise = estimate_noise(y, model.score.ndim)
+    sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(len(y))
+    model = copy.deepcopy(model).eval().requires_grad_(False)
+    model.linear_tol = max(ACCURACY * epsilon, ROUNDING)
+    clean = model.solve(y, A, max_steps=model.max_steps, noise=sigma)
+
+    def moved(y: Tensor, A: LinearOperator) -> Tensor:
+        index = torch.arange(len(sigma), device=y.device).repeat(len(y) // len(sigma))
+        equation, scale, _ = model.pose(y, A, sigma[index])
+        x = clean.image[index] / along(scale, clean.image)
+        held = along(clean.lam[index], x) * A.adjoint(y)  # minus what G_0 changes by
+        return along(scale, x) * equation.residual(x) + held
+
+    found = attack(moved, y, A, epsilon, **options)
+    bound = model.score.conditioning(float(clean.lam.max()))
+    known = model.tier == "all-data"
+    return replace(found, gain_bound=bound.value if known else None, gain_bound_kind="proved" if known else "none")
+
+
 def attack_sense(
     y: KSpace,
     A: LinearOperator,
@@ -109,7 +156,7 @@ def attack_sense(
         noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
         options: those of `attack`, but for `measure` and `accuracy`.
     """
-    lam = linear_weight(y, A, noise) if weight is None else weight
+    lam = float(sense_weight(y, A.adjoint(y), noise).mean()) if weight is None else weight
 
     def solver(tol: float) -> Reconstruct:
         def reconstruct(y: Tensor, A: LinearOperator) -> Tensor:
@@ -124,13 +171,6 @@ def attack_sense(
     found = attack(solver(search), y, A, epsilon, measure=solver(accuracy), accuracy=accuracy, **options)
     bound = min(lam**0.5 / 2, lam * float(A.norm_bound.max()))
     return replace(found, gain_bound=bound, gain_bound_kind="proved")
-
-
-def linear_weight(y: KSpace, A: LinearOperator, noise: float | None = None) -> float:
-    """The default weight of `resolvent.sense`: ``1.5 s / noise`` up to 3,000, s the intensity of ``A^H y``."""
-    sigma = estimate_noise(y) if noise is None else torch.full((len(y),), noise, dtype=y.real.dtype, device=y.device)
-    weight = 1.5 * intensity(A.adjoint(y)) / sigma.clamp_min(torch.finfo(sigma.dtype).tiny)
-    return float(weight.clamp_max(3000.0).mean())
 
 
 def _tolerances(y: Tensor, epsilon: float) -> tuple[float, float]:

@@ -30,11 +30,19 @@ def sense(y: KSpace, A: LinearOperator, *, weight: float | None = None, noise: T
     """
     zero_filled = A.adjoint(y)
     if weight is None:
-        sigma = estimate_noise(y) if noise is None else torch.as_tensor(noise, dtype=y.real.dtype).expand(y.shape[0])
-        lam = (1.5 * intensity(zero_filled) / sigma.clamp_min(torch.finfo(sigma.dtype).tiny)).clamp_max(3000.0)
+        lam = sense_weight(y, zero_filled, noise)
     else:
         lam = torch.full((y.shape[0],), weight, dtype=y.real.dtype, device=y.device)
     return shrink(A, lam, along(lam, zero_filled) * zero_filled, tol=1e-4)
+
+
+def sense_weight(y: KSpace, zero_filled: Image, noise: Tensor | float | None = None) -> Tensor:
+    """The default weight of `sense`, ``min(1.5 s / noise, 3000)`` with s the intensity of ``A^H y``: ``(batch,)``."""
+    if noise is None:
+        sigma = estimate_noise(y)
+    else:
+        sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(y.shape[0])
+    return (1.5 * intensity(zero_filled) / sigma.clamp_min(torch.finfo(sigma.dtype).tiny)).clamp_max(3000.0)
 
 
 class MoDL(nn.Module):
