@@ -188,7 +188,7 @@ def few(scans: list[rv.Scan]) -> list[rv.Scan]:
 
 
 def measured(model: nn.Module, scan: rv.Scan) -> dict[str, float]:
-    """Scores of one scan, and of the stages of a model that has some: the place where it starts, and one step on."""
+    """Scores of one scan, and of the anchor of a conditioned score (else SENSE) and one step on from it."""
     A = rv.SENSE(scan.maps, scan.mask)
     if isinstance(model, MoDL):
         return {"evaluations": model.steps, **quality(scan, model(scan.kspace, A))}
@@ -202,8 +202,8 @@ def measured(model: nn.Module, scan: rv.Scan) -> dict[str, float]:
         **quality(scan, recon.image),
     }
     equation, _, context = model.pose(scan.kspace, A, scan.noise)
-    start = context.sense if equation.score.start is None else equation.score.start
-    row |= {"psnr_offset": quality(scan, start)["psnr"], "psnr_step": quality(scan, equation.step(start))["psnr"]}
+    anchor = equation.score.own[0] if equation.score.own else context.sense
+    row |= {"psnr_offset": quality(scan, anchor)["psnr"], "psnr_step": quality(scan, equation.step(anchor))["psnr"]}
     return row
 
 

@@ -1,7 +1,23 @@
 """Where the physics, the learned operator and the solvers meet."""
 
+from resolvent.mol.attack import Attack, attack
+from resolvent.mol.attack_model import attack_conditioning, attack_model, attack_sense
 from resolvent.mol.certificate import Certificate
 from resolvent.mol.equation import Work
 from resolvent.mol.model import MOL, Reconstruction, solve_reference
+from resolvent.mol.monotonicity import local_monotonicity, monotone_penalty
 
-__all__ = ["MOL", "Certificate", "Reconstruction", "Work", "solve_reference"]
+__all__ = [
+    "MOL",
+    "Attack",
+    "Certificate",
+    "Reconstruction",
+    "Work",
+    "attack",
+    "attack_conditioning",
+    "attack_model",
+    "attack_sense",
+    "local_monotonicity",
+    "monotone_penalty",
+    "solve_reference",
+]

@@ -4,6 +4,7 @@ from resolvent.monotone.approximate import PlainCNN
 from resolvent.monotone.certified import CertifiedStack
 from resolvent.monotone.conditioned import ConditionedRidge, ConditionedStack
 from resolvent.monotone.convnorm import conv_norm_bound
+from resolvent.monotone.estimates import lipschitz_penalty, local_lipschitz, log_barrier
 from resolvent.monotone.operator import Bound, Kind, MonotoneOperator, ScanContext, Score, Tier
 from resolvent.monotone.ridge import ConvexRidge
 from resolvent.monotone.strict import ProductNetwork, ResidualStack
@@ -23,4 +24,7 @@ __all__ = [
     "Score",
     "Tier",
     "conv_norm_bound",
+    "lipschitz_penalty",
+    "local_lipschitz",
+    "log_barrier",
 ]

@@ -85,7 +85,7 @@ class CertifiedStack(_Strict):
             seen = residual_layers(torch.cat([to_channels(v, self.ndim), level], 1), trunk, keep=width)
             v = from_channels(seen[:, :2], v)
         features = per_sample(self.emphasis * seen[:, 2:], len(v))
-        return Score(self._network, (*kernels[deep:], *biases[deep:]), (v, features), start=v)
+        return Score(self._network, (*kernels[deep:], *biases[deep:]), (v, features))
 
     def _network(self, x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
         anchor, features = own

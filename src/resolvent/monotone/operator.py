@@ -69,7 +69,7 @@ class Score:
         own: tensors with one entry a sample along axis 0 (conditioning).
         ridge: weight of the identity added to ``I - H``.
         support: 1 where the image may differ from zero, 0 elsewhere; in the shape of an image, axes may be 1.
-        start: an image near the solution, where a solve may start.
+        start: an image near the solution, where a solve starts; the linear reconstruction where it is None.
     """
 
     network: Callable[[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]], Tensor]
