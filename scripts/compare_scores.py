@@ -32,9 +32,9 @@ from resolvent.data.masks import make_mask
 from resolvent.data.simulate import add_noise, birdcage_maps, smooth_phase
 from resolvent.linop import fft
 from resolvent.mol.attack import attack
-from resolvent.mol.attack_model import attack_model, attack_sense
 from resolvent.mol.baselines import MoDL
 from resolvent.mol.monotonicity import local_monotonicity
+from resolvent.mol.targets import attack_model, attack_sense
 from resolvent.monotone import (
     CertifiedStack,
     ConditionedRidge,

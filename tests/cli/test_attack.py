@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import resolvent as rv
-from resolvent.mol.attack_model import attack_model
+from resolvent.mol.targets import attack_model
 
 QUICK = ("--steps", 2, "--starts", 1)
 KEYS = {

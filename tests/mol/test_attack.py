@@ -10,7 +10,7 @@ from resolvent.linop import LinearOperator, estimate_noise
 from resolvent.mol import MOL
 from resolvent.mol.ascent import METHODS
 from resolvent.mol.attack import attack
-from resolvent.mol.attack_model import attack_model, attack_sense
+from resolvent.mol.targets import attack_model, attack_sense
 from resolvent.mol.windows import within
 from resolvent.solve import norm
 
@@ -353,7 +353,7 @@ def test_a_clean_solve_that_does_not_converge_is_no_target():
 
 
 def test_a_measurement_that_does_not_converge_has_no_known_error(monkeypatch):
-    from resolvent.mol import attack_model as module
+    from resolvent.mol import targets as module
 
     monkeypatch.setattr(module, "ACCURACY", 1e-15)
     model = conditioned()

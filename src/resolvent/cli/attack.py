@@ -155,7 +155,7 @@ def _search(
     """Name of what was attacked, the attack, that with the conditioning held, and the seconds both took."""
     from resolvent.cli.reconstruct import sets_of
     from resolvent.linop import SENSE
-    from resolvent.mol.attack_model import attack_model, attack_sense
+    from resolvent.mol.targets import attack_model, attack_sense
     from resolvent.mol.weights import load
 
     network = None if model == LINEAR else load(model)

@@ -14,9 +14,9 @@ from resolvent.cli.reconstruct import Outcome, one_slice, reconstruct, sets_of
 from resolvent.data import Scan
 from resolvent.linop import SENSE
 from resolvent.mol import MOL
-from resolvent.mol.attack_model import attack_conditioning
 from resolvent.mol.certificate import data_gain
 from resolvent.mol.monotonicity import local_monotonicity, verified
+from resolvent.mol.targets import attack_conditioning
 from resolvent.monotone import Score, conv_norm_bound
 from resolvent.monotone.estimates import local_lipschitz
 from resolvent.monotone.layers import UnitKernel

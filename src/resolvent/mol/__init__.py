@@ -1,11 +1,11 @@
 """Where the physics, the learned operator and the solvers meet."""
 
 from resolvent.mol.attack import Attack, attack
-from resolvent.mol.attack_model import attack_conditioning, attack_model, attack_sense
 from resolvent.mol.certificate import Certificate
 from resolvent.mol.equation import Work
 from resolvent.mol.model import MOL, Reconstruction, solve_reference
 from resolvent.mol.monotonicity import local_monotonicity, monotone_penalty
+from resolvent.mol.targets import attack_conditioning, attack_model, attack_sense
 
 __all__ = [
     "MOL",
