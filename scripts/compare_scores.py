@@ -244,7 +244,7 @@ def attacked(model: nn.Module | None, scans: list[rv.Scan]) -> dict[str, float]:
     else:
         found = attack_model(model, y, A, EPSILON, noise=noise, **options)
     gains = {"gain_worst": float(found.gain_worst.max()), "gain_gaussian": float(found.gain_gaussian.max())}
-    return gains | ({} if model is None or isinstance(model, MoDL) else {"gain_bound": found.gain_bound})
+    return gains | ({} if found.gain_bound is None else {"gain_bound": found.gain_bound})
 
 
 def linear(args: argparse.Namespace) -> None:
