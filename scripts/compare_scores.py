@@ -70,7 +70,7 @@ def certified(m: float, *, adapts: bool = False) -> rv.MOL:
     return mol(CertifiedStack(m=m, channels=24, layers=5, trunk_layers=4), adapts=adapts)
 
 
-MARGINS = (0.02, 0.05, 0.1, 0.2, 0.3)
+MARGINS = (0.02, 0.1, 0.2, 0.3)
 """m of the sweep."""
 
 ENTRIES: dict[str, Callable[[], nn.Module]] = {
@@ -286,7 +286,7 @@ def table(args: argparse.Namespace) -> None:
             stages = (row["psnr_offset"], row["psnr_step"], row["psnr"])
             lines.append(f"| {row['name']} | " + " | ".join(f"{v:.2f}" for v in stages) + " |")
     (args.write / "scores.inc").write_text("\n".join(lines) + "\n")
-    sweep([found[f"certified-{m:g}"] for m in MARGINS if f"certified-{m:g}" in found], args.write / "sweep.png")
+    sweep([found[f"certified-{m:g}"] for m in MARGINS], found["modl"], args.write / "sweep.png")
 
 
 def cells(row: dict[str, object]) -> list[str]:
@@ -317,24 +317,30 @@ def cells(row: dict[str, object]) -> list[str]:
     ]
 
 
-def sweep(rows: list[dict[str, float]], path: Path) -> None:
-    """PSNR against the gain of the worst perturbation found, one point for each m."""
+def sweep(rows: list[dict[str, float]], unrolled: dict[str, float], path: Path) -> None:
+    """PSNR against the worst gain found (with the unrolled network's) and against its bound, a point for each m."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
     for ax, key, what in (
         (axes[0], "gain_worst", "worst gain found at 1 % (estimated)"),
         (axes[1], "gain_bound", "bound of the data gain (proved)"),
     ):
         ax.plot([r[key] for r in rows], [r["psnr"] for r in rows], "o-", color="#1b6ca8")
         for r in rows:
-            ax.annotate(f"m = {r['m']:g}", (r[key], r["psnr"]), textcoords="offset points", xytext=(5, 5))
-        ax.set(xlabel=what, ylabel="PSNR [dB], validation")
+            ax.annotate(f"m = {r['m']:g}", (r[key], r["psnr"]), textcoords="offset points", xytext=(8, -12))
+        ax.set_xlabel(what)
+        ax.margins(x=0.3, y=0.15)
         ax.grid(alpha=0.3)
+    axes[0].plot(unrolled["gain_worst"], unrolled["psnr"], "s", color="#c0392b")
+    axes[0].annotate("MoDL", (unrolled["gain_worst"], unrolled["psnr"]), textcoords="offset points", xytext=(-38, 6))
+    axes[0].set_ylabel("PSNR [dB], validation")
     axes[1].set_xscale("log")
+    axes[1].set_xticks([20, 50, 100, 200], ["20", "50", "100", "200"])
+    axes[1].minorticks_off()
     figure.savefig(path, dpi=150)
     plt.close(figure)
 

@@ -10,8 +10,9 @@ from resolvent.linop import LinearOperator, estimate_noise
 from resolvent.mol import MOL
 from resolvent.mol.ascent import METHODS
 from resolvent.mol.attack import attack
-from resolvent.mol.targets import attack_model, attack_sense
+from resolvent.mol.targets import attack_conditioning, attack_model, attack_sense
 from resolvent.mol.windows import within
+from resolvent.monotone import Bound, MonotoneOperator, Score
 from resolvent.solve import norm
 
 WEIGHT = 100.0
@@ -394,3 +395,51 @@ def test_masks_with_weights_count_as_measured():
     A = PLANE.operator(mask=mask)
     found = attack(_adjoint, A(random(1, *PLANE.image)), A, 0.1, steps=1, starts=1)
     assert ((found.perturbation != 0) == (mask != 0).unsqueeze(1)).all()
+
+
+class Following(LinearScore):
+    """``F_b(x) = m x - kappa A^H b``: a conditioning whose constant is ``kappa |A|``, and all else known."""
+
+    tier = MonotoneOperator.tier
+
+    def __init__(self, m, kappa, bounded):
+        super().__init__(torch.eye(1, dtype=torch.complex128), m=m)
+        self.kappa, self.bounded = kappa, bounded
+
+    def conditioning(self, lam):
+        return Bound(self.kappa, "proved") if self.bounded else Bound(torch.inf, "estimated")
+
+    def condition(self, context=None):
+        m, kappa = self.m.value, self.kappa
+        return Score(lambda x, shared, own: (1 - m) * x + kappa * own[0], (), (context.zero_filled,))
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_attack_of_the_conditioning_finds_its_constant(bounded):
+    A, y = measured(PLANE)
+    kappa = 3.0
+    top = torch.linalg.matrix_norm(dense(lambda x: A.select(torch.tensor([0]))(x), PLANE.image), 2)
+    model = MOL(Following(0.4, kappa, bounded), 20.0).double()
+    found = attack_conditioning(model, y, A, 0.1, noise=0.1, steps=100, starts=2)
+    assert 0.98 * kappa * top <= found.gain_worst <= kappa * top * (1 + 1e-6)
+    assert (found.gain_bound, found.gain_bound_kind) == ((kappa, "proved") if bounded else (None, "none"))
+
+
+def test_no_attack_of_a_certified_conditioning_exceeds_its_constant():
+    A, y = measured(PLANE)
+    model = MOL(small_scores(2)["CertifiedStack"], 30.0).double()
+    found = attack_conditioning(model, y, A, 0.3, noise=0.1, steps=30, starts=2)
+    assert found.gain_bound_kind == "proved"
+    assert 0 < found.gain_worst <= found.gain_bound
+
+
+def test_what_units_and_lam_follow_counts_as_conditioning():
+    A, y = measured(PLANE)
+    score = small_scores(2)["ResidualStack"]
+    still, adapting = (MOL(score, 30.0, normalise=adapts, noise_aware=adapts).double() for adapts in (False, True))
+    nothing = attack_conditioning(still, y, A, 0.1, noise=0.1, steps=5, starts=1)
+    assert nothing.gain_worst < 1e-9
+    assert nothing.gain_bound == 0
+    something = attack_conditioning(adapting, y, A, 0.1, noise=0.1, steps=5, starts=1)
+    assert something.gain_worst > 0.1
+    assert something.gain_bound is None

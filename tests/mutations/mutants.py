@@ -427,6 +427,54 @@ MUTANTS = (
         (("    if not lam > 0:", "    if lam == 0:"),),
         ("mol/test_checkpoint.py",),
     ),
+    Mutant(
+        "Lanczos without reorthogonalisation",
+        "solve/spectrum.py",
+        (("for _ in range(2):", "for _ in range(0):"),),
+        ("solve/test_spectrum.py",),
+    ),
+    Mutant(
+        "slope of the Jacobian, not of its symmetric part",
+        "mol/monotonicity.py",
+        (("return (forward + transposed) / 2", "return transposed"),),
+        ("mol/test_monotonicity.py",),
+    ),
+    Mutant(
+        "tangent of the barrier with another slope",
+        "monotone/estimates.py",
+        (("(e - slack) / e)", "(e - slack))"),),
+        ("monotone/test_estimates.py",),
+    ),
+    Mutant(
+        "last point of a search for the worst",
+        "monotone/estimates.py",
+        (("best = torch.where(better, quotient, best)", "best = quotient"),),
+        ("monotone/test_estimates.py",),
+    ),
+    Mutant(
+        "ascent off the sphere",
+        "mol/ascent.py",
+        (("        gradient = gradient - along(inner(gradient, u), u) * u\n", ""),),
+        ("mol/test_attack.py", "-k", "singular"),
+    ),
+    Mutant(
+        "attack of samples that were not measured",
+        "mol/attack.py",
+        (("noise = noise.to(sampled.device, dtype) * sampled", "noise = noise.to(sampled.device, dtype)"),),
+        ("mol/test_attack.py", "-k", "lives_on"),
+    ),
+    Mutant(
+        "gain measured with the loose solves of the search",
+        "mol/attack.py",
+        (("_Target(reconstruct, measure or reconstruct, y", "_Target(reconstruct, reconstruct, y"),),
+        ("mol/test_attack.py", "-k", "accurately"),
+    ),
+    Mutant(
+        "held attack without lam",
+        "mol/targets.py",
+        (("data=along(equation.lam, data) * data)", "data=data)"),),
+        ("mol/test_attack.py", "-k", "held"),
+    ),
 )
 
 
