@@ -143,7 +143,7 @@ def test_solution_moves_by_at_most_the_proved_gain(name, lam):
     print(f"{name}, lam {lam:g}: gain up to {float(found.max()) / certificate.data_gain:.4f} of its bound")
     assert (found <= certificate.data_gain).all()
     if name.startswith("sharp") and lam < 1:
-        assert found.max() > math.sqrt(lam / m) / 2  # more than a score that does not look at the scan could move
+        assert found.max() > 0.02 * certificate.data_gain  # a search that moves nothing would show nothing
 
 
 @pytest.mark.parametrize("lam", [0.1, 10.0, 1000.0])

@@ -282,7 +282,8 @@ class MOL(nn.Module):
 
 def _start(equation: Equation, context: ScanContext) -> Tensor:
     """Where a solve starts: near the solution if the score knows a place, else at the linear reconstruction."""
-    return context.sense if equation.score.start is None else equation.score.start
+    x = context.sense if equation.score.start is None else equation.score.start
+    return x if equation.score.support is None else equation.score.support * x
 
 
 def _numbers(values: Tensor) -> list[float | None]:
