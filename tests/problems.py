@@ -155,7 +155,7 @@ def small_scores(ndim: int, m: float = 0.3, seed: int = 0) -> dict[str, Monotone
     with torch.no_grad():
         # knots where the images of the tests have values
         for score in (scores["ConvexRidge"], scores["ConditionedRidge"]):
-            score.splines.log_width.add_(1.5)
+            score.splines.log_width.add_(2.0)
             score.splines.logits.add_(torch.randn_like(score.splines.logits))
         for w in scores["PlainCNN"].weights:  # Lipschitz constant below 1 - m: the product of generous bounds
             w.mul_(0.8 / w.flatten(1).norm() / (9 if ndim == 2 else 27) ** 0.5)
