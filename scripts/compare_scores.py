@@ -276,8 +276,8 @@ def table(args: argparse.Namespace) -> None:
         writer.writeheader()
         writer.writerows(rows)
     lines = [
-        "| score | guarantee | parameters | steps | PSNR | SSIM | H | m | worst gain | noise | bound of the gain |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| score | guarantee | steps | PSNR | SSIM | H | m | worst gain | noise | bound |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += ["| " + " | ".join(cells(row)) + " |" for row in rows]
     lines += ["", "| score | offset | one step | solution |", "|---|---|---|---|"]
@@ -295,17 +295,11 @@ def cells(row: dict[str, object]) -> list[str]:
     def number(key: str, form: str) -> str:
         return format(row[key], form) if row.get(key) is not None else ""
 
-    m = number("m", "g") + (f" ({row['m_kind']})" if "m" in row else "")
-    if row.get("m_kind") == "estimated":
-        m = f"{1 - row['lipschitz']:.2f} (estimated; aimed at {row['m']:g})"
-    bound = number("gain_bound", ".1f")
-    kind = {"all-data": " (proved)", "per-scan": " (conditioning held)", "estimated": " (estimated)"}.get(
-        row["tier"], ""
-    )
+    m = f"{1 - row['lipschitz']:.2f} (est.)" if row.get("m_kind") == "estimated" else number("m", "g")
+    kind = {"per-scan": " (held)", "estimated": " (est.)"}.get(row["tier"], "")
     return [
         str(row["name"]),
         str(row["tier"]),
-        number("parameters", ","),
         number("steps", "d"),
         number("psnr", ".2f"),
         number("ssim", ".4f"),
@@ -313,7 +307,7 @@ def cells(row: dict[str, object]) -> list[str]:
         m,
         number("gain_worst", ".2f"),
         number("gain_gaussian", ".2f"),
-        bound + (kind if bound else ""),
+        number("gain_bound", ".1f") + (kind if "gain_bound" in row else ""),
     ]
 
 
