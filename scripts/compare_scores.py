@@ -201,9 +201,10 @@ def measured(model: nn.Module, scan: rv.Scan) -> dict[str, float]:
         "bound": recon.certificate.data_gain,
         **quality(scan, recon.image),
     }
-    equation, _, context = model.pose(scan.kspace, A, scan.noise)
+    equation, scale, context = model.pose(scan.kspace, A, scan.noise)
     anchor = equation.score.own[0] if equation.score.own else context.sense
-    row |= {"psnr_offset": quality(scan, anchor)["psnr"], "psnr_step": quality(scan, equation.step(anchor))["psnr"]}
+    for stage, image in (("psnr_offset", anchor), ("psnr_step", equation.step(anchor))):
+        row[stage] = quality(scan, scale.reshape(-1, 1, 1) * image)["psnr"]
     return row
 
 
