@@ -1,0 +1,116 @@
+"""Subjects of a data set: what training, tuning and testing must not share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from resolvent._errors import DataError, ShapeError
+from resolvent.data.io import read
+from resolvent.data.io.detect import detect
+from resolvent.data.io.hdf5 import load, load_complex, open_hdf5
+from resolvent.data.scan import Scan
+
+_IMAGES = ("magnitude", "image", "image_ri")
+EMPTY = 0.05
+"""A slice counts as empty if at most this fraction of its pixels is above this fraction of the subject's maximum."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """Images or a measured scan of one person (animal, phantom).
+
+    Attributes:
+        name: unique in its file.
+        source: the file.
+        images: ``(n, *lead, *spatial)``, real magnitudes or complex; largest magnitude 1. None for a scan.
+        scan: measured k-space; None for images.
+    """
+
+    name: str
+    source: str
+    images: Tensor | None = None
+    scan: Scan | None = None
+
+    @property
+    def phase(self) -> bool:
+        """Whether the images have a phase of their own."""
+        return self.images is not None and self.images.is_complex()
+
+
+def read_subjects(path: str | Path, ndim: int = 2) -> list[Subject]:
+    """The subjects of a file: every scan or image that `read` knows, and HDF5 files of image stacks.
+
+    A stack is a dataset ``magnitude`` or ``image`` ``(slices, y, x)``, or ``image_ri`` with real and imaginary part along
+    a last axis; an attribute ``scale`` multiplies it. Subjects are groups that hold a stack each; or the values of a
+    dataset ``subject``, one a slice; else the file is one subject.
+
+    Args:
+        path: the file.
+        ndim: 2 for slices, of which empty ones are left out; 3 for one volume or one series of frames a subject.
+
+    Raises:
+        FormatError, CorruptFileError: as `read`.
+        DataError: a subject without signal.
+        ShapeError: images of fewer than three axes.
+    """
+    path = str(path)
+    stacks = dict(_stacks(path)) if detect(path) == "hdf5" else {}
+    if not stacks:
+        found, name = read(path), Path(path).stem
+        if isinstance(found, Scan):
+            return [Subject(name, path, scan=found)]
+        stacks = {name: found.image.numpy()}
+    return [Subject(name, path, _prepared(stack, f"{name} in {path}", ndim)) for name, stack in stacks.items()]
+
+
+def _stacks(path: str) -> Iterator[tuple[str, np.ndarray]]:
+    with open_hdf5(path) as file:
+        if file.attrs.get("format") is not None or "kspace" in file:
+            return
+        for name, group in file.items():
+            if isinstance(group, h5py.Group) and (stack := _stack(group, path)) is not None:
+                yield name, stack
+        whole = _stack(file, path)
+        if whole is None:
+            return
+        if "subject" not in file:
+            yield Path(path).stem, whole
+            return
+        ids = load(file["subject"], path)
+        if ids.shape != whole.shape[:1]:
+            raise ShapeError(f"{path} has {ids.size} subject ids for {len(whole)} slices. Give one id a slice.")
+        for which in np.unique(ids):
+            yield f"subject{which}", whole[ids == which]
+
+
+def _stack(group: h5py.Group, path: str) -> np.ndarray | None:
+    for name in _IMAGES:
+        if isinstance(dataset := group.get(name), h5py.Dataset):
+            scale = float(dataset.attrs.get("scale", 1.0))  # pyright: ignore[reportArgumentType]
+            if name == "image":
+                return load_complex(dataset, path) * scale
+            values = load(dataset, path).astype(np.float32) * scale
+            return values if name == "magnitude" else (values[..., 0] + 1j * values[..., 1]).astype(np.complex64)
+    return None
+
+
+def _prepared(stack: np.ndarray, what: str, ndim: int) -> Tensor:
+    if stack.ndim < 3:
+        raise ShapeError(f"The images of {what} have {stack.ndim} axes. Give (slice, y, x), (z, y, x) or (t, y, x).")
+    images = torch.from_numpy(np.ascontiguousarray(stack))
+    images = images.to(torch.complex64) if images.is_complex() else images.float()
+    size = images.abs()
+    if not bool(torch.isfinite(size).all()) or not bool((size > 0).any()):
+        raise DataError(f"The images of {what} are zero or not finite. Leave that subject out.")
+    images = images / size.max()
+    if ndim == 3:
+        return images if images.ndim > 3 else images[None]
+    filled = (images.abs() > EMPTY).flatten(1).float().mean(1) > EMPTY
+    return images[filled] if bool(filled.any()) else images

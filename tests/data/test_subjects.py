@@ -1,0 +1,68 @@
+"""Subjects: which slices belong together, in one unit, whatever the layout of the file."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from resolvent._errors import DataError, ShapeError
+from resolvent.data import simulate
+from resolvent.data.io import write
+from resolvent.data.subjects import read_subjects
+
+
+def magnitudes(n: int = 3) -> np.ndarray:
+    stack = np.zeros((n, 12, 10), np.uint16)
+    stack[:, 3:9, 2:8] = 1000 * np.arange(1, n + 1)[:, None, None]
+    return stack
+
+
+def test_groups_are_subjects_and_keep_the_contrast_between_slices(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name in ("b1", "b2"):
+            file.create_group(name).create_dataset("magnitude", data=magnitudes()).attrs["scale"] = 0.5
+    subjects = read_subjects(tmp_path / "a.h5")
+    assert [s.name for s in subjects] == ["b1", "b2"]
+    assert subjects[0].images.shape == (3, 12, 10) and not subjects[0].phase
+    assert torch.allclose(subjects[0].images.amax((1, 2)), torch.tensor([1 / 3, 2 / 3, 1.0]))
+
+
+def test_subject_ids_split_a_stack_of_complex_slices(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["image_ri"] = np.stack([magnitudes(4), magnitudes(4)], -1).astype(np.int16)
+        file["subject"] = np.array([0, 0, 7, 7])
+    subjects = read_subjects(tmp_path / "a.h5")
+    assert [(s.name, len(s.images), s.phase) for s in subjects] == [("subject0", 2, True), ("subject7", 2, True)]
+    assert float(subjects[1].images.abs().max()) == pytest.approx(1)
+    assert float(subjects[1].images.angle().max()) == pytest.approx(np.pi / 4)
+
+
+def test_empty_slices_are_left_out_but_frames_and_planes_are_kept(tmp_path):
+    stack = magnitudes()
+    stack[1] = 0
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["magnitude"] = stack
+    assert len(read_subjects(tmp_path / "a.h5")[0].images) == 2
+    assert read_subjects(tmp_path / "a.h5", ndim=3)[0].images.shape == (1, 3, 12, 10)
+
+
+def test_a_scan_is_a_subject(tmp_path):
+    scan = simulate(torch.rand(16, 16), n_coils=2, acceleration=1)
+    write(scan, tmp_path / "scan.h5")
+    (subject,) = read_subjects(tmp_path / "scan.h5")
+    assert subject.images is None and torch.equal(subject.scan.kspace, scan.kspace)
+
+
+def test_what_cannot_be_used_is_named(tmp_path):
+    with h5py.File(tmp_path / "zero.h5", "w") as file:
+        file["magnitude"] = np.zeros((2, 8, 8))
+    with pytest.raises(DataError, match=r"images of zero in .* are zero"):
+        read_subjects(tmp_path / "zero.h5")
+    with h5py.File(tmp_path / "flat.h5", "w") as file:
+        file["magnitude"] = np.ones((8, 8))
+    with pytest.raises(ShapeError, match="2 axes"):
+        read_subjects(tmp_path / "flat.h5")
+    with h5py.File(tmp_path / "ids.h5", "w") as file:
+        file["magnitude"], file["subject"] = magnitudes(), np.arange(5)
+    with pytest.raises(ShapeError, match="5 subject ids for 3 slices"):
+        read_subjects(tmp_path / "ids.h5")
