@@ -47,9 +47,9 @@ class Subject:
 def read_subjects(path: str | Path, ndim: int = 2) -> list[Subject]:
     """The subjects of a file: every scan or image that `read` knows, and HDF5 files of image stacks.
 
-    A stack is a dataset ``magnitude`` or ``image`` ``(slices, y, x)``, or ``image_ri`` with real and imaginary part along
-    a last axis; an attribute ``scale`` multiplies it. Subjects are groups that hold a stack each; or the values of a
-    dataset ``subject``, one a slice; else the file is one subject.
+    A stack is a dataset ``magnitude`` or ``image`` ``(slices, y, x)``, or ``image_ri`` with real and imaginary part
+    along a last axis; an attribute ``scale`` multiplies it. Subjects are groups that hold a stack each; or the values
+    of a dataset ``subject``, one a slice; else the file is one subject.
 
     Args:
         path: the file.
