@@ -74,7 +74,7 @@ MARGINS = (0.02, 0.1, 0.2, 0.3)
 """m of the sweep."""
 
 ENTRIES: dict[str, Callable[[], nn.Module]] = {
-    "modl": lambda: MoDL(PlainCNN(channels=40, depth=5), lam=LAM, steps=10),
+    "modl": lambda: MoDL(channels=40, depth=5, steps=10, lam=LAM),
     "approximate": lambda: mol(PlainCNN(m=0.1, channels=40, depth=5)),
     "product": lambda: mol(ProductNetwork(m=0.1, channels=40, depth=5)),
     "stack": lambda: mol(ResidualStack(m=0.1, channels=25, layers=8)),
@@ -135,7 +135,7 @@ def train(name: str, args: argparse.Namespace) -> None:
         y, A, sigma, reference = draw(images, rng, args.batch)
         x = model(y, A, sigma)
         loss = relative_error(x, reference).mean()
-        if isinstance(model.score, PlainCNN) and isinstance(model, rv.MOL):
+        if isinstance(model, rv.MOL) and isinstance(model.score, PlainCNN):
             noisy = x.detach() + 0.1 * torch.randn_like(x)
             loss = loss + PENALTY * lipschitz_penalty(
                 model.score.condition().H, [x, noisy], t=1 - model.m.value, steps=3, seed=step
@@ -191,7 +191,7 @@ def measured(model: nn.Module, scan: rv.Scan) -> dict[str, float]:
     """Scores of one scan, and of the anchor of a conditioned score (else SENSE) and one step on from it."""
     A = rv.SENSE(scan.maps, scan.mask)
     if isinstance(model, MoDL):
-        return {"evaluations": model.steps, **quality(scan, model(scan.kspace, A))}
+        return {"evaluations": model.steps, **quality(scan, model(scan.kspace, A, scan.noise))}
     recon = model.solve(scan.kspace, A, noise=scan.noise)
     row = {
         "evaluations": recon.solution.evaluations,

@@ -9,7 +9,17 @@ from safetensors.torch import save as tensors_to_bytes
 from problems import KINDS, PLANE, STRICT, random_mask, small_scores
 from resolvent._errors import ModelError
 from resolvent.mol import MOL
-from resolvent.mol.weights import CARD, WEIGHTS, card_of, load, packaged_models, save
+from resolvent.mol.weights import (
+    CARD,
+    WEIGHTS,
+    build,
+    card_of,
+    describe,
+    load,
+    load_mol,
+    packaged_models,
+    save,
+)
 from resolvent.monotone.layers import UnitKernel
 from resolvent.testing import check_contraction, check_monotone
 
@@ -274,3 +284,73 @@ def test_card_that_is_none_is_refused(folder, text):
     (folder / CARD).write_bytes(text.encode("latin-1"))
     with pytest.raises(ModelError, match=r"no readable JSON|not of format resolvent-model/1"):
         load(folder)
+
+
+# ---- descriptions and baselines ----------------------------------------------------------------------------
+
+
+def scan_of_plane():
+    y = PLANE.kspace().to(torch.complex64)
+    return y, PLANE.operator(maps=PLANE.random_maps().to(torch.complex64), mask=random_mask(1, 6, 5).float())
+
+
+SMALL = {"kind": "MoDL", "channels": 4, "depth": 2, "steps": 2, "normalise": True, "noise_aware": True, "ndim": 2}
+
+
+@pytest.mark.parametrize("description", [SMALL], ids=lambda d: d["kind"])
+def test_baseline_survives_the_round_trip_and_claims_nothing(tmp_path, description):
+    model = build({**description, "lam": 17.0}).eval()
+    assert type(model).__name__ == description["kind"]
+    assert describe(model) == description
+    assert model.lam.item() == pytest.approx(17)
+    with torch.no_grad():
+        model.noise_slope.fill_(-0.7)
+    twin = load(save(model, tmp_path / "m"))
+    assert twin(*scan_of_plane()).equal(model(*scan_of_plane()))
+    assert card_of(tmp_path / "m")["claims"] == {"tier": "none"}
+    assert twin.identity["name"] == "m"
+    with pytest.raises(ModelError, match=f"m is a {description['kind']}: it solves no equation"):
+        load_mol(tmp_path / "m")
+    rewrite(tmp_path / "m", claims={"tier": "all-data"})
+    with pytest.raises(ModelError, match="Do not trust that file"):
+        load(tmp_path / "m")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_description_builds_the_same_model(kind):
+    model = model_of(kind, ridge=0.1, normalise=True, noise_aware=True)
+    twin = build(json.loads(json.dumps({**describe(model), "lam": 17.0})))
+    assert describe(twin) == describe(model)
+    assert {k: v.shape for k, v in twin.state_dict().items()} == {k: v.shape for k, v in model.state_dict().items()}
+    assert twin.log_lam.equal(model.log_lam)
+
+
+def test_card_without_a_kind_is_that_of_a_mol(folder):
+    assert json.loads((folder / CARD).read_text())["kind"] == "MOL"
+    expected = load(folder)(*scan_of_plane())
+    rewrite(folder, kind=None)
+    assert load(folder)(*scan_of_plane()).equal(expected)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        {},
+        {"score": GOOD, "normalize": True},
+        {"score": {**GOOD, "surprise": 1}},
+        {"score": GOOD, "lam": -1},
+        {"score": GOOD, "lam": "much"},
+        {"kind": "Sequential"},
+        {"kind": ["MoDL"]},
+        {**SMALL, "score": GOOD},
+        {**SMALL, "surprise": 1},
+        {**SMALL, "steps": 10**9},
+        {**SMALL, "depth": 1},
+        {**SMALL, "ndim": 4},
+        {**SMALL, "channels": "4"},
+    ],
+    ids=str,
+)
+def test_description_of_no_model_is_refused(description, little_memory):
+    with pytest.raises(ModelError):
+        build(description)

@@ -323,7 +323,7 @@ MUTANTS = (
     ),
     Mutant(
         "scale without its gradient",
-        "mol/model.py",
+        "mol/units.py",
         (("scale = intensity(sense)", "scale = intensity(sense).detach()"),),
         GRADIENT_TESTS,
     ),
@@ -395,7 +395,7 @@ MUTANTS = (
     ),
     Mutant(
         "noise in the units of the data",
-        "mol/model.py",
+        "mol/units.py",
         (("noise_level = sigma / scale", "noise_level = sigma"),),
         ("mol/test_model.py",),
     ),

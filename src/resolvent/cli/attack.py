@@ -156,9 +156,9 @@ def _search(
     from resolvent.cli.reconstruct import sets_of
     from resolvent.linop import SENSE
     from resolvent.mol.targets import attack_model, attack_sense
-    from resolvent.mol.weights import load
+    from resolvent.mol.weights import load_mol
 
-    network = None if model == LINEAR else load(model)
+    network = None if model == LINEAR else load_mol(model)
     options["say"]("coil maps")
     unit = scan.normalised()
     A: SENSE = SENSE(scan.maps, scan.mask, ndim=scan.ndim, sets=sets_of(scan))

@@ -29,9 +29,9 @@ def certify(
     with reporting(as_json=as_json, debug=debug):
         from resolvent.cli.evidence import at_scan, constants
         from resolvent.cli.recon import read_scan
-        from resolvent.mol.weights import load
+        from resolvent.mol.weights import load_mol
 
-        network = load(model)
+        network = load_mol(model)
         outcome = None
         with progress() as say:
             given = None if scan is None else read_scan(scan)

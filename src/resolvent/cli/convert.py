@@ -33,7 +33,7 @@ def convert(
         from resolvent.data.io import OutputError
         from resolvent.data.io.output import sha256
         from resolvent.mol import checkpoint as reader
-        from resolvent.mol.weights import load, save
+        from resolvent.mol.weights import load_mol, save
 
         if not 0 < m < 1:
             raise ModelError(
@@ -48,7 +48,7 @@ def convert(
         except OSError as error:
             reason = error.strerror or str(error)
             raise OutputError(f"{output} cannot be written ({reason}). Free space or choose another folder.") from error
-        model = load(output)
+        model = load_mol(output)
         found = {
             "lam": float(model.lam.detach()),
             "ridge": model.ridge,

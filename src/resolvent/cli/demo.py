@@ -30,10 +30,10 @@ def demo(
         from resolvent.cli.recon import draw, read_scan, save_image
         from resolvent.cli.reconstruct import reconstruct
         from resolvent.data.io import check_writable
-        from resolvent.mol.weights import load
+        from resolvent.mol.weights import load_mol
 
         image, figure = str(Path(output) / "demo.nii.gz"), str(Path(output) / "demo.png")
-        model = load(MODEL)
+        model = load_mol(MODEL)
         made = make_folders([image])
         try:
             check_writable(image)

@@ -55,9 +55,9 @@ def is_model(what: str) -> bool:
 
 def about_model(name: str) -> dict[str, Any]:
     """Constants (recomputed from the weights), architecture, hash and card of a model."""
-    from resolvent.mol.weights import card_of, load
+    from resolvent.mol.weights import card_of, load_mol
 
-    model = load(name)
+    model = load_mol(name)
     card = card_of(name)
     slope = model.noise_slope
     return {

@@ -91,12 +91,12 @@ def recon(
 
         from resolvent.cli.reconstruct import Retrospective
         from resolvent.data.io import check_writable
-        from resolvent.mol.weights import load
+        from resolvent.mol.weights import load_mol
 
         retrospective = None
         if acceleration is not None:
             retrospective = Retrospective(acceleration, mask_kind or "gaussian2d", seed or 0)
-        network = load(model)
+        network = load_mol(model)
         made = []
         if output is not None and (FIELD in output or is_folder(output)):
             made = make_folders(names)

@@ -7,21 +7,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from resolvent._errors import DataError, ModelError, ShapeError
 from resolvent._types import Image, KSpace
 from resolvent._version import __version__
-from resolvent.linop import LinearOperator, estimate_noise
+from resolvent.linop import LinearOperator
 from resolvent.mol.certificate import Certificate, certify
-from resolvent.mol.equation import Equation, Work, shrink
-from resolvent.mol.scale import intensity
+from resolvent.mol.equation import Equation, Work
+from resolvent.mol.units import ScanUnits
 from resolvent.monotone import Bound, MonotoneOperator, ScanContext, Tier
 from resolvent.solve import Solution
 from resolvent.solve.solution import along
-
-NOISE_FLOOR = 0.002
-"""Noise level, over the image scale, below which lam no longer depends on it."""
 
 
 @dataclass(frozen=True)
@@ -81,20 +78,17 @@ class Reconstruction:
         return f"{count}{shape} · {ended} · {self.certificate.text}"
 
 
-class MOL(nn.Module):
+class MOL(ScanUnits):
     """Monotone operator learning: x* solves ``lam A^H (A x - b) + F(x) + ridge x = 0``.
 
     ``model(y, A)`` is x*, differentiable in weights, lam, y and maps with the memory of one network evaluation;
     ``model.solve(y, A)`` is x* with its `Solution` and `Certificate`. x* depends on nothing but the equation: not on
     the start, the step size or the solver.
 
-    With ``normalise=True`` the equation is posed in units of the scan, ``x = s R(y / s)``, with
-    ``s = sqrt(sum |x0|^4 / sum |x0|^2)`` of the linear reconstruction x0: the intensity of the object, whatever part of
-    the field of view it fills. Scaled data then give the same image and the same steps. Pixels that A does not see (no
-    coil map) are zero: nothing would be there but what F makes up. Otherwise s = 1, and F is the score as it is.
-
-    With ``noise_aware=True`` the weight of the data follows the noise level of the scan over s,
-    ``log lam = log lam_0 + t log(1 + noise / 0.002)``, with a learned t. For a given scan lam is a constant.
+    With ``normalise=True`` the equation is posed in units of the scan, ``x = s R(y / s)``, see `ScanUnits`: scaled data
+    then give the same image and the same steps. Pixels that A does not see (no coil map) are zero: nothing would be
+    there but what F makes up. Otherwise s = 1, and F is the score as it is. With ``noise_aware=True`` the weight of the
+    data follows the noise level of the scan; for a given scan lam is a constant.
 
     Args:
         score: F.
@@ -121,23 +115,13 @@ class MOL(nn.Module):
         normalise: bool = False,
         noise_aware: bool = False,
     ) -> None:
-        super().__init__()
-        if not 0 < lam < math.inf:
-            raise ModelError(f"lam is {lam}; the weight of the data must be positive.")
+        super().__init__(lam, normalise=normalise, noise_aware=noise_aware)
         if not 0 <= ridge < math.inf:
             raise ModelError(f"ridge is {ridge}; it must be a finite number and not negative, as it adds to m.")
         self.score = score
-        self.log_lam = nn.Parameter(torch.tensor(math.log(lam)))
-        self.noise_slope = nn.Parameter(torch.tensor(-1.0)) if noise_aware else None
         self.ridge = ridge
-        self.normalise = normalise
-        self.tol, self.max_steps, self.adjoint_tol, self.linear_tol = 1e-4, 100, 1e-3, 1e-3
+        self.tol, self.max_steps, self.adjoint_tol = 1e-4, 100, 1e-3
         self.identity: dict[str, Any] = {}
-
-    @property
-    def lam(self) -> Tensor:
-        """Weight of the data for a scan without noise."""
-        return self.log_lam.exp()
 
     @property
     def m(self) -> Bound:
@@ -172,29 +156,11 @@ class MOL(nn.Module):
             work: filled with what is spent.
         """
         work = work or Work()
-        zero_filled = A.adjoint(y)
-        if noise is None:  # estimated where anything depends on it
-            adapts = self.noise_slope is not None or self.score.tier == "per-scan"
-            noise = estimate_noise(y, self.score.ndim) if adapts else 0.0
-        sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(y.shape[0])
-        noise_level = sigma / intensity(zero_filled)
-        lam = self._lam_at(noise_level)
-        sense = shrink(A, lam, along(lam, zero_filled) * zero_filled, tol=self.linear_tol, work=work)
-        scale = torch.ones_like(lam)
-        if self.normalise:
-            scale = intensity(sense)
-            noise_level = sigma / scale
-            lam = self._lam_at(noise_level)
-        y, zero_filled, sense = (t / along(scale, t) for t in (y, zero_filled, sense))
-        data = along(lam, zero_filled) * zero_filled
-
-        def data_consistent(u: Tensor) -> Tensor:
-            return shrink(A, lam, u + data, tol=self.linear_tol, start=u.detach(), work=work)
-
-        context = ScanContext(sense, zero_filled, noise_level, data_consistent)
-        support = A.support if self.normalise else None
-        score = replace(self.score.condition(context), ridge=self.ridge, support=support)
-        return Equation(A, y, lam, data, score, self.c.value, self.m, work), scale, context
+        sees_noise = self.score.tier == "per-scan"
+        scan = self.in_units(y, A, noise, work, ndim=self.score.ndim, sees_noise=sees_noise)
+        score = replace(self.score.condition(scan.context), ridge=self.ridge, support=scan.support)
+        equation = Equation(A, scan.y, scan.lam, scan.data, score, self.c.value, self.m, work)
+        return equation, scan.scale, scan.context
 
     def forward(
         self, y: KSpace, A: LinearOperator, noise: Tensor | float | None = None, *, work: Work | None = None
@@ -255,12 +221,6 @@ class MOL(nn.Module):
             noise=context.noise,
             model=self.identity,
         )
-
-    def _lam_at(self, noise: Tensor) -> Tensor:
-        log_lam = self.log_lam.expand_as(noise)
-        if self.noise_slope is not None:
-            log_lam = log_lam + self.noise_slope * torch.log1p(noise / NOISE_FLOOR)
-        return log_lam.exp()
 
     def _check(self, y: Tensor) -> None:
         spatial_and_lead = y.ndim - 2

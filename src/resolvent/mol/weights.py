@@ -15,6 +15,7 @@ from safetensors.torch import save as tensors_to_bytes
 
 from resolvent._errors import ModelError
 from resolvent._version import __version__
+from resolvent.mol.baselines import Baseline, MoDL
 from resolvent.mol.model import MOL
 from resolvent.monotone import (
     CertifiedStack,
@@ -44,6 +45,9 @@ _SCORES: dict[str, type[MonotoneOperator]] = {
         ResidualStack,
     )
 }
+_BASELINES: dict[str, type[Baseline]] = {kind.__name__: kind for kind in (MoDL,)}
+_ABOUT_FILE = ("format", "version", "name", "claims", "sha256", "card")
+_WRONG = (RuntimeError, KeyError, TypeError, ValueError, OverflowError)
 
 
 def packaged_models() -> list[str]:
@@ -51,7 +55,42 @@ def packaged_models() -> list[str]:
     return sorted(folder.name for folder in PACKAGED.glob("*") if (folder / CARD).is_file())
 
 
-def save(model: MOL, folder: str | Path, card: dict[str, Any] | None = None) -> Path:
+def build(description: dict[str, Any]) -> MOL | Baseline:
+    """A new model with random weights, from JSON types; see `describe` for the way back.
+
+    Args:
+        description: of a `MOL`: ``{"kind": "MOL", "score": {"kind": "CertifiedStack", "channels": 24, ...}, "ridge": 0,
+            "normalise": true, "noise_aware": true}``, and of a baseline its kind with the arguments of its constructor:
+            ``{"kind": "MoDL", "steps": 10, ...}``. Each may have ``"lam"``, the weight of the data at the start of
+            training. Where a key is left out, the default of the constructor holds; the kind is then MOL.
+
+    Raises:
+        ModelError: an unknown kind or key, or a number out of its range.
+
+    >>> build({"kind": "MoDL", "channels": 8, "lam": 30}).config["channels"]
+    8
+    """
+    try:
+        return _build(description)
+    except _WRONG as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"the description is of no model this version can build: {reason}. Correct it.") from None
+
+
+def describe(model: MOL | Baseline) -> dict[str, Any]:
+    """What `build` needs to make the same model again, but for the weights, of which lam is one."""
+    if isinstance(model, Baseline):
+        return {"kind": type(model).__name__, **model.config}
+    return {
+        "kind": "MOL",
+        "score": {"kind": type(model.score).__name__, **model.score.config},
+        "ridge": model.ridge,
+        "normalise": model.normalise,
+        "noise_aware": model.noise_slope is not None,
+    }
+
+
+def save(model: MOL | Baseline, folder: str | Path, card: dict[str, Any] | None = None) -> Path:
     """Write a model to `folder`: ``model.safetensors``, and ``model.json`` with its architecture, hash and card.
 
     Args:
@@ -66,10 +105,7 @@ def save(model: MOL, folder: str | Path, card: dict[str, Any] | None = None) -> 
         "format": "resolvent-model/1",
         "version": __version__,
         "name": folder.name,
-        "score": {"kind": type(model.score).__name__, **model.score.config},
-        "ridge": model.ridge,
-        "normalise": model.normalise,
-        "noise_aware": model.noise_slope is not None,
+        **describe(model),
         "claims": _claims(model),
         "sha256": hashlib.sha256(content).hexdigest(),
         "card": card or {},
@@ -79,8 +115,8 @@ def save(model: MOL, folder: str | Path, card: dict[str, Any] | None = None) -> 
     return folder
 
 
-def load(name: str | Path) -> MOL:
-    """Load a model that comes with the package, or a folder that `save` wrote.
+def load(name: str | Path) -> MOL | Baseline:
+    """Load a model that comes with the package, or a folder that `save` wrote: a `MOL` or a baseline.
 
     The constants of the certificate are recomputed from architecture and weights; what the file claims of them is
     compared, and a file that claims something else is refused.
@@ -101,15 +137,16 @@ def load(name: str | Path) -> MOL:
             f"{folder / WEIGHTS} does not match the SHA-256 in {CARD}: the weights were damaged or changed. "
             "Get both files again from where they came."
         )
+    architecture = {key: value for key, value in description.items() if key not in _ABOUT_FILE}
     try:
         tensors = read_tensors(content)
         with torch.device("meta"):  # shapes without memory: a card may describe a network of terabytes
-            wanted = {name: t.shape for name, t in _build(description).state_dict().items()}
+            wanted = {name: t.shape for name, t in _build(architecture).state_dict().items()}
         if wanted != {name: t.shape for name, t in tensors.items()}:
             raise ValueError("the weights are not those of the architecture")
-        model = _build(description)
+        model = _build(architecture)
         model.load_state_dict(tensors)
-    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
+    except (SafetensorError, *_WRONG) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"{folder} holds no model this version can build: {reason}. Save it again.") from None
     if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
@@ -119,6 +156,21 @@ def load(name: str | Path) -> MOL:
         raise ModelError(f"{folder / CARD} claims {claimed} but the weights give {actual}. Do not trust that file.")
     model.identity = {"name": str(description.get("name", folder.name)), "sha256": digest}
     return model.eval()
+
+
+def load_mol(name: str | Path) -> MOL:
+    """`load`, where only a model with an equation to solve will do.
+
+    Raises:
+        ModelError: what `load` raises, or the model is a baseline.
+    """
+    model = load(name)
+    if not isinstance(model, MOL):
+        raise ModelError(
+            f"{name} is a {type(model).__name__}: it solves no equation, so nothing can be certified. "
+            "Use a MOL model here, or call it in Python: resolvent.load(name)(y, A)."
+        )
+    return model
 
 
 def card_of(name: str | Path) -> dict[str, Any]:
@@ -149,24 +201,34 @@ def _description(path: Path) -> dict[str, Any]:
     return description
 
 
-def _build(description: dict[str, Any]) -> MOL:
-    score = dict(description["score"])
-    kind = score.pop("kind")
-    if kind not in _SCORES:
+def _build(description: dict[str, Any]) -> MOL | Baseline:
+    rest = dict(description)
+    kind = rest.pop("kind", "MOL")
+    options: dict[str, Any] = {key: bool(rest.pop(key)) for key in ("normalise", "noise_aware") if key in rest}
+    options |= {key: float(rest.pop(key)) for key in ("lam", "ridge") if key in rest}
+    if kind != "MOL":
+        if kind not in _BASELINES:
+            raise ValueError(f"kind {kind!r} is unknown")
+        return _BASELINES[kind](**_sizes(rest), **options)
+    score = dict(rest.pop("score"))
+    if (kind := score.pop("kind")) not in _SCORES:
         raise ValueError(f"score kind {kind!r} is unknown")
-    if not all(isinstance(v, (int, float)) and 0 < v <= 4096 for v in score.values()):
+    if rest:
+        raise ValueError(f"{', '.join(map(repr, rest))} is no key of a MOL")
+    return MOL(_SCORES[kind](**_sizes(score)), **options)
+
+
+def _sizes(config: dict[str, Any]) -> dict[str, Any]:
+    """`config`, if its numbers cannot fill the machine."""
+    if not all(isinstance(v, (int, float)) and 0 < v <= 4096 for v in config.values()):
         raise ValueError("architecture numbers must lie in (0, 4096]")
-    ridge = float(description.get("ridge", 0.0))
-    return MOL(
-        _SCORES[kind](**score),
-        ridge=ridge,
-        normalise=bool(description.get("normalise")),
-        noise_aware=bool(description.get("noise_aware")),
-    )
+    return config
 
 
-def _claims(model: MOL) -> dict[str, Any]:
+def _claims(model: MOL | Baseline) -> dict[str, Any]:
     """What the certificate will say of this model, from architecture and weights."""
+    if isinstance(model, Baseline):
+        return {"tier": model.tier}
     lam = float(model.lam.detach())
     conditioning = model.score.conditioning(lam)
     return {

@@ -1,17 +1,14 @@
-"""Reconstructions with the call of a model, which a model must beat: linear, and unrolled."""
+"""The linear reconstruction: SENSE with a Tikhonov weight."""
 
 from __future__ import annotations
 
-import math
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator, estimate_noise
 from resolvent.mol.equation import shrink
 from resolvent.mol.scale import intensity
-from resolvent.monotone import MonotoneOperator
 from resolvent.solve.solution import along
 
 
@@ -43,38 +40,3 @@ def sense_weight(y: KSpace, zero_filled: Image, noise: Tensor | float | None = N
     else:
         sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(y.shape[0])
     return (1.5 * intensity(zero_filled) / sigma.clamp_min(torch.finfo(sigma.dtype).tiny)).clamp_max(3000.0)
-
-
-class MoDL(nn.Module):
-    """Unrolled reconstruction with shared weights: K times ``x <- (I + lam N)^-1 (H(x) + lam A^H b)``, from SENSE.
-
-    The step is that of the equation ``lam A^H (A x - b) + x - H(x) = 0``, stopped after K of them: what comes out is a
-    function of K and of the start, and nothing bounds its distance to a solution, if there is one. Memory grows with K.
-
-    Args:
-        score: gives H.
-        lam: weight of the data, positive; learned as ``log lam``.
-        steps: K.
-
-    Attributes:
-        linear_tol: accuracy of the linear solves, relative to the image.
-
-    Source: H. K. Aggarwal, M. P. Mani, M. Jacob, IEEE TMI 38:394-405 (2019).
-    """
-
-    def __init__(self, score: MonotoneOperator, lam: float = 100.0, steps: int = 10) -> None:
-        super().__init__()
-        self.score = score
-        self.log_lam = nn.Parameter(torch.tensor(math.log(lam)))
-        self.steps = steps
-        self.linear_tol = 1e-3
-
-    def forward(self, y: KSpace, A: LinearOperator, noise: Tensor | float | None = None) -> Image:
-        """The K-th iterate, differentiable in weights, lam, y and maps; `noise` is not used."""
-        lam = self.log_lam.exp().expand(y.shape[0])
-        data = along(lam, y[:, 0]) * A.adjoint(y)
-        x = shrink(A, lam, data, tol=self.linear_tol)
-        H = self.score.condition().H
-        for _ in range(self.steps):
-            x = shrink(A, lam, H(x) + data, tol=self.linear_tol, start=x.detach())
-        return x

@@ -1,0 +1,7 @@
+"""Reconstructions with the call of a model, which a model must beat: linear, variational and learned."""
+
+from resolvent.mol.baselines.linear import sense, sense_weight
+from resolvent.mol.baselines.network import Baseline
+from resolvent.mol.baselines.unrolled import MoDL
+
+__all__ = ["Baseline", "MoDL", "sense", "sense_weight"]

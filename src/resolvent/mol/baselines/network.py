@@ -1,0 +1,98 @@
+"""`Baseline`: what the learned reconstructions have in common about which nothing is proved."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from resolvent._errors import ModelError
+from resolvent._types import Image, KSpace
+from resolvent.linop import LinearOperator
+from resolvent.mol.units import ScanUnits, UnitScan
+from resolvent.monotone.channels import from_channels, to_channels
+from resolvent.monotone.operator import noise_channel
+from resolvent.solve.solution import along
+
+
+class Baseline(ScanUnits, ABC):
+    """A learned reconstruction with the call of `MOL`, in the same units, and without an equation that is certified.
+
+    Args:
+        lam: weight of the data at the start of training; see `ScanUnits`, as for `normalise` and `noise_aware`.
+        normalise: work in units of the scan, on the pixels that A sees.
+        noise_aware: let lam follow the noise level.
+        ndim: axes convolved, 2 or 3 (with time as the first for 2-D+time).
+        config: the other arguments of the constructor: JSON numbers.
+
+    Attributes:
+        config: what is needed to build the same network again; lam is among the weights.
+        tier: "none": nothing is proved.
+    """
+
+    tier = "none"
+
+    def __init__(self, lam: float, *, normalise: bool, noise_aware: bool, ndim: int, **config: float) -> None:
+        super().__init__(lam, normalise=normalise, noise_aware=noise_aware)
+        if ndim not in (2, 3):
+            raise ModelError(f"ndim is {ndim}; a network convolves 2 or 3 axes. Pass ndim=2 or ndim=3.")
+        self.ndim = ndim
+        self.config: dict[str, float] = {"normalise": normalise, "noise_aware": noise_aware, "ndim": ndim, **config}
+        self.identity: dict[str, Any] = {}
+
+    @abstractmethod
+    def reconstruct(self, scan: UnitScan) -> Image:
+        """The image in the units of the model."""
+
+    def forward(self, y: KSpace, A: LinearOperator, noise: Tensor | float | None = None) -> Image:
+        """The image, differentiable in weights, lam, y and maps.
+
+        Args:
+            y: measurements ``(batch, coil, *lead, *spatial)``.
+            A: the physics.
+            noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
+        """
+        scan = self.in_units(y, A, noise, ndim=self.ndim, sees_noise=True)
+        x = self.reconstruct(scan)
+        if scan.support is not None:
+            x = scan.support * x
+        return along(scan.scale, x) * x
+
+
+class Denoiser(nn.Module):
+    """Convolutions with ReLU between: from an image and the noise level of its scan to an image, ``(x, level) -> N``.
+
+    Args:
+        channels: width of the hidden layers.
+        depth: number of convolutions, at least 2.
+        ndim: axes convolved, 2 or 3.
+    """
+
+    def __init__(self, channels: int, depth: int, ndim: int) -> None:
+        super().__init__()
+        if depth < 2:
+            raise ModelError(f"depth is {depth}; a network of convolutions with ReLU between has at least 2.")
+        self.ndim = ndim
+        convolution = nn.Conv2d if ndim == 2 else nn.Conv3d
+        widths = [3, *[channels] * (depth - 1), 2]
+        convs = [convolution(a, b, 3, padding=1) for a, b in itertools.pairwise(widths)]
+        with torch.no_grad():
+            for conv in convs:
+                nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            convs[-1].weight.mul_(0.1)  # a small residual at first
+        self.convs = nn.ModuleList(convs)
+
+    def forward(self, x: Image, level: Tensor) -> Image:
+        """N of a complex image ``(batch, *lead, *spatial)`` and of its `level` (see `noise_level`)."""
+        z = torch.cat([to_channels(x, self.ndim), level], 1)
+        for i, conv in enumerate(self.convs):
+            z = conv(torch.relu(z) if i else z)
+        return from_channels(z, x)
+
+
+def noise_level(scan: UnitScan, ndim: int) -> Tensor:
+    """``2 + log10`` of the noise level as a constant channel: -1 for hardly any noise, 1 for a tenth of the image."""
+    return 2 + noise_channel(scan.context, ndim)

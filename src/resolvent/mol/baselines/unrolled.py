@@ -1,0 +1,60 @@
+"""Unrolled networks: a fixed number of steps, trained from end to end."""
+
+from __future__ import annotations
+
+from resolvent._types import Image
+from resolvent.mol.baselines.network import Baseline, Denoiser, noise_level
+from resolvent.mol.equation import shrink
+from resolvent.mol.units import UnitScan
+
+
+class MoDL(Baseline):
+    """Unrolled reconstruction with shared weights: K times ``x <- (I + lam N)^-1 (H(x) + lam A^H b)``, from SENSE.
+
+    H is a residual network of the image and the noise level, ``H(x) = x + cnn([x, noise])``. The step is that of the
+    equation ``lam A^H (A x - b) + x - H(x) = 0``, stopped after K of them: what comes out is a function of K and of the
+    start, and nothing bounds its distance to a solution, if there is one. Memory grows with K.
+
+    Args:
+        channels: width of the hidden layers.
+        depth: number of convolutions.
+        steps: K.
+        lam: weight of the data at the start of training, positive.
+        normalise: work in units of the scan, on the pixels that A sees; see `ScanUnits`.
+        noise_aware: let lam follow the noise level.
+        ndim: axes convolved, 2 or 3.
+
+    Source: H. K. Aggarwal, M. P. Mani, M. Jacob, IEEE TMI 38:394-405 (2019), eqs. 9-12.
+
+    >>> import torch
+    >>> from resolvent import SENSE
+    >>> A = SENSE(torch.ones(1, 1, 8, 8, dtype=torch.complex64), torch.ones(8, 8))
+    >>> y = torch.randn(1, 1, 8, 8, dtype=torch.complex64)
+    >>> MoDL(channels=4, depth=2, steps=2)(y, A, noise=0.01).shape
+    torch.Size([1, 8, 8])
+    """
+
+    def __init__(
+        self,
+        channels: int = 40,
+        depth: int = 5,
+        steps: int = 10,
+        lam: float = 100.0,
+        normalise: bool = False,
+        noise_aware: bool = False,
+        ndim: int = 2,
+    ) -> None:
+        sizes = {"channels": channels, "depth": depth, "steps": steps}
+        super().__init__(lam, normalise=normalise, noise_aware=noise_aware, ndim=ndim, **sizes)
+        self.steps = steps
+        self.denoiser = Denoiser(channels, depth, ndim)
+
+    def reconstruct(self, scan: UnitScan) -> Image:
+        """The K-th iterate."""
+        x, level = scan.context.sense, noise_level(scan, self.ndim)
+        for _ in range(self.steps):
+            z = x + self.denoiser(x, level)
+            if scan.support is not None:
+                z = scan.support * z
+            x = shrink(scan.A, scan.lam, z + scan.data, tol=self.linear_tol, start=x.detach())
+        return x

@@ -1,0 +1,125 @@
+"""The units of a scan: the scale in which a network sees it, and the weight of the data that goes with its noise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from resolvent._errors import ModelError
+from resolvent._types import Image, KSpace
+from resolvent.linop import LinearOperator, estimate_noise
+from resolvent.mol.equation import Work, shrink
+from resolvent.mol.scale import intensity
+from resolvent.monotone import ScanContext
+from resolvent.solve.solution import along
+
+NOISE_FLOOR = 0.002
+"""Noise level, over the image scale, below which lam no longer depends on it."""
+
+
+@dataclass(frozen=True)
+class UnitScan:
+    """The scans of a batch as a model sees them.
+
+    Attributes:
+        A: the physics.
+        y: measurements over `scale`.
+        lam: weight of the data, ``(batch,)``.
+        data: ``lam A^H y``, over `scale`.
+        scale: units of the data over units of the model, ``(batch,)``.
+        support: the pixels that the image may fill, 1 or 0, axes may be 1; None if all.
+        context: linear reconstruction, zero-filled image and noise level, over `scale`.
+    """
+
+    A: LinearOperator
+    y: KSpace
+    lam: Tensor
+    data: Image
+    scale: Tensor
+    support: Tensor | None
+    context: ScanContext
+
+
+class ScanUnits(nn.Module):
+    """What reconstructions in units of the scan share: lam, and how it and the scale follow from the scan.
+
+    With ``normalise=True`` a scan is divided by ``s = sqrt(sum |x0|^4 / sum |x0|^2)`` of its linear reconstruction x0:
+    the intensity of the object, whatever part of the field of view it fills. Scaled data then give the same image.
+    Pixels that A does not see (no coil map) are zero. Otherwise s = 1, and every pixel may be filled.
+
+    With ``noise_aware=True`` the weight of the data follows the noise level of the scan over s,
+    ``log lam = log lam_0 + t log(1 + noise / 0.002)``, with a learned t. For a given scan lam is a constant.
+
+    Args:
+        lam: weight of the data, positive; learned as ``log lam``, so it stays positive. Dimensionless: |A| <= 1.
+        normalise: work in units of the scan, on the pixels that A sees.
+        noise_aware: let lam follow the noise level.
+
+    Attributes:
+        linear_tol: accuracy of the linear reconstruction and of data-consistency steps.
+    """
+
+    def __init__(self, lam: float, *, normalise: bool, noise_aware: bool) -> None:
+        super().__init__()
+        if not 0 < lam < math.inf:
+            raise ModelError(f"lam is {lam}; the weight of the data must be positive.")
+        self.log_lam = nn.Parameter(torch.tensor(math.log(lam)))
+        self.noise_slope = nn.Parameter(torch.tensor(-1.0)) if noise_aware else None
+        self.normalise = normalise
+        self.linear_tol = 1e-3
+
+    @property
+    def lam(self) -> Tensor:
+        """Weight of the data for a scan without noise."""
+        return self.log_lam.exp()
+
+    def in_units(
+        self,
+        y: KSpace,
+        A: LinearOperator,
+        noise: Tensor | float | None,
+        work: Work | None = None,
+        *,
+        ndim: int,
+        sees_noise: bool,
+    ) -> UnitScan:
+        """The scans in the units of the model.
+
+        Args:
+            y: measurements ``(batch, coil, *lead, *spatial)``.
+            A: the physics.
+            noise: standard deviation of the complex noise of a sample of y; if None it is estimated from y where
+                anything depends on it, else 0.
+            work: counts the applications of N.
+            ndim: number of spatial axes.
+            sees_noise: whether the network depends on the noise level.
+        """
+        zero_filled = A.adjoint(y)
+        if noise is None:
+            noise = estimate_noise(y, ndim) if sees_noise or self.noise_slope is not None else 0.0
+        sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(y.shape[0])
+        noise_level = sigma / intensity(zero_filled)
+        lam = self._lam_at(noise_level)
+        sense = shrink(A, lam, along(lam, zero_filled) * zero_filled, tol=self.linear_tol, work=work)
+        scale = torch.ones_like(lam)
+        if self.normalise:
+            scale = intensity(sense)
+            noise_level = sigma / scale
+            lam = self._lam_at(noise_level)
+        y, zero_filled, sense = (t / along(scale, t) for t in (y, zero_filled, sense))
+        data = along(lam, zero_filled) * zero_filled
+
+        def data_consistent(u: Tensor) -> Tensor:
+            return shrink(A, lam, u + data, tol=self.linear_tol, start=u.detach(), work=work)
+
+        context = ScanContext(sense, zero_filled, noise_level, data_consistent)
+        return UnitScan(A, y, lam, data, scale, A.support if self.normalise else None, context)
+
+    def _lam_at(self, noise: Tensor) -> Tensor:
+        log_lam = self.log_lam.expand_as(noise)
+        if self.noise_slope is not None:
+            log_lam = log_lam + self.noise_slope * torch.log1p(noise / NOISE_FLOOR)
+        return log_lam.exp()
