@@ -20,6 +20,7 @@ FLOORS = {
     "mol": 3,
     "data": 3,
     "train": 4,
+    "evaluate": 4,
     "figures": 4,
     "report": 4,
     "testing": 4,

@@ -15,6 +15,7 @@ from resolvent.cli.demo import demo
 from resolvent.cli.info import info
 from resolvent.cli.recon import recon
 from resolvent.cli.simulate import simulate
+from resolvent.cli.train import train
 
 app = typer.Typer(
     name="resolvent",
@@ -28,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, recon, simulate, info, certify, convert, attack):
+for _command in (demo, recon, simulate, info, certify, convert, attack, train):
     app.command()(_command)
 
 

@@ -6,11 +6,13 @@ from resolvent.data.masks import MASK_KINDS, make_mask
 from resolvent.data.metrics import metrics, nmse, psnr, ssim
 from resolvent.data.scan import Geometry, Scan, Volume
 from resolvent.data.simulate import add_noise, birdcage_maps, simulate, smooth_phase, undersample
+from resolvent.data.subjects import Subject, read_subjects
 
 __all__ = [
     "MASK_KINDS",
     "Geometry",
     "Scan",
+    "Subject",
     "Volume",
     "add_noise",
     "birdcage_maps",
@@ -21,6 +23,7 @@ __all__ = [
     "nmse",
     "noise_covariance",
     "psnr",
+    "read_subjects",
     "simulate",
     "smooth_phase",
     "ssim",

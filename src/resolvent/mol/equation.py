@@ -24,6 +24,8 @@ class Work:
     Attributes:
         applications: of N.
         evaluations: of H, in the solve.
+        contraction: factor by which a step of the solve shortened the next, the geometric mean over the steps of the
+            slowest sample; None before a solve of two steps.
         adjoint_evaluations: products with the transposed Jacobian of F, in the solve of the adjoint equation.
         adjoint_error: bound of ``|w - w*| / |w|`` for the computed solution w of the adjoint equation, the worst of the
             batch, as far as m is what it claims; None before a backward pass. The error of the gradient
@@ -32,6 +34,7 @@ class Work:
 
     applications: int = 0
     evaluations: int = 0
+    contraction: float | None = None
     adjoint_evaluations: int = 0
     adjoint_error: float | None = None
 
@@ -115,6 +118,10 @@ class Equation:
                 select=lambda index: self.select(index).step,
             )
         self.work.evaluations += solution.evaluations
+        if len(solution.residuals) > 1:
+            shortened = solution.residuals[-1] / solution.residuals[0]
+            steps = (solution.sample_steps - 1).clamp_min(1).to(shortened)
+            self.work.contraction = float((shortened ** (1 / steps)).max())
         return replace(solution, applications=self.work.applications - before)
 
     def attach(self, x: Tensor, *, tol: float, max_steps: int) -> Tensor:

@@ -174,9 +174,13 @@ def noise_channel(context: ScanContext, ndim: int) -> Tensor:
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Convolution with zero padding that keeps the size, 2-D or 3-D by the kernel."""
-    run = torch.nn.functional.conv2d if weight.ndim == 4 else torch.nn.functional.conv3d
-    return run(x, weight, bias, padding=weight.shape[-1] // 2)
+    """Convolution with zero padding that keeps the size, 2-D or 3-D by the kernel; channels last, which is fastest."""
+    run, layout = (
+        (torch.nn.functional.conv2d, torch.channels_last)
+        if weight.ndim == 4
+        else (torch.nn.functional.conv3d, torch.channels_last_3d)
+    )
+    return run(x.contiguous(memory_format=layout), weight, bias, padding=weight.shape[-1] // 2)
 
 
 def conv_adjoint(x: Tensor, weight: Tensor) -> Tensor:

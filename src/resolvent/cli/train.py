@@ -1,0 +1,66 @@
+"""``resolvent train``: from a configuration file to a model with its card."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resolvent._version import __version__
+from resolvent.cli.output import Debug, Json, complain, emit, reporting
+
+STOPPED = 143
+"""Exit code: ended by a signal, with a checkpoint; the same command goes on."""
+
+
+def train(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="CONFIG.yaml", help="Settings of the run.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of the run; runs/NAME by default. A run in it goes on."),
+    ] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: optimiser.steps=500.")
+    ] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of the settings, and end.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a model, or go on with a run that was stopped.
+
+    The folder of the run holds the settings with all defaults, logs (CSV and TensorBoard), checkpoints, and at the end
+    the model that was best on the validation subjects, with its card. Ended by SIGTERM, a run writes a checkpoint
+    first (exit code 143). Needs the extra `train`: pip install 'resolvent[train]'.
+    """
+    with reporting(as_json=as_json, debug=debug):
+        try:
+            from resolvent.train import Config, read_config
+            from resolvent.train import train as run
+        except ModuleNotFoundError as error:
+            complain(
+                f"error: {error.name} is not installed. Install what training needs: pip install 'resolvent[train]'."
+            )
+            raise typer.Exit(1) from None
+        if schema:
+            typer.echo(json.dumps(Config.model_json_schema(), indent=2))
+            return
+        if config is None:
+            raise typer.BadParameter("give the file of settings, or --schema.", param_hint="CONFIG.yaml")
+        settings = read_config(config, changes or [])
+        folder = out or Path("runs") / settings.name
+        found = run(settings, folder, say=lambda text: complain(text), bar=sys.stderr.isatty())
+        if as_json:
+            emit({"version": __version__, "out": str(folder), **found})
+        elif found["model"]:
+            typer.echo(
+                f"{found['model']}: {found['psnr']:.2f} dB on the validation scans, chosen at step "
+                f"{found['chosen_at']} of {found['steps']}"
+            )
+        if found["signal"]:
+            complain(f"stopped by {found['signal']} after step {found['steps']}; the same command goes on from there.")
+            raise typer.Exit(STOPPED)

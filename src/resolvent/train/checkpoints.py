@@ -1,0 +1,102 @@
+"""Checkpoints that survive what kills the process: written beside, flushed to the disk, then renamed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+
+from resolvent._errors import DataError
+
+LAST, BEST = "last.ckpt", "best.ckpt"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Whoever opens a checkpoint finds the old one or the new one, whole; nothing in it is executed when it is read."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write to ``path.tmp``, flush, rename.
+
+        Raises:
+            DataError: the disk is full, or the folder is gone or cannot be written; the previous checkpoint is kept.
+        """
+        path = Path(path)
+        temporary = path.with_name(path.name + ".tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
+            try:
+                temporary.unlink(missing_ok=True)
+            except OSError:
+                pass
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+            raise DataError(f"{path} cannot be written ({reason}). Make room or choose another folder.") from None
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Tensors and plain values only.
+
+        Raises:
+            DataError: damaged, or not a checkpoint of a training run.
+        """
+        try:
+            return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:120]
+            raise DataError(f"{path} is no checkpoint that can be read ({reason}). Remove it to begin anew.") from None
+
+
+class StopOnSignal(pl.Callback):
+    """SIGTERM (and what SLURM sends before the end) lets the step end, writes a checkpoint and ends the run.
+
+    Attributes:
+        received: name of the signal, once there was one.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.received = ""
+        self._before: dict[signal.Signals, Any] = {}
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen."""
+        self._before = {which: signal.signal(which, self._note) for which in self.SIGNALS}
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Stop between two steps, where the state is whole."""
+        if self.received:
+            trainer.save_checkpoint(self.folder / LAST)
+            trainer.should_stop = True
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Put back what was there."""
+        for which, handler in self._before.items():
+            signal.signal(which, handler)
+        self._before = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number).name
+
+
+def saved_config(path: Path) -> str:
+    """The configuration (JSON) of the run that wrote a checkpoint.
+
+    Raises:
+        DataError: as `AtomicCheckpointIO.load_checkpoint`.
+    """
+    try:
+        return AtomicCheckpointIO().load_checkpoint(path)["resolvent"]["config"]
+    except KeyError:
+        raise DataError(f"{path} was not written by `resolvent train`. Remove it to begin anew.") from None

@@ -1,0 +1,225 @@
+"""The training configuration: every field with its meaning, checked before anything is read or computed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from resolvent._errors import DataError
+from resolvent.data.masks import MASK_KINDS
+
+Range = tuple[float, float]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Scans(_Section):
+    """How the scans of training are simulated from images, each by its own draw."""
+
+    spatial: Literal["2d", "3d", "2d+t"] = Field(default="2d", description="Slices, volumes, or series of frames.")
+    matrix: tuple[int, int] = Field(
+        default=(72, 128), description="Least and largest number of pixels of an axis (y, x)."
+    )
+    depth: tuple[int, int] = Field(default=(8, 16), description="The same for planes (3d) or frames (2d+t).")
+    coils: list[int] = Field(default=[4, 6, 8, 12, 16], min_length=1, description="Coil counts, each as likely.")
+    acceleration: Range = Field(default=(2.0, 8.0), description="Least and largest, drawn uniformly in its logarithm.")
+    masks: dict[str, float] = Field(default={"gaussian2d": 1.0}, min_length=1, description="Mask kinds and their odds.")
+    snr_db: Range = Field(
+        default=(15.0, 50.0), description="Signal to noise of a pixel of the object, drawn uniformly."
+    )
+    clean: float = Field(default=0.1, ge=0, le=1, description="Fraction of scans without noise.")
+    noise_error: float = Field(
+        default=0.25, ge=0, lt=1, description="Largest relative error of the noise level that the model is told."
+    )
+    maps: list[Path] = Field(
+        default=[], description="Files with measured coil maps (coil, y, x), used for a third of the scans."
+    )
+    map_error: float = Field(
+        default=0.1, ge=0, description="Largest weight of a foreign smooth coil in the maps given."
+    )
+    phase: float = Field(default=1.5, ge=0, description="Largest factor of the smooth random phase.")
+    contrast: Range = Field(default=(0.6, 1.5), description="Exponent of the magnitude.")
+    whole: float = Field(default=0.6, ge=0, le=1, description="Fraction of images that are zoomed to fit the matrix.")
+    zoom: Range = Field(default=(0.4, 1.0), description="Zoom of the others, which are cropped.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Scans:
+        for kind in self.masks:
+            if kind not in MASK_KINDS:
+                raise ValueError(f"there is no mask kind {kind!r}; use one of {', '.join(MASK_KINDS)}")
+        for name in ("matrix", "depth", "acceleration", "snr_db", "contrast", "zoom"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} is from {low} to {high}; give the smaller number first")
+        if self.acceleration[0] < 1 or self.matrix[0] < 8 or min(self.coils) < 1:
+            raise ValueError("acceleration and coils must be at least 1, matrix at least 8")
+        return self
+
+
+class Data(_Section):
+    """Where images and scans come from. Subjects of `validation` must not be among those of `train`."""
+
+    folder: Path = Field(Path(), description="Folder that the files below lie in.")
+    train: list[Path] = Field(min_length=1, description="Files of training subjects, as `read_subjects` reads them.")
+    validation: list[Path] = Field(min_length=1, description="Files of validation subjects.")
+    scans: Scans = Scans()
+    batch: int = Field(default=2, ge=1, description="Scans of one matrix and coil count in a step.")
+    workers: int = Field(default=0, ge=0, description="Processes that draw scans ahead; 0 draws them in the step.")
+    supervision: Literal["full", "self"] = Field(
+        default="full", description="`self`: no reference is used; a part of the measured samples is held out (SSDU)."
+    )
+    held_out: float = Field(
+        default=0.4, gt=0, lt=1, description="Fraction of the samples held out by `supervision: self`."
+    )
+
+
+class Loss(_Section):
+    """Weights of the parts of the loss; each is relative to the reference, so that no scan counts by its units."""
+
+    complex: float = Field(default=1.0, ge=0, description="|x - r| / |r| of the complex image.")
+    magnitude: float = Field(default=0.0, ge=0, description="||x| - |r|| / |r|.")
+    ssim: float = Field(default=0.0, ge=0, description="1 - SSIM of the magnitudes.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Loss:
+        if self.complex + self.magnitude + self.ssim == 0:
+            raise ValueError("every weight is zero; give at least one part of the loss a weight")
+        return self
+
+
+class Penalties(_Section):
+    """What pulls an approximate score towards its constant, in training only; it proves nothing."""
+
+    lipschitz: float = Field(
+        default=0.0, ge=0, description="Weight of the log barrier on the local Lipschitz estimate."
+    )
+    slope: float = Field(
+        default=0.0, ge=0, description="Weight of the shortfall of the smallest slope at the solution."
+    )
+    steps: int = Field(default=3, ge=1, description="Ascent or Lanczos steps of the search.")
+    noise: float = Field(
+        default=0.1, ge=0, description="The barrier also searches at the solution plus this much noise."
+    )
+
+
+class Solver(_Section):
+    """Accuracy of the solves in training: loose first, then as the network comes to rely on it."""
+
+    tol: Range = Field(
+        default=(5e-2, 1e-2), description="Relative accuracy of the solution, at the first and the last step."
+    )
+    adjoint_tol: float = Field(default=0.1, gt=0, description="Relative accuracy of the adjoint solution.")
+    linear_tol: float = Field(
+        default=2e-3, gt=0, description="Of the linear reconstruction and data-consistency steps."
+    )
+    max_steps: int = Field(default=30, ge=1, description="Limit of network evaluations of a solve.")
+
+
+class Optimiser(_Section):
+    """Adam: the rate rises over `warmup` steps, stays, and falls to zero over the last `cooldown` of the steps.
+
+    So a run that turns out too short goes on with more steps, and only its last part was in vain.
+    """
+
+    steps: int = Field(default=2000, ge=1, description="Steps in all.")
+    rate: float = Field(default=2e-3, gt=0, description="Step size of the weights.")
+    scalars: float = Field(default=3.0, gt=0, description="Factor of the rate for lam and other single numbers.")
+    warmup: int = Field(default=50, ge=0)
+    cooldown: float = Field(default=0.4, ge=0, le=1)
+    clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
+    average: float = Field(
+        default=0.998, ge=0, lt=1, description="Decay of the exponential moving average of the weights."
+    )
+    pretrain: int = Field(
+        default=0, ge=0, description="First steps on fully sampled, noisy scans: the network as a denoiser."
+    )
+
+
+class Validation(_Section):
+    """How a model is chosen: by mean PSNR over subjects that were not trained on."""
+
+    every: int = Field(default=250, ge=1, description="Steps between validations.")
+    scans: int = Field(default=16, ge=1, description="Number of simulated scans, spread over the subjects.")
+    patience: int | None = Field(default=None, ge=1, description="Stop after so many validations without a better one.")
+
+
+class Card(_Section):
+    """What people should know of the model; the numbers are added when it is written."""
+
+    purpose: str = ""
+    sources: list[str] = Field(default=[], description="Data trained on, with their licences.")
+    limits: str = ""
+
+
+class Config(_Section):
+    """One training run."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Name of the model.")
+    seed: int = Field(default=0, ge=0)
+    model: dict[str, Any] = Field(description="As `resolvent.mol.weights.build` takes it, and `lam`, where it starts.")
+    init: str | None = Field(default=None, description="A model whose weights to start from.")
+    data: Data
+    loss: Loss = Loss()
+    penalties: Penalties = Penalties()
+    solver: Solver = Solver()
+    optimiser: Optimiser = Optimiser()
+    validation: Validation = Validation()
+    checkpoint_minutes: float = Field(default=5.0, gt=0, description="Time between checkpoints.")
+    threads: int | None = Field(default=None, ge=1, description="Threads of PyTorch; its own choice by default.")
+    card: Card = Card()
+
+
+def read_config(path: str | Path, changes: list[str] | tuple[str, ...] = ()) -> Config:
+    """The configuration in a YAML file, with ``key=value`` changes: dotted keys, values in YAML.
+
+    Raises:
+        DataError: the file is no YAML mapping, or a field is unknown, missing or out of range; all faults are named.
+
+    Example: ``read_config("brain-2d.yaml", ["optimiser.steps=100", "data.folder=/data"])``.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}). Give the YAML file of a training run.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no YAML: {' '.join(str(error).split())}. Mend that line.") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds no settings. Give the YAML file of a training run.")
+    for change in changes:
+        _apply(content, change)
+    return parsed(content, str(path))
+
+
+def parsed(content: dict[str, Any], where: str) -> Config:
+    """The checked configuration of plain values."""
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        raise DataError(f"{where} is no valid configuration: {faults}. See `resolvent train --schema`.") from None
+
+
+def to_yaml(config: Config) -> str:
+    """The configuration with all its defaults, as a file that `read_config` takes."""
+    return yaml.safe_dump(json.loads(config.model_dump_json()), sort_keys=False)
+
+
+def _apply(content: dict[str, Any], change: str) -> None:
+    key, equals, value = change.partition("=")
+    if not equals or not key:
+        raise DataError(f"{change!r} is no setting. Write key=value, for example optimiser.steps=500.")
+    *path, last = key.split(".")
+    for part in path:
+        content = content.setdefault(part, {})
+        if not isinstance(content, dict):
+            raise DataError(f"{key} cannot be set: {part} is a value, not a section. See `resolvent train --schema`.")
+    try:
+        content[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise DataError(f"the value of {key} is no YAML: {value!r}. Quote it.") from None

@@ -1,0 +1,118 @@
+"""Batches for the trainer: numbered draws for training, the same few for every validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import lightning.pytorch as pl
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from resolvent._errors import DataError
+from resolvent.data import Scan, Subject, read_subjects
+from resolvent.data.io import read_maps
+from resolvent.linop import estimate_noise
+from resolvent.train.config import Config, Scans
+from resolvent.train.draws import Batch, draw_batch, unit
+
+_TRAIN, _VALIDATION = 0, 1  # streams of draws of one seed
+
+
+class Draws(Dataset[Batch]):
+    """Batch number i of simulated scans, drawn when it is asked for."""
+
+    def __init__(self, subjects: Sequence[Subject], config: Config, stream: int, maps: Sequence[Tensor]) -> None:
+        self.subjects, self.config, self.stream, self.maps = subjects, config, stream, maps
+
+    def __getitem__(self, number: int) -> Batch:
+        """See `draw_batch`."""
+        data, first = self.config.data, self.config.optimiser.pretrain
+        validating = self.stream == _VALIDATION
+        subjects = self.subjects
+        if validating:  # subjects in turn
+            number, subjects = number // len(subjects), [subjects[number % len(subjects)]]
+        return draw_batch(
+            subjects,
+            data.scans,
+            seed=2 * self.config.seed + self.stream,
+            number=number,
+            size=1 if validating else data.batch,
+            measured_maps=self.maps,
+            denoise=not validating and number < first,
+        )
+
+
+@dataclass(frozen=True)
+class From(Sampler[int]):
+    """`length` numbers, of which the first `start` are not drawn again: a resumed run goes on where it was.
+
+    The first is ``start * world + rank``, and each process takes every `world`-th.
+    """
+
+    start: int
+    length: int
+    rank: int = 0
+    world: int = 1
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[int]:
+        for step in range(self.start, self.start + self.length):
+            yield step * self.world + self.rank
+
+
+class ScansModule(pl.LightningDataModule):
+    """Reads the subjects once, and draws from them.
+
+    Raises:
+        DataError: a subject is in training and in validation; scans where none can be used.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        data = config.data
+        self.config = config
+        scans = data.scans
+        self.train = _subjects([data.folder / path for path in data.train], scans, data.supervision)
+        self.validation = _subjects([data.folder / path for path in data.validation], scans, "full")
+        both = {(s.source, s.name) for s in self.train} & {(s.source, s.name) for s in self.validation}
+        if both:
+            source, name = min(both)
+            raise DataError(f"{name} of {source} is in training and in validation. Split the subjects.")
+        self.maps = [unit(maps) for path in scans.maps for maps in read_maps(data.folder / path)]
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """An epoch: the steps between two validations."""
+        assert self.trainer is not None
+        step = getattr(self.trainer.lightning_module, "step", 0)
+        order = From(step, self.config.validation.every, self.trainer.global_rank, self.trainer.world_size)
+        return self._loader(self.train, _TRAIN, order)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The same scans each time."""
+        return self._loader(self.validation, _VALIDATION, range(self.config.validation.scans))
+
+    def _loader(self, subjects: list[Subject], stream: int, order: Sampler[int] | range) -> DataLoader[Batch]:
+        draws, workers = Draws(subjects, self.config, stream, self.maps), self.config.data.workers
+        return DataLoader(draws, batch_size=None, sampler=order, num_workers=workers)
+
+
+def _subjects(paths: Sequence[Path], scans: Scans, supervision: str) -> list[Subject]:
+    found = [s for path in paths for s in read_subjects(path, 2 if scans.spatial == "2d" else 3)]
+    return [s if s.scan is None else replace(s, scan=_prepared(s.scan, supervision)) for s in found]
+
+
+def _prepared(scan: Scan, supervision: str) -> Scan:
+    """In units of its own, with maps and noise level, once."""
+    if supervision == "full" and not scan.fully_sampled:
+        raise DataError(
+            f"{scan.source} is undersampled, so there is no reference to train on or to validate with. "
+            "Use fully sampled scans, or supervision: self for the training part."
+        )
+    scan = scan.normalised()
+    maps = scan.maps
+    noise = scan.noise or float(estimate_noise(scan.kspace, scan.ndim).median())
+    return scan.replace(coil_maps=maps, noise=noise)

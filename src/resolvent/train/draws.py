@@ -1,0 +1,236 @@
+"""Simulated training scans: a batch is a function of the images, the settings, a seed and its number alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, max_pool2d, max_pool3d
+
+from resolvent._types import Image, KSpace, Maps, Mask
+from resolvent.data import Scan, Subject, birdcage_maps, make_mask, smooth_phase
+from resolvent.linop.fourier import fft, ifft
+from resolvent.train.config import Scans
+
+_OBJECT = 0.05  # pixels above this fraction of the largest magnitude count as object
+_MAPS, _NEAR = 0.34, 0.6  # fraction of scans with measured maps, and with maps that are zero away from the object
+
+
+class Batch(NamedTuple):
+    """Scans of one matrix and coil count.
+
+    Attributes:
+        y: k-space ``(batch, coil, *lead, *spatial)``, zero where not measured.
+        maps: what the reconstruction is given.
+        mask: 1 where measured.
+        noise: standard deviation of a sample that the reconstruction is told, ``(batch,)``.
+        reference: the image; for a measured scan without one, zeros.
+        subject: number of the subject, ``(batch,)``.
+    """
+
+    y: KSpace
+    maps: Maps
+    mask: Mask
+    noise: Tensor
+    reference: Image
+    subject: Tensor
+
+
+def draw_batch(
+    subjects: Sequence[Subject],
+    scans: Scans,
+    *,
+    seed: int,
+    number: int,
+    size: int,
+    measured_maps: Sequence[Tensor] = (),
+    denoise: bool = False,
+) -> Batch:
+    """Batch `number` of the stream `seed`: another matrix and coil count each, every scan its own everything else.
+
+    ``y = M (F S x + n)``, x an image that was turned, zoomed, cropped, given another contrast, a smooth phase and
+    shading, half of the time blurred as k-space of this matrix blurs it. The reconstruction is told maps ``s'`` near
+    the true ones, and the reference is what these make of the full data, ``sum_c conj(s'_c) s_c x``.
+
+    Args:
+        subjects: with images; scan i of the batch comes from a subject drawn at random, each as likely.
+        scans: the settings.
+        seed: of the stream.
+        number: of the batch.
+        size: scans in it.
+        measured_maps: each ``(coil, y, x)``.
+        denoise: full sampling and at most 25 dB, so that only noise is left to remove.
+    """
+    rng = np.random.default_rng([seed, number])
+    scan = subjects[int(rng.integers(len(subjects)))].scan
+    if scan is not None:
+        return draw_measured(scan, scans, rng, size)
+    subjects = [subject for subject in subjects if subject.images is not None]
+    shape = tuple(int(n) for n in rng.choice(quick_sizes(*scans.matrix), 2))
+    depth = int(rng.integers(scans.depth[0], scans.depth[1] + 1))
+    n_coils = int(rng.choice(scans.coils))
+    frames = depth if scans.spatial == "2d+t" else None
+    if scans.spatial == "3d":
+        shape = (depth, *shape)
+    drawn = [
+        _draw(subjects, scans, rng, shape, frames, n_coils, measured_maps if len(shape) == 2 else (), denoise)
+        for _ in range(size)
+    ]
+    return Batch(*map(torch.stack, zip(*drawn, strict=True)))
+
+
+def quick_sizes(low: int, high: int) -> list[int]:
+    """Even numbers from `low` to `high` with no prime factor above 5, whose Fourier transforms are quick."""
+    smooth = {2**a * 3**b * 5**c for a in range(1, 12) for b in range(7) for c in range(5)}
+    return sorted(n for n in smooth if low <= n <= high) or [high]
+
+
+def draw_measured(scan: Scan, scans: Scans, rng: np.random.Generator, size: int) -> Batch:
+    """Slices of one measured scan: undersampled anew if it is complete, else as they were measured, reference zero.
+
+    Args:
+        scan: with maps and noise level, normalised.
+        scans: the settings, of which masks and accelerations count here.
+        rng: what is drawn.
+        size: slices in the batch, one as often as another.
+    """
+    assert scan.coil_maps is not None and scan.noise is not None
+    slices = torch.from_numpy(rng.integers(len(scan.kspace), size=size))
+    y, maps = scan.kspace[slices], scan.coil_maps[slices]
+    mask = scan.mask[slices if len(scan.mask) > 1 else torch.zeros_like(slices)]
+    reference = torch.zeros_like(y[:, 0])
+    if scan.fully_sampled:
+        reference = (maps.conj() * ifft(y, scan.ndim)).sum(1)
+        lead = tuple(y.shape[2 : -scan.ndim])
+        shape, frames = tuple(y.shape[-scan.ndim :]), lead[0] if len(lead) == 1 else None
+        mask = torch.stack([draw_mask(scans, rng, shape, frames) for _ in range(size)]).expand(size, *mask.shape[1:])
+    noise = torch.full((size,), scan.noise)
+    return Batch(mask.unsqueeze(1) * y, maps, mask, noise, reference, torch.zeros(size, dtype=torch.int64))
+
+
+def _draw(
+    subjects: Sequence[Subject],
+    scans: Scans,
+    rng: np.random.Generator,
+    shape: tuple[int, ...],
+    frames: int | None,
+    n_coils: int,
+    measured_maps: Sequence[Tensor],
+    denoise: bool,
+) -> tuple[Tensor, ...]:
+    spatial = len(shape)
+    which = int(rng.integers(len(subjects)))
+    images = subjects[which].images
+    assert images is not None
+    seed = int(rng.integers(2**31))
+    x = object_image(images[int(rng.integers(len(images)))], shape, frames, scans, rng)
+    true = coil_maps(n_coils, shape, rng, measured_maps)
+    told = true
+    if scans.map_error and rng.random() < 0.5:
+        told = unit(true + rng.uniform(0, scans.map_error) * birdcage_maps(n_coils, shape, seed=seed))
+    if rng.random() < _NEAR:  # as estimated maps are: zero where there is no signal
+        told = told * near(x, spatial)
+    if frames is not None:
+        true, told = true[:, None], told[:, None]
+    mask = draw_mask(scans, rng, shape, frames)
+    mask = torch.ones_like(mask) if denoise else mask
+    decibels = rng.uniform(*scans.snr_db)
+    power = x.abs().square()
+    sigma = math.sqrt(float(power[power > _OBJECT**2 * power.max()].mean())) * 10 ** (-decibels / 20)
+    if denoise:
+        sigma *= 10 ** (max(0.0, decibels - 25) / 20)
+    elif rng.random() < scans.clean:
+        sigma = 0.0
+    generator = torch.Generator().manual_seed(seed)
+    clean = fft(true * x, spatial)
+    y = mask * (clean + sigma * torch.randn(clean.shape, dtype=clean.dtype, generator=generator))
+    noise = sigma * rng.uniform(1 - scans.noise_error, 1 + scans.noise_error)
+    reference = (told.conj() * true).sum(0) * x
+    return y, told, mask, torch.tensor(noise, dtype=torch.float32), reference, torch.tensor(which)
+
+
+def draw_mask(scans: Scans, rng: np.random.Generator, shape: tuple[int, ...], frames: int | None) -> Mask:
+    """A mask of one of the kinds, each with its odds: ``([frame,] *shape)``."""
+    odds = np.array(list(scans.masks.values()))
+    kind = str(rng.choice(list(scans.masks), p=odds / odds.sum()))
+    acceleration = math.exp(rng.uniform(*np.log(scans.acceleration)))
+    return make_mask(kind, shape, acceleration, seed=int(rng.integers(2**31)), frames=frames)[0]
+
+
+def object_image(
+    image: Tensor, shape: tuple[int, ...], frames: int | None, scans: Scans, rng: np.random.Generator
+) -> Image:
+    """One image as an object in the scanner: ``([frame,] *shape)``, complex, magnitudes of at most about 1."""
+    spatial = len(shape)
+    finer = rng.uniform(1.1, 1.8) if rng.random() < 0.5 else 1.0  # then k-space of the matrix cuts it off
+    grid = tuple(2 * round(n * finer / 2) if n % 2 == 0 else n + 2 * round(n * (finer - 1) / 2) for n in shape)
+    if spatial == 3:
+        grid = (shape[0], *grid[1:])
+    magnitude = framed(image.abs(), grid, frames, scans, rng)
+    magnitude = (magnitude / magnitude.max()) ** rng.uniform(*scans.contrast)
+    strength, tilt = rng.uniform(0, scans.phase), rng.uniform(0, 0.5)
+    shading = torch.exp(tilt * torch.cos(smooth_phase(grid, seed=int(rng.integers(2**31)))))
+    x = magnitude * shading * torch.exp(1j * strength * smooth_phase(grid, seed=int(rng.integers(2**31))))
+    if grid != shape:
+        axes = [slice(n // 2 - s // 2, n // 2 - s // 2 + s) for n, s in zip(grid, shape, strict=True)]
+        x = ifft(fft(x, spatial)[(..., *axes)], spatial) * math.sqrt(math.prod(shape) / math.prod(grid))
+    return x
+
+
+def framed(
+    magnitude: Tensor, shape: tuple[int, ...], frames: int | None, scans: Scans, rng: np.random.Generator
+) -> Tensor:
+    """Turned, mirrored, zoomed, cropped or padded to `shape`; of a series, `frames` frames that follow each other."""
+    spatial = len(shape)
+    t = torch.rot90(magnitude, int(rng.integers(4)), (-2, -1))
+    t = t.flip(-1) if rng.random() < 0.5 else t
+    if frames is not None:
+        t = t.flip(0) if rng.random() < 0.5 else t
+        start = int(rng.integers(len(t)))
+        t = t[(start + torch.arange(frames)) % len(t)]  # cardiac phases and breaths come round
+    fit = min(n / s for n, s in zip(shape[-2:], t.shape[-2:], strict=True))
+    zoom = fit * rng.uniform(0.8, 1.2) if rng.random() < scans.whole else rng.uniform(*scans.zoom)
+    size = [max(8, round(n * zoom)) for n in t.shape[-2:]]
+    t = interpolate(t.reshape(-1, 1, *t.shape[-2:]), size, mode="bilinear", antialias=True).reshape(-1, *size)
+    t = t.clamp_min(0) if frames is not None or spatial == 3 else t[0].clamp_min(0)
+    padded = t.new_zeros((*t.shape[:1], *shape) if frames is not None else shape)
+    put, take = [], []
+    for have, want in zip(t.shape[-spatial:], shape, strict=True):
+        corner = int(rng.integers(min(0, have - want), max(0, have - want) + 1))
+        take.append(slice(max(0, corner), max(0, corner) + want))
+        put.append(slice(max(0, -corner), max(0, -corner) + min(have, want)))
+    padded[(..., *put)] = t[(..., *take)]
+    return (
+        padded if float(padded.max()) > 0.1 * float(magnitude.max()) else framed(magnitude, shape, frames, scans, rng)
+    )
+
+
+def coil_maps(n_coils: int, shape: tuple[int, ...], rng: np.random.Generator, measured: Sequence[Tensor]) -> Maps:
+    """Birdcage coils, or measured ones turned, mirrored and stretched to the matrix; ``sum_c |s_c|^2 = 1``."""
+    fitting = [maps for maps in measured if len(maps) >= n_coils]
+    if not fitting or rng.random() > _MAPS:
+        return birdcage_maps(n_coils, shape, seed=int(rng.integers(2**31)))
+    maps = fitting[int(rng.integers(len(fitting)))]
+    maps = maps[torch.from_numpy(rng.permutation(len(maps))[:n_coils])]
+    maps = torch.rot90(maps, int(rng.integers(4)), (-2, -1))
+    maps = maps.flip(-1) if rng.random() < 0.5 else maps
+    parts = torch.view_as_real(maps.resolve_conj()).movedim(-1, 1)
+    parts = interpolate(parts, shape, mode="bicubic", align_corners=True)
+    return unit(torch.view_as_complex(parts.movedim(1, -1).contiguous()))
+
+
+def unit(maps: Maps) -> Maps:
+    """``s / sqrt(sum_c |s_c|^2)``."""
+    return maps / maps.abs().square().sum(0, keepdim=True).sqrt().clamp_min(1e-6)
+
+
+def near(x: Image, spatial: int) -> Tensor:
+    """1 within four pixels of the object, of any frame."""
+    magnitude = x.abs() if x.ndim == spatial else x.abs().amax(0)
+    bright = (magnitude > _OBJECT * magnitude.max())[None].float()
+    grow = max_pool2d if spatial == 2 else max_pool3d
+    return grow(bright, 9, stride=1, padding=4)[0]

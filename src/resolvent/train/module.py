@@ -1,0 +1,190 @@
+"""The training step: loss of the reconstruction, gradient of the equation, guarded step, averaged weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from resolvent._types import Image
+from resolvent.linop import SENSE
+from resolvent.mol import MOL
+from resolvent.mol.baselines import Baseline
+from resolvent.mol.equation import Work
+from resolvent.mol.monotonicity import monotone_penalty
+from resolvent.mol.scale import intensity
+from resolvent.monotone.estimates import lipschitz_penalty
+from resolvent.solve.solution import along
+from resolvent.train.config import Config
+from resolvent.train.draws import Batch
+from resolvent.train.guard import Guard
+from resolvent.train.losses import held_out_loss, image_loss, split
+
+LAM = (1e-2, 1e5)
+"""lam is kept between these."""
+
+
+class Training(pl.LightningModule):
+    """One model in training: every `Trainer` of Lightning runs it.
+
+    Args:
+        model: `MOL` or a baseline; anything with ``model(y, A, noise) -> image``.
+        config: the run.
+    """
+
+    def __init__(self, model: MOL | Baseline, config: Config) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model: MOL | Baseline = model
+        self.config = config
+        self.average = AveragedModel(model, avg_fn=moving_average(config.optimiser.average))
+        self.average.requires_grad_(False)
+        self.guard = Guard()
+        self.step = 0
+        self.scores: dict[int, list[float]] = {}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam, with a larger rate for single numbers (lam), which have far to go."""
+        groups = (
+            [p for p in self.model.parameters() if p.ndim > 0],
+            [p for p in self.model.parameters() if p.ndim == 0],
+        )
+        return torch.optim.Adam([{"params": group} for group in groups if group], lr=self.config.optimiser.rate)
+
+    def operator(self, batch: Batch, mask: Tensor) -> SENSE:
+        """The physics of a batch."""
+        return SENSE(batch.maps, mask, ndim=3 if self.config.data.scans.spatial == "3d" else 2)
+
+    def training_step(self, batch: Batch, number: int) -> None:
+        """Reconstruct, differentiate, and step unless the guard says no."""
+        optimiser = self.optimizers()
+        assert isinstance(optimiser, LightningOptimizer)
+        self._accuracy()
+        work = Work()
+        loss, parts = self._loss(batch, work)
+        optimiser.zero_grad()
+        if bool(torch.isfinite(loss)):
+            self.manual_backward(loss)
+        size = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimiser.clip)
+        if self.guard.accepts(float(loss.detach()), float(size)):
+            self._set_rate(optimiser.optimizer)
+            optimiser.step()
+            self._bound_lam()
+            self.average.update_parameters(self.model)
+        self._watch(optimiser.optimizer)
+        self.step += 1
+        counts = {"evaluations": work.evaluations, "applications": work.applications}
+        counts |= {"adjoint_evaluations": work.adjoint_evaluations, "contraction": work.contraction}
+        lam = {"lam": self.model.lam.detach()}
+        progress = {"rate": optimiser.optimizer.param_groups[0]["lr"], "skipped": self.guard.skipped}
+        values = {**parts, "gradient": size, **counts, **lam, **progress}
+        self.log_dict({k: float(v) for k, v in values.items() if v is not None})
+        self.log("loss", float(loss.detach()), prog_bar=True)
+
+    def _loss(self, batch: Batch, work: Work) -> tuple[Tensor, dict[str, Any]]:
+        config, seed = self.config, self.config.seed + 1_000_003 * self.step
+        if config.data.supervision == "self":
+            given, held = split(batch.mask, config.data.held_out, seed)
+            x = self.reconstruct(batch, given, work)
+            values = held_out_loss(self.operator(batch, held)(x), held.unsqueeze(1) * batch.y)
+        else:
+            x = self.reconstruct(batch, batch.mask, work)
+            values = image_loss(x, batch.reference, config.loss)
+        loss = values.mean()
+        penalties = config.penalties
+        if not (penalties.lipschitz or penalties.slope) or not isinstance(self.model, MOL):
+            return loss, {}
+        score, m = self.model.score.condition(), self.model.m.value
+        u = x.detach()
+        u = u / along(intensity(u), u) if self.model.normalise else u
+        parts = {}
+        if penalties.lipschitz:
+            generator = torch.Generator().manual_seed(seed)
+            noise = torch.randn(u.shape, dtype=u.dtype, generator=generator).to(u.device)
+            points, t = [u, u + penalties.noise * noise], 1 - m
+            parts["barrier"] = lipschitz_penalty(score.H, points, t=t, steps=penalties.steps, seed=self.step)
+            loss = loss + penalties.lipschitz * parts["barrier"]
+        if penalties.slope:
+            parts["shortfall"] = monotone_penalty(score, u, m, steps=penalties.steps, seed=self.step)
+            loss = loss + penalties.slope * parts["shortfall"]
+        return loss, {name: float(value.detach()) for name, value in parts.items()}
+
+    def reconstruct(self, batch: Batch, mask: Tensor, work: Work) -> Image:
+        """The image from the samples in `mask`."""
+        A, y = self.operator(batch, mask), mask.unsqueeze(1) * batch.y
+        return (
+            self.model(y, A, batch.noise, work=work) if isinstance(self.model, MOL) else self.model(y, A, batch.noise)
+        )
+
+    def validation_step(self, batch: Batch, number: int) -> None:
+        """PSNR of the averaged model, kept for its subject."""
+        model = self.average.module
+        if isinstance(model, MOL):
+            model.tol, model.max_steps = 1e-3, 100
+        x = model(batch.y, self.operator(batch, batch.mask), batch.noise).abs()
+        for one, reference, subject in zip(x, batch.reference.abs(), batch.subject.tolist(), strict=True):
+            error = float((one - reference).square().mean())
+            value = 10 * math.log10(float(reference.max()) ** 2 / error) if 0 < error < math.inf else -math.inf
+            self.scores.setdefault(subject, []).append(value)
+
+    def on_validation_epoch_end(self) -> None:
+        """The mean over subjects, by which the model is chosen."""
+        means = [sum(values) / len(values) for values in self.scores.values()]
+        self.scores = {}
+        self.log("psnr", sum(means) / len(means), prog_bar=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """With the step and the guard the run goes on where it was."""
+        checkpoint["resolvent"] = {
+            "step": self.step,
+            "guard": vars(self.guard),
+            "config": self.config.model_dump_json(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """See `on_save_checkpoint`."""
+        self.step = checkpoint["resolvent"]["step"]
+        self.guard = Guard(**checkpoint["resolvent"]["guard"])
+
+    def _accuracy(self) -> None:
+        """Solves are loose at first, and as accurate as asked at the end."""
+        solver, done = self.config.solver, min(1.0, self.step / self.config.optimiser.steps)
+        self.model.linear_tol = solver.linear_tol
+        if isinstance(self.model, MOL):
+            first, last = solver.tol
+            self.model.tol = first ** (1 - done) * last**done
+            self.model.adjoint_tol, self.model.max_steps = solver.adjoint_tol, solver.max_steps
+
+    def _set_rate(self, optimiser: torch.optim.Optimizer) -> None:
+        plan = self.config.optimiser
+        rise = min(1.0, (self.step + 1) / max(1, plan.warmup))
+        fall = min(1.0, (plan.steps - self.step) / max(1.0, plan.cooldown * plan.steps))
+        for group, factor in zip(optimiser.param_groups, (1.0, plan.scalars), strict=False):
+            group["lr"] = plan.rate * rise * fall * factor * self.guard.factor
+
+    def _bound_lam(self) -> None:
+        with torch.no_grad():
+            self.model.log_lam.clamp_(*map(math.log, LAM))
+
+    def _watch(self, optimiser: torch.optim.Optimizer) -> None:
+        if self.guard.lost:
+            weights, moments = self.guard.back(f"step {self.step}")
+            self.model.load_state_dict(weights)
+            optimiser.load_state_dict(moments)
+        elif self.guard.due:
+            self.guard.keep((self.model.state_dict(), optimiser.state_dict()))
+
+
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """``mean + (1 - d) (value - mean)`` with ``d = min(decay, (1 + n) / (20 + n))`` after n steps: short at first."""
+
+    def average(mean: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
+        return torch.lerp(mean, value, 1 - min(decay, (1 + int(count)) / (20 + int(count))))
+
+    return average

@@ -1,0 +1,152 @@
+"""A training run: from a configuration to a folder with the model, its card, its logs and its checkpoints."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from resolvent._errors import DataError
+from resolvent.mol import MOL
+from resolvent.mol.baselines import Baseline
+from resolvent.mol.weights import CARD, build, load, save
+from resolvent.train.card import make_card, readme
+from resolvent.train.checkpoints import BEST, LAST, AtomicCheckpointIO, StopOnSignal, saved_config
+from resolvent.train.config import Config, to_yaml
+from resolvent.train.datamodule import ScansModule
+from resolvent.train.module import Training
+
+FREE = (
+    "optimiser.steps",
+    "checkpoint_minutes",
+    "threads",
+    "card",
+    "data.workers",
+    "data.folder",
+    "validation.patience",
+)
+"""Settings that may change when a run goes on."""
+
+
+def train(
+    config: Config, out: str | Path, *, say: Callable[[str], None] = lambda text: None, bar: bool = False
+) -> dict[str, Any]:
+    """Train, or go on with what was begun in `out`, and write the model with the best validation PSNR.
+
+    In `out`: ``config.yaml`` (with all defaults), ``last.ckpt``, ``best.ckpt``, ``log/`` (CSV and TensorBoard), and the
+    model in a folder of its name. A run that was killed goes on from its last checkpoint, and takes on one thread the
+    same steps to the last bit as if nothing had happened.
+
+    Args:
+        config: the run.
+        out: folder; made if it is not there.
+        say: told what happens.
+        bar: show a progress bar on stderr.
+
+    Returns:
+        ``model`` (folder), ``steps``, ``psnr``, ``chosen_at``, ``finished``, and ``signal``: what stopped it.
+
+    Raises:
+        DataError: subjects or folder cannot be used; `out` holds a run with other settings.
+        ModelError: an unknown architecture; training diverged.
+    """
+    out = Path(out)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    resumes = (out / LAST).exists()
+    if resumes:
+        _compare(config, saved_config(out / LAST), out)
+    _prepare(out, config)
+    torch.manual_seed(config.seed)
+    model = build(config.model)
+    if config.init:
+        model.load_state_dict(load(config.init).state_dict())
+    say(f"reading {len(config.data.train) + len(config.data.validation)} files")
+    data, module = ScansModule(config), Training(model, config)
+    stop = StopOnSignal(out)
+    best = ModelCheckpoint(
+        out, filename=BEST.removesuffix(".ckpt"), monitor="psnr", mode="max", enable_version_counter=False
+    )
+    trainer = _trainer(config, out, [stop, best], bar)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # advice of the trainer on workers, folders that exist, checkpoints
+        trainer.fit(module, data, ckpt_path=str(out / LAST) if resumes else None, weights_only=True)
+    trainer.save_checkpoint(out / LAST)
+    result: dict[str, Any] = {"steps": module.step, "signal": stop.received}
+    result["finished"] = not stop.received
+    if stop.received or not (out / BEST).exists():
+        return {**result, "model": None, "psnr": None, "chosen_at": None}
+    chosen = AtomicCheckpointIO().load_checkpoint(out / BEST)
+    module.load_state_dict(chosen["state_dict"])
+    result |= {"psnr": round(float(best.best_model_score), 3), "chosen_at": chosen["resolvent"]["step"]}  # pyright: ignore
+    averaged = module.average.module.eval()
+    assert isinstance(averaged, (MOL, Baseline))
+    folder = save(averaged, out / config.name, make_card(config, result))
+    (folder / "README.md").write_text(readme(json.loads((folder / CARD).read_text())))
+    return {**result, "model": str(folder)}
+
+
+def _trainer(config: Config, out: Path, callbacks: list[pl.Callback], bar: bool) -> pl.Trainer:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    minutes = timedelta(minutes=config.checkpoint_minutes)
+    last = LAST.removesuffix(".ckpt")
+    callbacks = [
+        *callbacks,
+        ModelCheckpoint(out, filename=last, train_time_interval=minutes, enable_version_counter=False),
+    ]
+    if config.validation.patience:
+        callbacks.append(EarlyStopping("psnr", mode="max", patience=config.validation.patience))
+    if bar:
+        callbacks.append(RichProgressBar(console_kwargs={"file": sys.stderr}))
+    loggers = [CSVLogger(out / "log", name="csv"), TensorBoardLogger(out / "log", name="tensorboard")]
+    return pl.Trainer(
+        max_epochs=-(-config.optimiser.steps // config.validation.every),
+        callbacks=callbacks,
+        logger=loggers,
+        plugins=[AtomicCheckpointIO()],
+        enable_progress_bar=bar,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        default_root_dir=out,
+    )
+
+
+def _prepare(out: Path, config: Config) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for stale in out.glob("*.tmp"):
+            stale.unlink()
+        (out / "config.yaml").write_text(to_yaml(config))
+    except OSError as error:
+        raise DataError(f"{out} cannot be written ({error.strerror}). Choose another folder with --out.") from None
+
+
+def _compare(config: Config, saved: str, out: Path) -> None:
+    """A run goes on only with the settings that it began with."""
+    now, before = (_flat(json.loads(text)) for text in (config.model_dump_json(), saved))
+    fixed = {key for key in now.keys() | before.keys() if not key.startswith(FREE)}
+    changed = sorted(key for key in fixed if now.get(key) != before.get(key))
+    if changed:
+        raise DataError(
+            f"{out} holds a run with other settings ({', '.join(changed[:5])}). "
+            "Choose another folder, or those settings."
+        )
+
+
+def _flat(content: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(content, dict):
+        return {prefix.removesuffix("."): content}
+    return {key: value for name, part in content.items() for key, value in _flat(part, f"{prefix}{name}.").items()}
