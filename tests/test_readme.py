@@ -45,7 +45,12 @@ def folder(tmp_path, monkeypatch):
     write(simulate(image, maps=maps, acceleration=3, seed=1), "brain.h5")
     write(simulate(image, maps=maps, acceleration=1, seed=2), "full.h5")
     write(simulate(image, maps=maps, acceleration=2, seed=3), "scan.h5")
-    nibabel.save(nibabel.Nifti1Image(np.tile(image.numpy()[..., None], 2), np.eye(4)), "volume.nii.gz")
+    for name in ("volume", "other"):
+        nibabel.save(nibabel.Nifti1Image(np.tile(image.numpy()[..., None], 2), np.eye(4)), f"{name}.nii.gz")
+    (settings,) = re.findall(
+        r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "train.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    Path("mine.yaml").write_text(settings)
     torch.save({"state_dict": published_checkpoint()}, "model.pth.tar")
     return tmp_path
 

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from resolvent._version import __version__
-from resolvent.cli.output import Debug, Json, complain, emit, reporting
+from resolvent.cli.output import INTERRUPTED, Debug, Json, complain, emit, reporting
 
-STOPPED = 143
-"""Exit code: ended by a signal, with a checkpoint; the same command goes on."""
+STOPPED = {"SIGTERM": 143, "SIGINT": INTERRUPTED}
+"""Exit codes of a run that a signal ended, with a checkpoint; the same command goes on."""
 
 
 def train(
@@ -34,8 +34,8 @@ def train(
     """Train a model, or go on with a run that was stopped.
 
     The folder of the run holds the settings with all defaults, logs (CSV and TensorBoard), checkpoints, and at the end
-    the model that was best on the validation subjects, with its card. Ended by SIGTERM, a run writes a checkpoint
-    first (exit code 143). Needs the extra `train`: pip install 'resolvent[train]'.
+    the model that was best on the validation subjects, with its card. Ended by SIGTERM or Ctrl-C, a run writes a
+    checkpoint first (exit code 143 or 130). Needs the extra `train`: pip install 'resolvent[train]'.
     """
     with reporting(as_json=as_json, debug=debug):
         try:
@@ -58,9 +58,9 @@ def train(
             emit({"version": __version__, "out": str(folder), **found})
         elif found["model"]:
             typer.echo(
-                f"{found['model']}: {found['psnr']:.2f} dB on the validation scans, chosen at step "
-                f"{found['chosen_at']} of {found['steps']}"
+                f"{found['model']}: {found['psnr']:.2f} dB on the validation scans (SENSE {found['psnr_sense']:.2f}), "
+                f"chosen at step {found['chosen_at']} of {found['steps']}"
             )
         if found["signal"]:
             complain(f"stopped by {found['signal']} after step {found['steps']}; the same command goes on from there.")
-            raise typer.Exit(STOPPED)
+            raise typer.Exit(STOPPED[found["signal"]])

@@ -30,7 +30,7 @@ def readme(description: dict[str, Any]) -> str:
     proved = (
         f"Tier: **{claims['tier']}**; m = {claims['m']:g}, c = {claims['c']:g}, r = {claims['r']:g} "
         f"({claims['kind']}); lam = {claims['lam']:g} without noise."
-        if claims
+        if "m" in claims
         else "Nothing: an unrolled or plain network, for comparison."
     )
     lines = [
@@ -50,8 +50,8 @@ def readme(description: dict[str, Any]) -> str:
         "",
         f"{reached['steps']} steps of {training['data']['batch']} simulated scans; chosen at step "
         f"{reached['chosen_at']} by the mean PSNR over the subjects of {', '.join(training['data']['validation'])}: "
-        f"{reached['psnr']:.2f} dB on "
-        f"{training['validation']['scans']} simulated scans of the kind trained on.",
+        f"{reached['psnr']:.2f} dB on {training['validation']['scans']} simulated scans of the kind trained on, where "
+        f"SENSE has {reached['psnr_sense']:.2f} dB.",
         "",
         "## Limits",
         "",

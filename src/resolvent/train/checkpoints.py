@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -56,29 +58,36 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise DataError(f"{path} is no checkpoint that can be read ({reason}). Remove it to begin anew.") from None
 
 
-class StopOnSignal(pl.Callback):
-    """SIGTERM (and what SLURM sends before the end) lets the step end, writes a checkpoint and ends the run.
+class KeepLast(pl.Callback):
+    """Writes ``last.ckpt`` every few minutes; on SIGTERM or Ctrl-C it does so once more, and the run stops.
+
+    Lightning's own `ModelCheckpoint` has no time interval where the module steps its optimiser itself, and its handler
+    of SIGTERM ends the process without a checkpoint. What it does for SLURM on SIGUSR1 is left to it.
 
     Attributes:
         received: name of the signal, once there was one.
     """
 
-    SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, minutes: float) -> None:
+        self.folder, self.seconds = folder, 60 * minutes
         self.received = ""
+        self._written = time.monotonic()
         self._before: dict[signal.Signals, Any] = {}
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen."""
-        self._before = {which: signal.signal(which, self._note) for which in self.SIGNALS}
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen, now that Lightning has set its own handlers."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = {which: signal.signal(which, self._note) for which in self.SIGNALS}
+        self._written = time.monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Stop between two steps, where the state is whole."""
-        if self.received:
+        """Between two steps the state is whole."""
+        if self.received or time.monotonic() - self._written > self.seconds:
             trainer.save_checkpoint(self.folder / LAST)
-            trainer.should_stop = True
+            self._written = time.monotonic()
+            trainer.should_stop = trainer.should_stop or bool(self.received)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Put back what was there."""

@@ -37,6 +37,12 @@ class Scans(_Section):
     noise_error: float = Field(
         default=0.25, ge=0, lt=1, description="Largest relative error of the noise level that the model is told."
     )
+    estimated: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Fraction of scans of which it is told what `estimate_noise` makes of them.",
+    )
     maps: list[Path] = Field(
         default=[], description="Files with measured coil maps (coil, y, x), used for a third of the scans."
     )
@@ -80,7 +86,10 @@ class Data(_Section):
 
 
 class Loss(_Section):
-    """Weights of the parts of the loss; each is relative to the reference, so that no scan counts by its units."""
+    """Weights of the parts of the error of a scan; each is relative to the reference.
+
+    Minimised is the mean logarithm of the errors: a scan counts by its decibels, not by how hard it is.
+    """
 
     complex: float = Field(default=1.0, ge=0, description="|x - r| / |r| of the complex image.")
     magnitude: float = Field(default=0.0, ge=0, description="||x| - |r|| / |r|.")
@@ -132,7 +141,7 @@ class Optimiser(_Section):
     scalars: float = Field(default=3.0, gt=0, description="Factor of the rate for lam and other single numbers.")
     warmup: int = Field(default=50, ge=0)
     cooldown: float = Field(default=0.4, ge=0, le=1)
-    clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
+    clip: float = Field(default=3.0, gt=0, description="Largest norm of the gradient.")
     average: float = Field(
         default=0.998, ge=0, lt=1, description="Decay of the exponential moving average of the weights."
     )

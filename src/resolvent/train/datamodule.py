@@ -87,8 +87,9 @@ class ScansModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """An epoch: the steps between two validations."""
         assert self.trainer is not None
-        step = getattr(self.trainer.lightning_module, "step", 0)
-        order = From(step, self.config.validation.every, self.trainer.global_rank, self.trainer.world_size)
+        step, every = getattr(self.trainer.lightning_module, "step", 0), self.config.validation.every
+        length = min(every, self.config.optimiser.steps - every * self.trainer.current_epoch)
+        order = From(step, length, self.trainer.global_rank, self.trainer.world_size)
         return self._loader(self.train, _TRAIN, order)
 
     def val_dataloader(self) -> DataLoader[Batch]:

@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate, max_pool2d, max_pool3d
 
 from resolvent._types import Image, KSpace, Maps, Mask
 from resolvent.data import Scan, Subject, birdcage_maps, make_mask, smooth_phase
+from resolvent.linop import estimate_noise
 from resolvent.linop.fourier import fft, ifft
 from resolvent.train.config import Scans
 
@@ -149,6 +150,8 @@ def _draw(
     clean = fft(true * x, spatial)
     y = mask * (clean + sigma * torch.randn(clean.shape, dtype=clean.dtype, generator=generator))
     noise = sigma * rng.uniform(1 - scans.noise_error, 1 + scans.noise_error)
+    if rng.random() < scans.estimated:  # as for a scan without a noise scan
+        noise = float(estimate_noise(y[None], spatial))
     reference = (told.conj() * true).sum(0) * x
     return y, told, mask, torch.tensor(noise, dtype=torch.float32), reference, torch.tensor(which)
 

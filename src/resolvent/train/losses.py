@@ -59,7 +59,7 @@ def split(mask: Mask, fraction: float, seed: int, center: int = 4) -> tuple[Mask
     ny, nx = mask.shape[-2:]
     y, x = np.meshgrid(np.arange(ny) - ny // 2, np.arange(nx) - nx // 2, indexing="ij")
     odds = np.exp(-2.0 * ((y / ny) ** 2 + (x / nx) ** 2) * 4)
-    odds[(np.abs(y) * 2 < center) & (np.abs(x) * 2 < center)] = 0.0
+    odds[(-center <= 2 * y) & (2 * y < center) & (-center <= 2 * x) & (2 * x < center)] = 0.0
     measured = (mask != 0).cpu().numpy()
     held = np.zeros_like(measured)
     for sample, out in zip(measured, held, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from statistics import fmean
 from typing import Any
 
 import lightning.pytorch as pl
@@ -15,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from resolvent._types import Image
 from resolvent.linop import SENSE
 from resolvent.mol import MOL
-from resolvent.mol.baselines import Baseline
+from resolvent.mol.baselines import Baseline, sense
 from resolvent.mol.equation import Work
 from resolvent.mol.monotonicity import monotone_penalty
 from resolvent.mol.scale import intensity
@@ -47,7 +48,8 @@ class Training(pl.LightningModule):
         self.average.requires_grad_(False)
         self.guard = Guard()
         self.step = 0
-        self.scores: dict[int, list[float]] = {}
+        self.scores: dict[str, dict[int, list[float]]] = {}
+        self.psnr_sense = math.nan
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, with a larger rate for single numbers (lam), which have far to go."""
@@ -72,7 +74,7 @@ class Training(pl.LightningModule):
         if bool(torch.isfinite(loss)):
             self.manual_backward(loss)
         size = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimiser.clip)
-        if self.guard.accepts(float(loss.detach()), float(size)):
+        if self.guard.accepts(parts["loss"] if bool(torch.isfinite(loss)) else math.nan, float(size)):
             self._set_rate(optimiser.optimizer)
             optimiser.step()
             self._bound_lam()
@@ -84,35 +86,34 @@ class Training(pl.LightningModule):
         lam = {"lam": self.model.lam.detach()}
         progress = {"rate": optimiser.optimizer.param_groups[0]["lr"], "skipped": self.guard.skipped}
         values = {**parts, "gradient": size, **counts, **lam, **progress}
-        self.log_dict({k: float(v) for k, v in values.items() if v is not None})
-        self.log("loss", float(loss.detach()), prog_bar=True)
+        self.log_dict({k: float(v) for k, v in values.items() if v is not None and k != "loss"})
+        self.log("loss", parts["loss"], prog_bar=True)
 
-    def _loss(self, batch: Batch, work: Work) -> tuple[Tensor, dict[str, Any]]:
+    def _loss(self, batch: Batch, work: Work) -> tuple[Tensor, dict[str, float]]:
+        """The mean logarithm of the errors, and with what it is made of: scans count by decibels, hard or easy."""
         config, seed = self.config, self.config.seed + 1_000_003 * self.step
         if config.data.supervision == "self":
             given, held = split(batch.mask, config.data.held_out, seed)
             x = self.reconstruct(batch, given, work)
-            values = held_out_loss(self.operator(batch, held)(x), held.unsqueeze(1) * batch.y)
+            errors = held_out_loss(self.operator(batch, held)(x), held.unsqueeze(1) * batch.y)
         else:
             x = self.reconstruct(batch, batch.mask, work)
-            values = image_loss(x, batch.reference, config.loss)
-        loss = values.mean()
+            errors = image_loss(x, batch.reference, config.loss)
+        loss, parts = errors.log().mean(), {"loss": errors.mean()}
         penalties = config.penalties
-        if not (penalties.lipschitz or penalties.slope) or not isinstance(self.model, MOL):
-            return loss, {}
-        score, m = self.model.score.condition(), self.model.m.value
-        u = x.detach()
-        u = u / along(intensity(u), u) if self.model.normalise else u
-        parts = {}
-        if penalties.lipschitz:
-            generator = torch.Generator().manual_seed(seed)
-            noise = torch.randn(u.shape, dtype=u.dtype, generator=generator).to(u.device)
-            points, t = [u, u + penalties.noise * noise], 1 - m
-            parts["barrier"] = lipschitz_penalty(score.H, points, t=t, steps=penalties.steps, seed=self.step)
-            loss = loss + penalties.lipschitz * parts["barrier"]
-        if penalties.slope:
-            parts["shortfall"] = monotone_penalty(score, u, m, steps=penalties.steps, seed=self.step)
-            loss = loss + penalties.slope * parts["shortfall"]
+        if isinstance(self.model, MOL) and (penalties.lipschitz or penalties.slope):
+            score, m = self.model.score.condition(), self.model.m.value
+            u = x.detach()
+            u = u / along(intensity(u), u) if self.model.normalise else u
+            if penalties.lipschitz:
+                generator = torch.Generator().manual_seed(seed)
+                noise = torch.randn(u.shape, dtype=u.dtype, generator=generator).to(u.device)
+                points, t = [u, u + penalties.noise * noise], 1 - m
+                parts["barrier"] = lipschitz_penalty(score.H, points, t=t, steps=penalties.steps, seed=self.step)
+                loss = loss + penalties.lipschitz * parts["barrier"]
+            if penalties.slope:
+                parts["shortfall"] = monotone_penalty(score, u, m, steps=penalties.steps, seed=self.step)
+                loss = loss + penalties.slope * parts["shortfall"]
         return loss, {name: float(value.detach()) for name, value in parts.items()}
 
     def reconstruct(self, batch: Batch, mask: Tensor, work: Work) -> Image:
@@ -123,21 +124,27 @@ class Training(pl.LightningModule):
         )
 
     def validation_step(self, batch: Batch, number: int) -> None:
-        """PSNR of the averaged model, kept for its subject."""
-        model = self.average.module
+        """PSNR of the averaged model, and once of SENSE, kept for its subject."""
+        model, A = self.average.module, self.operator(batch, batch.mask)
         if isinstance(model, MOL):
             model.tol, model.max_steps = 1e-3, 100
-        x = model(batch.y, self.operator(batch, batch.mask), batch.noise).abs()
-        for one, reference, subject in zip(x, batch.reference.abs(), batch.subject.tolist(), strict=True):
-            error = float((one - reference).square().mean())
-            value = 10 * math.log10(float(reference.max()) ** 2 / error) if 0 < error < math.inf else -math.inf
-            self.scores.setdefault(subject, []).append(value)
+        images = {"psnr": model(batch.y, A, batch.noise)}
+        if math.isnan(self.psnr_sense):
+            images["psnr_sense"] = sense(batch.y, A, noise=batch.noise)
+        for name, x in images.items():
+            subjects = self.scores.setdefault(name, {})
+            for one, reference, subject in zip(x.abs(), batch.reference.abs(), batch.subject.tolist(), strict=True):
+                error = float((one - reference).square().mean())
+                value = 10 * math.log10(float(reference.max()) ** 2 / error) if 0 < error < math.inf else -math.inf
+                subjects.setdefault(subject, []).append(value)
 
     def on_validation_epoch_end(self) -> None:
         """The mean over subjects, by which the model is chosen."""
-        means = [sum(values) / len(values) for values in self.scores.values()]
+        means = {name: fmean(map(fmean, subjects.values())) for name, subjects in self.scores.items()}
         self.scores = {}
-        self.log("psnr", sum(means) / len(means), prog_bar=True)
+        self.psnr_sense = means.get("psnr_sense", self.psnr_sense)
+        self.log("psnr", means["psnr"], prog_bar=True)
+        self.log("psnr_sense", self.psnr_sense)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """With the step and the guard the run goes on where it was."""
@@ -151,6 +158,7 @@ class Training(pl.LightningModule):
         """See `on_save_checkpoint`."""
         self.step = checkpoint["resolvent"]["step"]
         self.guard = Guard(**checkpoint["resolvent"]["guard"])
+        self.psnr_sense = checkpoint["resolvent"].get("psnr_sense", math.nan)
 
     def _accuracy(self) -> None:
         """Solves are loose at first, and as accurate as asked at the end."""

@@ -7,7 +7,6 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,12 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from resolvent._errors import DataError
+from resolvent._errors import DataError, ModelError
 from resolvent.mol import MOL
 from resolvent.mol.baselines import Baseline
 from resolvent.mol.weights import CARD, build, load, save
 from resolvent.train.card import make_card, readme
-from resolvent.train.checkpoints import BEST, LAST, AtomicCheckpointIO, StopOnSignal, saved_config
+from resolvent.train.checkpoints import BEST, LAST, AtomicCheckpointIO, KeepLast, saved_config
 from resolvent.train.config import Config, to_yaml
 from resolvent.train.datamodule import ScansModule
 from resolvent.train.module import Training
@@ -54,7 +53,8 @@ def train(
         bar: show a progress bar on stderr.
 
     Returns:
-        ``model`` (folder), ``steps``, ``psnr``, ``chosen_at``, ``finished``, and ``signal``: what stopped it.
+        ``model`` (folder), ``steps``, ``psnr``, ``psnr_sense`` (of the same scans), ``chosen_at``, ``finished``, and
+        ``signal``: what stopped it.
 
     Raises:
         DataError: subjects or folder cannot be used; `out` holds a run with other settings.
@@ -73,22 +73,29 @@ def train(
         model.load_state_dict(load(config.init).state_dict())
     say(f"reading {len(config.data.train) + len(config.data.validation)} files")
     data, module = ScansModule(config), Training(model, config)
-    stop = StopOnSignal(out)
+    keep = KeepLast(out, config.checkpoint_minutes)
     best = ModelCheckpoint(
         out, filename=BEST.removesuffix(".ckpt"), monitor="psnr", mode="max", enable_version_counter=False
     )
-    trainer = _trainer(config, out, [stop, best], bar)
+    trainer = _trainer(config, out, [keep, best], bar)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice of the trainer on workers, folders that exist, checkpoints
         trainer.fit(module, data, ckpt_path=str(out / LAST) if resumes else None, weights_only=True)
-    trainer.save_checkpoint(out / LAST)
-    result: dict[str, Any] = {"steps": module.step, "signal": stop.received}
-    result["finished"] = not stop.received
-    if stop.received or not (out / BEST).exists():
-        return {**result, "model": None, "psnr": None, "chosen_at": None}
+    if not keep.received:
+        trainer.save_checkpoint(out / LAST)
+    result: dict[str, Any] = {"steps": module.step, "signal": keep.received}
+    result["finished"] = not keep.received
+    if keep.received or not (out / BEST).exists():
+        return {**result, "model": None, "psnr": None, "psnr_sense": None, "chosen_at": None}
     chosen = AtomicCheckpointIO().load_checkpoint(out / BEST)
     module.load_state_dict(chosen["state_dict"])
-    result |= {"psnr": round(float(best.best_model_score), 3), "chosen_at": chosen["resolvent"]["step"]}  # pyright: ignore
+    if best.best_model_score is None or not torch.isfinite(best.best_model_score):
+        raise ModelError(
+            "no validation gave a finite image, so there is no model to write. Lower optimiser.rate, or begin anew "
+            "with other settings."
+        )
+    score, sense = float(best.best_model_score), module.psnr_sense
+    result |= {"psnr": round(score, 3), "psnr_sense": round(sense, 3), "chosen_at": chosen["resolvent"]["step"]}
     averaged = module.average.module.eval()
     assert isinstance(averaged, (MOL, Baseline))
     folder = save(averaged, out / config.name, make_card(config, result))
@@ -98,12 +105,6 @@ def train(
 
 def _trainer(config: Config, out: Path, callbacks: list[pl.Callback], bar: bool) -> pl.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    minutes = timedelta(minutes=config.checkpoint_minutes)
-    last = LAST.removesuffix(".ckpt")
-    callbacks = [
-        *callbacks,
-        ModelCheckpoint(out, filename=last, train_time_interval=minutes, enable_version_counter=False),
-    ]
     if config.validation.patience:
         callbacks.append(EarlyStopping("psnr", mode="max", patience=config.validation.patience))
     if bar:

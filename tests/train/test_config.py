@@ -1,0 +1,75 @@
+"""Settings: complete, checked, and the same after a round trip."""
+
+import json
+
+import pytest
+import yaml
+
+from resolvent._errors import DataError
+from resolvent.train.config import Config, read_config, to_yaml
+
+
+@pytest.fixture
+def path(config, tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(to_yaml(config))
+    return path
+
+
+def test_written_settings_are_the_settings(config, path):
+    assert read_config(path) == config
+
+
+def test_changes_reach_nested_fields_with_their_types(path):
+    changed = read_config(path, ["optimiser.steps=7", "data.scans.masks={radial: 1}", "init=null", "loss.ssim=0.1"])
+    assert changed.optimiser.steps == 7
+    assert changed.data.scans.masks == {"radial": 1.0}
+    assert changed.init is None and changed.loss.ssim == 0.1
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("optimiser.stepps=7", r"optimiser.stepps: Extra inputs"),
+        ("optimiser.steps=0", r"optimiser.steps: .* greater than or equal to 1"),
+        ("data.scans.masks={spiral: 1}", "there is no mask kind 'spiral'"),
+        ("data.scans.matrix=[30, 20]", "matrix is from 30 to 20; give the smaller number first"),
+        ("data.scans.acceleration=[0.5, 2]", "acceleration and coils must be at least 1"),
+        ("loss.complex=0", "every weight is zero"),
+        ("name=A B", "name: String should match"),
+        ("seed", "'seed' is no setting. Write key=value"),
+        ("name.first=1", "name is a value, not a section"),
+        ("seed=[", "the value of seed is no YAML"),
+    ],
+)
+def test_wrong_settings_are_named(path, change, says):
+    with pytest.raises(DataError, match=says):
+        read_config(path, [change])
+
+
+def test_all_faults_are_named_at_once(path):
+    with pytest.raises(DataError, match=r"optimiser.rate.*; validation.every"):
+        read_config(path, ["optimiser.rate=-1", "validation.every=0"])
+
+
+@pytest.mark.parametrize(("content", "says"), [("- a", "holds no settings"), ("a: [", "is no YAML")])
+def test_a_file_without_settings_is_refused(tmp_path, content, says):
+    (tmp_path / "x.yaml").write_text(content)
+    with pytest.raises(DataError, match=says):
+        read_config(tmp_path / "x.yaml")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_config(tmp_path / "absent.yaml")
+
+
+def test_the_schema_describes_every_number_of_the_scans():
+    schema = json.loads(json.dumps(Config.model_json_schema()))
+    fields = schema["$defs"]["Scans"]["properties"]
+    assert all("description" in field for field in fields.values())
+    assert schema["required"] == ["name", "model", "data"]
+
+
+def test_recipes_are_valid(request):
+    recipes = sorted((request.config.rootpath / "recipes").glob("*.yaml"))
+    assert {p.stem for p in recipes} >= {"brain-2d", "brain-2d-modl"}
+    for path in recipes:
+        assert read_config(path).name == path.stem == yaml.safe_load(path.read_text())["name"]

@@ -1,0 +1,103 @@
+"""Simulated training scans obey the formula, and depend on nothing but seed and number."""
+
+import numpy as np
+import pytest
+import torch
+
+from resolvent.data import Subject, simulate
+from resolvent.linop import SENSE, estimate_noise
+from resolvent.linop.fourier import fft
+from resolvent.train.config import Scans
+from resolvent.train.draws import draw_batch, framed, quick_sizes
+
+EXACT = {"clean": 1.0, "map_error": 0.0, "noise_error": 0.0, "estimated": 0.0}
+
+
+def subject(seed=0, shape=(3, 26, 22)):
+    generator = torch.Generator().manual_seed(seed)
+    return Subject("s", "file", images=0.2 + 0.8 * torch.rand(shape, generator=generator))
+
+
+def scans(**options):
+    return Scans(**{"matrix": (16, 24), "depth": (3, 5), "coils": [3], **options})
+
+
+def test_a_batch_is_a_function_of_seed_and_number():
+    first, again = (draw_batch([subject()], scans(), seed=1, number=5, size=2) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    for seed, number in ((1, 6), (2, 5)):
+        other = draw_batch([subject()], scans(), seed=seed, number=number, size=2)
+        assert other.y.shape != first.y.shape or not torch.equal(other.y, first.y)
+
+
+@pytest.mark.parametrize("spatial", ["2d", "3d", "2d+t"])
+def test_without_noise_the_data_are_those_of_the_reference(spatial):
+    shape = (3, 26, 22) if spatial == "2d" else (1, 6, 26, 22)
+    batch = draw_batch([subject(shape=shape)], scans(spatial=spatial, **EXACT), seed=0, number=0, size=2)
+    A = SENSE(batch.maps, batch.mask, ndim=3 if spatial == "3d" else 2)
+    assert batch.y.shape[:2] == (2, 3) and batch.y.ndim == (4 if spatial == "2d" else 5)
+    error = (A(batch.reference) - batch.y).abs().max() / batch.y.abs().max()
+    assert float(error) < 0.05  # maps that are zero away from the object cut off what rings there
+    whole = draw_batch([subject(shape=shape)], scans(spatial=spatial, **EXACT), seed=0, number=0, size=2, denoise=True)
+    assert bool((whole.mask == 1).all()) and float(whole.noise.min()) > 0
+
+
+def test_noise_has_the_level_that_is_told():
+    batch = draw_batch(
+        [subject()], scans(clean=0.0, snr_db=(5, 5), noise_error=0.0, estimated=0.0), seed=0, number=3, size=1
+    )
+    clean = draw_batch(
+        [subject()], scans(clean=1.0, snr_db=(5, 5), noise_error=0.0, estimated=0.0), seed=0, number=3, size=1
+    )
+    n = (batch.y - clean.y)[(batch.mask.unsqueeze(1) > 0).expand_as(batch.y)]
+    assert float(n.abs().square().mean().sqrt()) == pytest.approx(float(batch.noise), rel=0.1)
+    assert float(clean.noise) == 0
+    told = draw_batch([subject()], scans(clean=0.0, snr_db=(5, 5), estimated=1.0), seed=0, number=3, size=1)
+    assert torch.equal(told.noise, estimate_noise(told.y))
+
+
+def test_maps_with_errors_keep_unit_norm_and_the_reference_is_what_they_make_of_the_full_data():
+    options = {"map_error": 0.5, "clean": 1.0, "noise_error": 0.0}
+    batch = next(
+        b
+        for b in (draw_batch([subject()], scans(**options), seed=0, number=i, size=1) for i in range(20))
+        if float(b.maps.abs().min()) > 0  # not cut off
+    )
+    squares = batch.maps.abs().square().sum(1)
+    torch.testing.assert_close(squares, torch.ones_like(squares))
+
+
+def test_measured_scans_are_undersampled_anew_if_complete_and_kept_if_not():
+    full = simulate(torch.rand(24, 20) + 0.1, n_coils=3, acceleration=1, snr_db=40)
+    batch = draw_batch([Subject("a", "f", scan=full)], scans(acceleration=(3, 3)), seed=0, number=0, size=2)
+    assert float(batch.mask[0].mean()) == pytest.approx(1 / 3, abs=0.05)
+    assert not torch.equal(batch.mask[0], batch.mask[1])
+    torch.testing.assert_close(batch.y, batch.mask.unsqueeze(1) * full.kspace.expand_as(batch.y))
+    scale = float(full.reference.abs().max())
+    assert float((batch.reference - full.reference).abs().max()) < 0.2 * scale
+    part = simulate(torch.rand(24, 20) + 0.1, n_coils=3, acceleration=2)
+    kept = draw_batch([Subject("a", "f", scan=part)], scans(), seed=0, number=0, size=1)
+    assert torch.equal(kept.y, part.kspace) and torch.equal(kept.mask, part.mask) and not bool(kept.reference.any())
+
+
+def test_frames_follow_each_other_around_the_cycle():
+    series = torch.arange(1.0, 5).reshape(4, 1, 1).expand(4, 16, 16)
+    drawn = framed(series, (16, 16), 4, scans(whole=0.0, zoom=(1, 1)), np.random.default_rng(0))
+    steps = (drawn[:, 8, 8] - drawn[[3, 0, 1, 2], 8, 8]).round().tolist()
+    assert sorted(steps) in ([-3, 1, 1, 1], [-1, -1, -1, 3])
+
+
+def test_matrix_sizes_have_quick_transforms():
+    assert quick_sizes(64, 128) == [64, 72, 80, 90, 96, 100, 108, 120, 128]
+    assert quick_sizes(46, 46) == [46]
+
+
+def test_a_cropped_kspace_keeps_the_units():
+    """Images of constant intensity come out of the resampling with that intensity."""
+    flat = Subject("s", "f", images=torch.ones(1, 24, 24))
+    options = {"contrast": (1, 1), "phase": 0.0, "whole": 0.0, "zoom": (1, 1), "matrix": (16, 16)}
+    for number in range(6):
+        batch = draw_batch([flat], scans(**options, **EXACT), seed=0, number=number, size=1)
+        assert 0.6 < float(batch.reference.abs().median()) < 1.7  # times the shading, exp(-0.5) to exp(0.5)
+        middle = fft(batch.maps * batch.reference.unsqueeze(1))
+        assert middle.shape == batch.y.shape

@@ -1,0 +1,297 @@
+"""A training run: it learns, resumes to the last bit, stops when told, and never writes a bad model."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import lightning.pytorch as pl
+import pytest
+import torch
+import yaml
+
+import resolvent as rv
+from resolvent._errors import DataError, ModelError
+from resolvent.mol.weights import build
+from resolvent.train import read_config, train
+from resolvent.train.checkpoints import AtomicCheckpointIO
+from resolvent.train.config import Config, parsed, to_yaml
+from resolvent.train.datamodule import ScansModule
+from resolvent.train.module import Training, moving_average
+
+
+def changed(config: Config, **sections) -> Config:
+    content = json.loads(config.model_dump_json())
+    for name, values in sections.items():
+        content[name] = {**content[name], **values} if isinstance(values, dict) else values
+    return parsed(content, "the settings")
+
+
+def logged(out) -> list[dict[str, str]]:
+    files = sorted(out.glob("log/csv/*/metrics.csv"))
+    return [row for path in files for row in csv.DictReader(path.read_text().splitlines())]
+
+
+def test_a_run_leaves_settings_logs_checkpoints_and_a_model_with_its_card(config, tmp_path):
+    found = train(config, tmp_path / "run")
+    assert found["finished"] and found["steps"] == 6 and found["chosen_at"] in (3, 6)
+    assert read_config(tmp_path / "run" / "config.yaml") == config
+    rows = [row for row in logged(tmp_path / "run") if row["loss"]]
+    assert [int(row["step"]) for row in rows] == list(range(6))
+    for name in ("evaluations", "applications", "adjoint_evaluations", "contraction", "lam", "gradient", "rate"):
+        assert all(float(row[name]) > 0 for row in rows), name
+    assert list((tmp_path / "run" / "log" / "tensorboard").rglob("events*"))
+    model = rv.load(found["model"])
+    assert model.identity["name"] == "tiny" and model.tier == "per-scan"
+    card = json.loads((tmp_path / "run" / "tiny" / "model.json").read_text())["card"]
+    assert card["reached"]["psnr"] == found["psnr"] > card["reached"]["psnr_sense"] - 20
+    assert card["training"]["data"]["train"] == ["train.h5"]
+    page = (tmp_path / "run" / "tiny" / "README.md").read_text()
+    assert "Tier: **per-scan**; m = 0.1" in page and f"{found['psnr']:.2f} dB" in page and "Research use only" in page
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"kind": "MoDL", "channels": 4, "depth": 2, "steps": 2, "normalise": True},
+        {"kind": "MOL", "score": {"kind": "PlainCNN", "channels": 4, "depth": 2}, "lam": 30, "normalise": True},
+    ],
+)
+def test_other_models_train_with_the_same_settings(config, tmp_path, model):
+    penalties = {"lipschitz": 0.01, "slope": 0.01, "steps": 1} if model["kind"] == "MOL" else {}
+    run = changed(config, penalties=penalties, loss={"magnitude": 0.1, "ssim": 0.1}) if penalties else config
+    found = train(run.model_copy(update={"model": model}), tmp_path / "run")
+    assert rv.load(found["model"])(*example()).shape == (1, 24, 20)
+    first = logged(tmp_path / "run")[0]
+    assert ("barrier" in first) == bool(penalties)
+
+
+def example():
+    scan = rv.simulate(torch.rand(24, 20), n_coils=3, acceleration=2)
+    return scan.kspace, rv.SENSE(scan.maps, scan.mask)
+
+
+def test_training_lowers_the_loss(config, tmp_path):
+    run = changed(config, optimiser={"steps": 40, "rate": 5e-3}, validation={"every": 40})
+    run = changed(run, data={"scans": {**json.loads(run.data.scans.model_dump_json()), "snr_db": [40, 50]}})
+    train(run, tmp_path / "run")
+    losses = [float(row["loss"]) for row in logged(tmp_path / "run") if row["loss"]]
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+
+
+def test_training_without_references_never_sees_them(config, folder, tmp_path):
+    scan = rv.simulate(rv.data.read_subjects(folder / "train.h5")[0].images + 0j, n_coils=3, acceleration=2)
+    rv.write(scan.replace(reference=None), folder / "scan.h5")
+    run = changed(config, data={"train": ["scan.h5"], "supervision": "self"})
+    module = Training(build(run.model), run)
+    data = ScansModule(run)
+    assert data.train[0].scan.reference is None
+    found = train(run, tmp_path / "run")
+    assert found["finished"] and module.step == 0
+    with pytest.raises(DataError, match="undersampled, so there is no reference"):
+        train(changed(run, data={"supervision": "full"}), tmp_path / "other")
+
+
+def test_a_subject_in_training_and_validation_is_refused(config, tmp_path):
+    with pytest.raises(DataError, match=r"vals0 of .* is in training and in validation"):
+        train(changed(config, data={"train": ["train.h5", "val.h5"]}), tmp_path / "run")
+
+
+def test_a_run_goes_on_with_more_steps_but_not_with_other_settings(config, tmp_path):
+    train(config, tmp_path / "run")
+    more = changed(config, optimiser={"steps": 9})
+    assert train(more, tmp_path / "run")["steps"] == 9
+    with pytest.raises(DataError, match=r"holds a run with other settings \(optimiser.rate\)"):
+        train(changed(config, optimiser={"rate": 1e-3}), tmp_path / "run")
+
+
+def test_a_run_starts_from_the_weights_of_another_model(config, tmp_path):
+    first = train(config, tmp_path / "first")["model"]
+    run = changed(config, init=first, optimiser={"steps": 1, "rate": 1e-12}, validation={"every": 1})
+    second = train(run, tmp_path / "second")["model"]
+    y, A = example()
+    torch.testing.assert_close(rv.load(second)(y, A), rv.load(first)(y, A), rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_that_diverges_ends_with_a_diagnosis_or_a_finite_model(config, tmp_path):
+    run = changed(config, optimiser={"steps": 30, "rate": 40.0}, validation={"every": 30})
+    try:
+        found = train(run, tmp_path / "run")
+    except ModelError as error:
+        assert "training diverged" in str(error) or "no validation gave a finite image" in str(error)
+    else:
+        assert found["psnr"] > -50
+        rv.load(found["model"])  # refuses weights that are not finite
+
+
+def test_batches_of_nan_are_skipped(config, tmp_path, monkeypatch):
+    import resolvent.train.datamodule as datamodule
+
+    draw = datamodule.draw_batch
+
+    def sometimes(*args, number, **options):
+        batch = draw(*args, number=number, **options)
+        return batch._replace(y=batch.y * float("nan")) if number == 2 else batch
+
+    monkeypatch.setattr(datamodule, "draw_batch", sometimes)
+    found = train(changed(config, validation={"scans": 2}), tmp_path / "run")
+    assert float([row for row in logged(tmp_path / "run") if row["loss"]][-1]["skipped"]) == 1
+    rv.load(found["model"])
+
+
+def test_early_stopping_and_a_folder_that_cannot_be_written(config, tmp_path):
+    run = changed(config, optimiser={"steps": 60, "rate": 1e-12}, validation={"every": 3, "patience": 1})
+    assert train(run, tmp_path / "run")["steps"] < 60
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="file cannot be written"):
+        train(config, tmp_path / "file")
+
+
+RUN = "from resolvent.cli import main; main()"
+
+
+def started(path, out, *options):
+    command = [sys.executable, "-c", RUN, "train", str(path), "--out", str(out), "--json", *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def waited(out, condition, process, seconds=100):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None and not condition(out):
+        time.sleep(0.02)
+    assert process.poll() is None, process.communicate()
+
+
+def test_a_killed_run_resumes_to_the_last_bit(config, tmp_path):
+    run = changed(config, optimiser={"steps": 400, "cooldown": 0.0}, validation={"every": 1000})
+    run = changed(run, checkpoint_minutes=1e-4)
+    path = tmp_path / "run.yaml"
+    path.write_text(to_yaml(run))
+    process = started(path, tmp_path / "killed")
+    waited(tmp_path / "killed", lambda out: (out / "last.ckpt").exists(), process)
+    time.sleep(0.3)
+    process.kill()  # SIGKILL
+    process.communicate()
+    at = AtomicCheckpointIO().load_checkpoint(tmp_path / "killed" / "last.ckpt")["resolvent"]["step"]
+    assert 0 < at < 400
+    short = changed(run, optimiser={"steps": at + 5})
+    train(short, tmp_path / "killed")
+    train(short, tmp_path / "whole")
+    states = [AtomicCheckpointIO().load_checkpoint(tmp_path / n / "last.ckpt") for n in ("killed", "whole")]
+    for name, value in states[0]["state_dict"].items():
+        assert torch.equal(value, states[1]["state_dict"][name]), name
+    assert [state["resolvent"]["step"] for state in states] == [at + 5] * 2
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_writes_a_checkpoint_and_ends_the_run_in_time(config, tmp_path, number, code):
+    path = tmp_path / "run.yaml"
+    path.write_text(to_yaml(changed(config, optimiser={"steps": 5000}, validation={"every": 5000})))
+    process = started(path, tmp_path / "run")
+    waited(tmp_path / "run", lambda out: any(out.glob("log/csv/*/metrics.csv")), process)
+    process.send_signal(number)
+    began = time.monotonic()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code and time.monotonic() - began < 30
+    assert json.loads(out)["signal"] == number.name and "the same command goes on from there" in err
+    assert (tmp_path / "run" / "last.ckpt").exists() and not list((tmp_path / "run").glob("*.tmp"))
+
+
+KILLER = """
+import os, random, signal, sys, time
+import torch
+from pathlib import Path
+from resolvent.train.checkpoints import AtomicCheckpointIO
+io, path = AtomicCheckpointIO(), Path(sys.argv[1])
+content = lambda n: {"n": n, "weights": torch.full((50_000,), float(n))}
+io.save_checkpoint(content(0), path)
+random.seed(0)
+for kill in range(30):
+    child = os.fork()
+    if not child:
+        n = 0
+        while True:
+            n += 1
+            io.save_checkpoint(content(n), path)
+    time.sleep(random.uniform(0.002, 0.02))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    found = io.load_checkpoint(path)
+    assert bool((found["weights"] == found["n"]).all())
+print("whole")
+"""
+
+
+def test_a_checkpoint_survives_thirty_kills(tmp_path):
+    command = [sys.executable, "-W", "ignore", "-c", KILLER, str(tmp_path / "last.ckpt")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == "whole", done.stderr
+
+
+def test_checkpoints_execute_nothing_and_damage_is_named(tmp_path):
+    class Gadget:
+        def __reduce__(self):
+            return (os.system, (f"touch {tmp_path}/executed",))
+
+    torch.save({"state_dict": Gadget()}, tmp_path / "last.ckpt")
+    with pytest.raises(DataError, match="no checkpoint that can be read"):
+        AtomicCheckpointIO().load_checkpoint(tmp_path / "last.ckpt")
+    assert not (tmp_path / "executed").exists()
+    (tmp_path / "last.ckpt").write_bytes(b"PK\3\4 cut")
+    with pytest.raises(DataError, match="no checkpoint"):
+        AtomicCheckpointIO().load_checkpoint(tmp_path / "last.ckpt")
+
+
+def test_a_disk_that_is_full_keeps_the_previous_checkpoint(tmp_path, monkeypatch):
+    io, path = AtomicCheckpointIO(), tmp_path / "last.ckpt"
+    io.save_checkpoint({"n": 1}, path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DataError, match=r"cannot be written \(No space left"):
+        io.save_checkpoint({"n": 2}, path)
+    assert io.load_checkpoint(path)["n"] == 1 and [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_moving_average_starts_short_and_ends_long():
+    average = moving_average(0.99)
+    zero, one = torch.zeros(1), torch.ones(1)
+    assert float(average(zero, one, 0)) == pytest.approx(0.95)
+    assert float(average(zero, one, 10_000)) == pytest.approx(0.01)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the trainer, about workers and its own libraries
+def test_the_module_runs_in_any_trainer(config, tmp_path):
+    module = Training(build(config.model), config)
+    trainer = pl.Trainer(
+        max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=tmp_path, num_sanity_val_steps=0,
+    )  # fmt: skip
+    before = module.model.lam.item()
+    trainer.fit(module, ScansModule(config))
+    assert module.step == 3 and module.model.lam.item() != before
+
+
+def test_settings_on_the_command_line(config, tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(to_yaml(config))))
+    from typer.testing import CliRunner
+
+    from resolvent.cli import app
+
+    done = CliRunner().invoke(
+        app, ["train", str(path), "-o", str(tmp_path / "run"), "--set", "optimiser.steps=3", "--json"]
+    )
+    found = json.loads(done.stdout)
+    assert done.exit_code == 0 and found["steps"] == 3 and found["model"].endswith("run/tiny")
+    schema = CliRunner().invoke(app, ["train", "--schema"])
+    assert json.loads(schema.stdout)["title"] == "Config"
+    assert CliRunner().invoke(app, ["train"]).exit_code == 2
+    wrong = CliRunner().invoke(app, ["train", str(path), "--set", "optimiser.steps=0"])
+    assert wrong.exit_code == 1 and "optimiser.steps" in wrong.stderr
