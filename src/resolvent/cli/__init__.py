@@ -12,6 +12,7 @@ from resolvent.cli.attack import attack
 from resolvent.cli.certify import certify
 from resolvent.cli.convert import convert
 from resolvent.cli.demo import demo
+from resolvent.cli.evaluate import evaluate
 from resolvent.cli.info import info
 from resolvent.cli.recon import recon
 from resolvent.cli.simulate import simulate
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, recon, simulate, info, certify, convert, attack, train):
+for _command in (demo, recon, simulate, info, certify, convert, attack, train, evaluate):
     app.command()(_command)
 
 

@@ -1,0 +1,211 @@
+"""``resolvent evaluate``: the paper's tables and figures from a data set."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from resolvent._version import __version__
+from resolvent.cli.output import REFUSED, Debug, Json, complain, emit, progress, reporting
+from resolvent.cli.recon import KINDS, known_kind, positive
+
+if TYPE_CHECKING:
+    from resolvent.evaluate import Store, Study
+
+LAYOUTS = ("slices", "volumes", "series")
+OFTEN = 10.0
+"""Seconds between lines of progress where stderr is not a terminal."""
+TITLES = {"zero-filled": "Zero-filled", "sense": "SENSE", "tv": "TV", "wavelet": "Wavelet"}
+"""Classical methods, as they stand above images."""
+
+
+def _known(kinds: list[str] | None) -> list[str] | None:
+    for kind in kinds or ():
+        known_kind(kind)
+    return kinds
+
+
+def _positives(values: list[float] | None) -> list[float] | None:
+    for value in values or ():
+        positive(value)
+    return values
+
+
+def _layout(name: str) -> str:
+    if name not in LAYOUTS:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(LAYOUTS)}.")
+    return name
+
+
+def evaluate(
+    data: Annotated[
+        list[str], typer.Option(metavar="FILE", help="Images or fully sampled scans to test on; repeat for more.")
+    ],
+    out: Annotated[
+        str, typer.Option("-o", "--out", metavar="DIR", help="Folder of results; a run that was stopped goes on there.")
+    ],
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MODEL]...", help="Packaged models, or folders of models.", show_default=False),
+    ] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Compare with the zero-filled image, SENSE, TV and wavelets.")
+    ] = False,
+    tune: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Choose the weights of the baselines on these subjects; else by rule."),
+    ] = None,
+    acceleration: Annotated[
+        list[float] | None,
+        typer.Option(metavar="R", callback=_positives, help="4 and 6 by default; repeat for several."),
+    ] = None,
+    mask: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND", callback=_known, help=f"{KINDS}; gaussian2d by default; repeat for several."),
+    ] = None,
+    snr: Annotated[
+        list[float] | None,
+        typer.Option(metavar="DB", help="30 for simulated scans, nothing added to measured ones; repeat for several."),
+    ] = None,
+    coils: Annotated[int, typer.Option(min=1, help="Of simulated scans.")] = 8,
+    size: Annotated[
+        int | None, typer.Option(min=16, metavar="N", help="Bring images to N x N pixels; as they are by default.")
+    ] = None,
+    layout: Annotated[
+        str, typer.Option("--as", metavar="WHAT", callback=_layout, help="What a scan is: slices, volumes or series.")
+    ] = "slices",
+    subjects: Annotated[int | None, typer.Option(min=1, help="Only the first of each file.")] = None,
+    slices: Annotated[int, typer.Option(min=1, help="Of each subject, evenly spaced.")] = 4,
+    convergence: Annotated[bool, typer.Option("--convergence", help="Follow the solves of models.")] = False,
+    robustness: Annotated[bool, typer.Option("--robustness", help="Noise, worst case, sampling, empty data.")] = False,
+    cost: Annotated[bool, typer.Option("--cost", help="Time and memory of a training step.")] = False,
+    probes: Annotated[int, typer.Option(min=1, help="Number of scans for convergence and robustness.")] = 4,
+    level: Annotated[
+        list[float] | None,
+        typer.Option(metavar="E", callback=_positives, help="Perturbation over data; 0.0025 to 0.08 by default."),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Of the search for the worst case.")] = 200,
+    starts: Annotated[int, typer.Option(min=1, help="Of that search.")] = 6,
+    quick: Annotated[bool, typer.Option("--quick", help="One probe and a short search: to see that it runs.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of coils, phase, noise and masks.")] = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Compare reconstructions on a data set: tables and figures.
+
+    Test subjects are simulated, or undersampled where they are measured; all methods see the same scans. DIR gets
+    CSV, JSON, Markdown and figures of every experiment. Each result is kept at once: called again with the same DIR,
+    only what is missing is computed.
+    """
+    with reporting(as_json=as_json, debug=debug):
+        from dataclasses import replace
+
+        from resolvent.evaluate import BASELINES, Files, Sampling, Search, Store, Study, load_models
+
+        if not models and not baselines:
+            raise typer.BadParameter("There is nothing to evaluate. Name a MODEL, or add --baselines.")
+        began = time.monotonic()
+        accelerations, masks = acceleration or [4.0, 6.0], mask or ["gaussian2d"]
+        files = Files(tuple(data), layout, subjects, slices, seed)  # pyright: ignore[reportArgumentType]
+        study = Study(
+            files,
+            tuple(Sampling(R, kind, db, coils, size) for kind in masks for db in snr or [None] for R in accelerations),
+            models=load_models(models or []),
+            baselines=BASELINES if baselines else (),
+            tune=replace(files, paths=tuple(tune)) if tune else None,
+            convergence=convergence,
+            robustness=robustness,
+            cost=cost,
+            probes=probes,
+            search=Search(steps=steps, starts=starts),
+        )
+        study = study.quick() if quick else study
+        study = replace(study, levels=tuple(level)) if level else study
+        folder = _folder(out)
+        with _pacing() as say:
+            store = Store(folder / "rows.jsonl")
+            found = study.run(store, say)
+            say("tables and figures")
+            written = _written(folder, found, study, store)
+        if as_json:
+            rest = {name: rows for name, rows in found.items() if name not in ("accuracy", "scans", "steps")}
+            emit({"version": __version__, "out": out, "rows": found["accuracy"], **rest})
+        else:
+            _show(found["accuracy"], written, time.monotonic() - began)
+        unsolved = [row for row in found["scans"] if row.get("converged") is False]
+        if unsolved:
+            names = ", ".join(dict.fromkeys(row["method"] for row in unsolved))
+            complain(f"warning: {len(unsolved)} solves did not converge ({names}); see scans.csv.")
+            raise typer.Exit(REFUSED)
+
+
+def _folder(out: str) -> Path:
+    """The folder of results, made if it is not there."""
+    from resolvent.cli.naming import make_folders
+    from resolvent.data.io import check_writable
+
+    name = str(Path(out) / "example.png")
+    make_folders([name])
+    check_writable(name)
+    return Path(out)
+
+
+def _written(folder: Path, found: dict[str, list[dict[str, Any]]], study: Study, store: Store) -> list[Path]:
+    """Tables, figures and the example."""
+    from resolvent.data import metrics
+    from resolvent.evaluate import plots, tables
+    from resolvent.evaluate.provenance import machine, provenance
+    from resolvent.figures import comparison
+
+    how = {"command": " ".join(["resolvent", *sys.argv[1:]]), "machine": machine(), **provenance()}
+    paths = tables.write(folder, found, how) + plots.write(folder, found)
+    case, images = study.example(store)
+    titled = {TITLES.get(name, name): image for name, image in images.items()}
+    sampling = study.samplings[0]
+    comparison(
+        folder / "example.png",
+        titled,
+        reference=case.reference,
+        scores={name: metrics(case.reference, image) for name, image in titled.items()},
+        title=f"{sampling.mask} · R = {sampling.acceleration:g} · {case.A.n_coils} coils",
+    )
+    return [*paths, folder / "example.png"]
+
+
+def _show(rows: list[dict[str, Any]], written: list[Path], seconds: float) -> None:
+    """The summary, a block for each set of scans."""
+    from itertools import groupby
+
+    from resolvent.evaluate.tables import sampling_text
+
+    for heading, group in groupby(rows, key=sampling_text):
+        typer.echo(f"\n{heading}\n  {'':20}{'PSNR':>9}{'SSIM':>9}{'p':>9}{'seconds':>10}")
+        for row in group:
+            p = "best" if row["best"] else "" if row["p"] is None else f"{row['p']:.2g}"
+            typer.echo(f"  {row['method']:20}{row['psnr']:6.2f} dB{row['ssim']:9.4f}{p:>9}{row['seconds']:10.2g}")
+    names = ", ".join(sorted({path.name for path in written}))
+    typer.echo(f"\n  {seconds:.0f} s; written to {written[0].parent}: {names}")
+
+
+@contextmanager
+def _pacing() -> Iterator[Callable[[str], None]]:
+    """Progress on a terminal as one changing line, elsewhere a line every ten seconds."""
+    if sys.stderr.isatty():
+        with progress() as say:
+            yield say
+        return
+    last = time.monotonic()
+
+    def now_and_then(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= OFTEN:
+            last = time.monotonic()
+            typer.echo(f"resolvent: {text}", err=True)
+
+    yield now_and_then

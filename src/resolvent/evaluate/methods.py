@@ -1,0 +1,161 @@
+"""The reconstructions under test: classical ones and models, behind one call."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from resolvent._errors import ModelError
+from resolvent.linop import LinearOperator
+from resolvent.mol import baselines
+from resolvent.mol.baselines import sense, sense_weight
+from resolvent.mol.model import MOL
+from resolvent.mol.weights import load
+
+TOL, MAX_STEPS = 1e-3, 200
+"""Relative distance to the solution that models are solved to, as a user's are, and the limit of evaluations."""
+
+Noise = Tensor | float | None
+"""Standard deviation of the complex noise of a sample; None where it is unknown."""
+Call = Callable[[Tensor, LinearOperator, Noise], Tensor]
+"""From measurements, physics and noise level to the image."""
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """A reconstruction under test.
+
+    Attributes:
+        name: as it stands in tables; unique among the methods of a study.
+        call: the image, differentiable in y where the method is.
+        model: the network; None for a classical method.
+        weight: of a regularised method, for scans in units in which the largest coil image is 1. None where it has
+            none, or follows its own rule.
+        tuned: what `weight` was chosen on.
+        hold: of a linear method, the linear map that it is for given data, its weight held.
+        tol: relative distance to the solution; of a `MOL`.
+    """
+
+    name: str
+    call: Call
+    model: nn.Module | None = None
+    weight: float | None = None
+    tuned: str | None = None
+    hold: Callable[[Tensor, LinearOperator, Noise], Call] | None = None
+    tol: float = TOL
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a row says of the method."""
+        identity = getattr(self.model, "identity", {})
+        return {
+            "method": self.name,
+            "tier": "linear" if self.hold else str(getattr(self.model, "tier", "none")),
+            "model_sha256": identity.get("sha256"),
+            "weight": self.weight,
+            "tuned": self.tuned,
+        }
+
+    def reconstruct(self, y: Tensor, A: LinearOperator, noise: Noise) -> tuple[Tensor, dict[str, Any]]:
+        """The image, with the seconds it took; of a `MOL` also how the solve ended and its certificate."""
+        began = time.perf_counter()
+        facts: dict[str, Any] = {}
+        if isinstance(self.model, MOL):
+            recon = self.model.solve(y, A, tol=self.tol, max_steps=MAX_STEPS, noise=noise)
+            image, record = recon.image, recon.record()
+            facts = {name: record[name] for name in ("converged", "steps", "evaluations", "applications")}
+            facts |= {name: record["certificate"][name] for name in ("proved", "m", "distance")}
+            facts |= {name: record["certificate"][name] for name in ("data_gain", "data_gain_kind")}
+        else:
+            with torch.no_grad():
+                image = self.call(y, A, noise)
+        return image, {"seconds": time.perf_counter() - began, **facts}
+
+    def precise(self, tol: float) -> Method:
+        """The same with images of the accuracy `tol`, where it can be set: solves, and linear solves in a network."""
+        if self.model is None:
+            return self
+        model = copy.deepcopy(self.model).eval().requires_grad_(False)
+        if hasattr(model, "linear_tol"):
+            model.linear_tol = min(float(model.linear_tol), 0.1 * tol)  # pyright: ignore[reportArgumentType]
+        return replace(self, call=model, model=model, tol=min(self.tol, tol))
+
+
+@dataclass(frozen=True, eq=False)
+class Regularised:
+    """A classical method with a weight to be chosen.
+
+    Attributes:
+        name: as it stands in tables.
+        function: ``f(y, A, *, weight, noise)``.
+        first: the weight at which the search for the best one begins, and that which is taken without a search.
+        rule: of a linear method, the weight for given data where none was chosen.
+    """
+
+    name: str
+    function: Callable[..., Tensor]
+    first: float
+    rule: Callable[[Tensor, LinearOperator, Noise], float] | None = None
+
+    def at(self, weight: float, tuned: str | None = None) -> Method:
+        """The method with this weight."""
+        call = self._call(weight)
+        hold = None if self.rule is None else lambda y, A, noise: call
+        return Method(self.name, call, weight=weight, tuned=tuned, hold=hold)
+
+    def by_rule(self) -> Method:
+        """The method with the weight of its own rule; without one, with the first weight."""
+        rule = self.rule
+        if rule is None:
+            return self.at(self.first)
+        return Method(self.name, self._call(None), hold=lambda y, A, noise: self._call(rule(y, A, noise)))
+
+    def _call(self, weight: float | None) -> Call:
+        return lambda y, A, noise: self.function(y, A, weight=weight, noise=noise)
+
+
+def _zero_filled(y: Tensor, A: LinearOperator, noise: Noise = None) -> Tensor:
+    return A.adjoint(y)
+
+
+def _sense_rule(y: Tensor, A: LinearOperator, noise: Noise) -> float:
+    return float(sense_weight(y, A.adjoint(y), noise).mean())
+
+
+ZERO_FILLED = Method("zero-filled", _zero_filled, hold=lambda y, A, noise: _zero_filled)
+"""``A^H y``."""
+
+
+def regularised(name: str) -> Regularised:
+    """A classical method with a weight: "sense", "tv" or "wavelet"."""
+    if name == "sense":
+        return Regularised(name, sense, 100.0, _sense_rule)
+    function = {"tv": "total_variation", "wavelet": "wavelet"}[name]
+    return Regularised(name, getattr(baselines, function), 3e-3)
+
+
+def load_models(names: Sequence[str]) -> list[Method]:
+    """Models of the package or folders of models, frozen.
+
+    A name that two of them share is replaced by what was asked for.
+
+    Raises:
+        ModelError: see `resolvent.load`; and a model that is named twice.
+    """
+    if len(set(names)) < len(names):
+        raise ModelError(f"A model is named twice in {', '.join(names)}. Name each once.")
+    found = []
+    for name in names:
+        model = load(name).requires_grad_(False)
+        found.append(Method(str(model.identity.get("name", name)), model, model=model))
+    called = [method.name for method in found]
+    return [
+        replace(method, name=name) if called.count(method.name) > 1 else method
+        for method, name in zip(found, names, strict=True)
+    ]

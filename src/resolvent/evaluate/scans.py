@@ -1,0 +1,256 @@
+"""The scans of a study: which subjects and slices, sampled how; each is made once, and all methods see the same."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from resolvent._errors import DataError
+from resolvent.data import Scan, add_noise, simulate, undersample
+from resolvent.data.io.output import sha256
+from resolvent.data.subjects import Subject, read_subjects
+from resolvent.linop import SENSE, estimate_noise, ifft
+
+Layout = Literal["slices", "volumes", "series"]
+"""What a scan is: a slice, a 3-D volume, or a series of slices over time."""
+SNR_DB = 30.0
+"""Of simulated scans, where none is asked for."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a scan is sampled.
+
+    Attributes:
+        acceleration: see `resolvent.data.make_mask`.
+        mask: its kind.
+        snr: signal to noise in dB, see `resolvent.simulate`. None: 30 for a simulated scan, and nothing added to a
+            measured one.
+        coils: of a simulated scan.
+        size: rows and columns of a simulated scan; those of the image where None.
+    """
+
+    acceleration: float
+    mask: str = "gaussian2d"
+    snr: float | None = None
+    coils: int = 8
+    size: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One scan, in units in which its largest coil image is 1.
+
+    Attributes:
+        y: ``(1, coil, *lead, *spatial)``.
+        A: its physics.
+        noise: its level; None where the file does not say.
+        reference: what the image should be.
+    """
+
+    y: Tensor
+    A: SENSE
+    noise: float | None
+    reference: Tensor
+
+    @property
+    def level(self) -> float:
+        """The noise level, estimated where it is not known."""
+        return float(estimate_noise(self.y, self.A.ndim)) if self.noise is None else self.noise
+
+
+@dataclass(frozen=True, eq=False)
+class Spec:
+    """What a scan is made of: enough to make it again.
+
+    Attributes:
+        subject: images or a measured scan.
+        number: of the slice in the subject; 0 for a volume or a series.
+        sampling: how it is sampled.
+        seed: fixes coils, phase, noise and mask. It follows from the seed of the study and the names of file, subject
+            and slice, so it is the same at every sampling, and in a study of fewer subjects.
+        sha256: of the file.
+        layout: what the scan is.
+    """
+
+    subject: Subject
+    number: int
+    sampling: Sampling
+    seed: int
+    sha256: str | None
+    layout: Layout = "slices"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a row says of the scan."""
+        scan = self.subject.scan
+        sampling = vars(self.sampling) | {"coils": self.sampling.coils if scan is None else scan.n_coils}
+        if scan is None:
+            sampling["snr"] = SNR_DB if self.sampling.snr is None else self.sampling.snr
+        else:
+            sampling["size"] = None
+        return {
+            "data": Path(self.subject.source).name,
+            "data_sha256": self.sha256,
+            "subject": self.subject.name,
+            "slice": self.number,
+            **sampling,
+            "scan_seed": self.seed,
+        }
+
+    def make(self) -> Case:
+        """Simulate the scan, or leave samples out of a measured one."""
+        scan = self._simulated() if self.subject.scan is None else self._undersampled(self.subject.scan)
+        unit = scan.normalised()
+        assert unit.reference is not None
+        A = SENSE(scan.maps, unit.mask, ndim=unit.ndim)
+        return Case(unit.kspace, A, unit.noise or None, unit.reference)
+
+    def _simulated(self) -> Scan:
+        how, images = self.sampling, self.subject.images
+        assert images is not None
+        return simulate(
+            resized(images[self.number : self.number + 1], how.size),
+            n_coils=how.coils,
+            acceleration=how.acceleration,
+            mask_kind=how.mask,
+            snr_db=SNR_DB if how.snr is None else how.snr,
+            seed=self.seed,
+            phase=not self.subject.phase,
+            ndim=3 if self.layout == "volumes" else 2,
+        )
+
+    def _undersampled(self, scan: Scan) -> Scan:
+        """The maps are estimated from what is kept, with its noise; the reference is the full scan as measured."""
+        full, how = part(scan, self.number), self.sampling
+        if how.snr is None:
+            return undersample(full, how.acceleration, how.mask, self.seed)
+        size = full.normalised()
+        sigma = size.scale / full.scale * _sigma(size.kspace, how.snr, full.ndim)
+        noise = None if full.noise is None else math.hypot(full.noise, sigma)
+        noisy = full.replace(kspace=add_noise(full.kspace, sigma, self.seed), noise=noise)
+        kept = undersample(noisy, how.acceleration, how.mask, self.seed)
+        clean = SENSE(kept.maps, torch.ones_like(kept.mask), ndim=full.ndim).adjoint(full.kspace)
+        return kept.replace(reference=clean)
+
+
+@dataclass(frozen=True)
+class Files:
+    """The subjects of data files.
+
+    Attributes:
+        paths: the files.
+        layout: what a scan is.
+        subjects: of each file, the first so many; all where None.
+        slices: of each subject, so many, evenly spaced; all where None.
+        seed: of the study.
+    """
+
+    paths: Sequence[str]
+    layout: Layout = "slices"
+    subjects: int | None = None
+    slices: int | None = None
+    seed: int = 0
+
+    def specs(self, sampling: Sampling) -> list[Spec]:
+        """The scans at one sampling, a subject after the other.
+
+        Raises:
+            FormatError, CorruptFileError, DataError, ShapeError: see `resolvent.data.subjects.read_subjects`.
+        """
+        return [
+            self._spec(subject, number, sampling, digest)
+            for subject, digest in self._all
+            for number in _spread(_length(subject), self.slices)
+        ]
+
+    def few(self, sampling: Sampling, count: int) -> list[Spec]:
+        """The middle slices of the first subjects, as many of one file as of another, `count` together."""
+        by_file: dict[str, list[Spec]] = {}
+        for subject, digest in self._all:
+            middle = self._spec(subject, _length(subject) // 2, sampling, digest)
+            by_file.setdefault(subject.source, []).append(middle)
+        longest = max(map(len, by_file.values()))
+        turns = [specs[turn] for turn in range(longest) for specs in by_file.values() if turn < len(specs)]
+        return turns[:count]
+
+    def _spec(self, subject: Subject, number: int, sampling: Sampling, digest: str | None) -> Spec:
+        name = f"{self.seed}/{Path(subject.source).name}/{subject.name}/{number}"
+        return Spec(subject, number, sampling, zlib.crc32(name.encode()) % 2**31, digest, self.layout)
+
+    @cached_property
+    def _all(self) -> list[tuple[Subject, str | None]]:
+        """The subjects, with the hashes of their files."""
+        ndim = 2 if self.layout == "slices" else 3
+        return [
+            (subject, digest and digest[:16])
+            for path in self.paths
+            for digest in [sha256(path)]
+            for subject in read_subjects(path, ndim=ndim)[: self.subjects]
+        ]
+
+
+def part(scan: Scan, number: int) -> Scan:
+    """One entry of the batch of a scan.
+
+    Raises:
+        DataError: there is none of that number.
+    """
+    count = len(scan.kspace)
+    if not 0 <= number < count:
+        raise DataError(f"{scan.source} has {count} slices, so there is no slice {number}. Ask for another.")
+
+    def own(tensor: Tensor | None) -> Tensor | None:
+        return tensor if tensor is None or len(tensor) == 1 else tensor[number : number + 1]
+
+    return scan.replace(
+        kspace=own(scan.kspace),
+        mask=own(scan.mask),
+        coil_maps=own(scan.coil_maps),
+        reference=own(scan.reference),
+        calibration=None if scan.calibration is None else part(scan.calibration, number),
+    )
+
+
+def resized(images: Tensor, size: int | None) -> Tensor:
+    """Planes made square by zeros around them, then interpolated (antialiased) to `size`; largest magnitude 1."""
+    if size is None:
+        return images
+    rows, columns = images.shape[-2:]
+    side = max(rows, columns)
+    top, left = (side - rows) // 2, (side - columns) // 2
+    square = pad(images, (left, side - columns - left, top, side - rows - top))
+
+    def planes(t: Tensor) -> Tensor:
+        flat = t.reshape(-1, 1, side, side)
+        small = interpolate(flat, (size, size), mode="bilinear", antialias=True, align_corners=False)
+        return small.reshape(*t.shape[:-2], size, size)
+
+    small = torch.complex(planes(square.real), planes(square.imag)) if square.is_complex() else planes(square)
+    return small / small.abs().max()
+
+
+def _sigma(kspace: Tensor, snr_db: float, ndim: int) -> float:
+    """Noise of a sample that is `snr_db` below a measured object: the mean square of its combined coil images."""
+    power = ifft(kspace, ndim).abs().square().sum(1)
+    return math.sqrt(float(power[power > 0.0025 * power.max()].mean()) / 10 ** (snr_db / 10))
+
+
+def _length(subject: Subject) -> int:
+    return len(subject.images) if subject.scan is None else len(subject.scan.kspace)  # pyright: ignore[reportArgumentType]
+
+
+def _spread(length: int, count: int | None) -> list[int]:
+    """`count` of the numbers below `length`, in the middle of equal parts."""
+    if count is None or count >= length:
+        return list(range(length))
+    return [int((i + 0.5) * length / count) for i in range(count)]

@@ -1,0 +1,219 @@
+"""A study: which methods are measured how on which scans, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+
+from torch import Tensor, nn
+
+from resolvent._errors import DataError
+from resolvent.evaluate import accuracy, convergence, cost, robustness
+from resolvent.evaluate.bench import Bench, Task
+from resolvent.evaluate.methods import ZERO_FILLED, Method, Regularised, regularised
+from resolvent.evaluate.provenance import provenance
+from resolvent.evaluate.robustness import ACCELERATIONS, LEVELS, WINDOW, WINDOW_LEVEL, Search
+from resolvent.evaluate.scans import Case, Files, Sampling, Spec
+from resolvent.evaluate.store import Row, Store
+from resolvent.evaluate.tuning import climb
+
+BASELINES = ("zero-filled", "sense", "tv", "wavelet")
+"""Classical methods."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is to be measured.
+
+    Attributes:
+        files: the test data.
+        samplings: how scans are sampled. Convergence, robustness and cost look at the first.
+        models: networks, of `load_models`.
+        baselines: names of `BASELINES`.
+        tune: data on which the weights of baselines are chosen; by their own rules where None.
+        convergence: follow the solves.
+        robustness: perturb the data.
+        cost: time and memory of a training step.
+        probes: number of scans for convergence and robustness, the middle slices of as many subjects.
+        levels: norms of perturbations, relative to the data.
+        search: for the worst case.
+        draws: of white noise, at each level.
+        accelerations: at which all methods are tried for robustness.
+    """
+
+    files: Files
+    samplings: Sequence[Sampling]
+    models: Sequence[Method] = ()
+    baselines: Sequence[str] = ()
+    tune: Files | None = None
+    convergence: bool = False
+    robustness: bool = False
+    cost: bool = False
+    probes: int = 4
+    levels: Sequence[float] = LEVELS
+    search: Search = field(default_factory=Search)
+    draws: int = 8
+    accelerations: Sequence[float] = ACCELERATIONS
+
+    def quick(self) -> Study:
+        """The same with one probe, two levels, a short search and three accelerations: to see that everything runs."""
+        return replace(
+            self,
+            probes=1,
+            levels=(0.01, 0.05),
+            search=Search(steps=5, starts=1, methods=("pgd",), draws=2),
+            draws=2,
+            accelerations=(2.0, 4.0, 8.0),
+        )
+
+    def run(self, store: Store, say: Callable[[str], None] = lambda text: None) -> dict[str, list[Row]]:
+        """Measure what the store does not hold yet.
+
+        Args:
+            store: results so far; it is added to.
+            say: told how far it is.
+
+        Returns:
+            Rows by experiment: "scans" and their summary "accuracy"; with convergence "steps", "starts" and
+            "iterations"; with robustness "gaussian", "worst", "local", "samples", "empty" and "honesty"; and "cost".
+
+        Raises:
+            DataError: there is nothing to measure, or a name of two methods.
+        """
+        names = [*self.baselines, *(model.name for model in self.models)]
+        if not names or len(set(names)) < len(names) or not set(self.baselines) <= set(BASELINES):
+            raise DataError(
+                f"The methods {', '.join(names) or '(none)'} cannot be compared. Name at least one, each once; "
+                f"the classical ones are {', '.join(BASELINES)}."
+            )
+        bench = self._bench(store, say)
+        methods = _Chosen(self, bench)
+        tasks = [
+            _task("accuracy", accuracy.measure, method, spec)
+            for sampling in self.samplings
+            for spec in self.files.specs(sampling)
+            for method in methods.at(sampling)
+        ]
+        scans = bench.do(tasks)
+        found = {"accuracy": accuracy.summarise(scans), "scans": scans}
+        first = self.samplings[0]
+        probes = self.files.few(first, self.probes)
+        if self.convergence:
+            found |= self._convergence(bench, methods.at(first), probes)
+        if self.robustness:
+            found |= self._robustness(bench, methods, probes)
+        if self.cost:
+            tasks = [_task("cost", cost.measure, method, probes[0]) for method in methods.at(first)]
+            found["cost"] = cost.summarise(bench.do(tasks))
+        return found
+
+    def example(self, store: Store) -> tuple[Case, dict[str, Tensor]]:
+        """The first scan and its images by the names of the methods, kept beside the results."""
+        bench = self._bench(store, lambda text: None)
+        sampling = self.samplings[0]
+        spec = self.files.few(sampling, 1)[0]
+        images = {method.name: bench.image(method, spec) for method in _Chosen(self, bench).at(sampling)}
+        return bench.case(spec), images
+
+    def _bench(self, store: Store, say: Callable[[str], None]) -> Bench:
+        return Bench(store, {"seed": self.files.seed, **provenance()}, say)
+
+    def _convergence(self, bench: Bench, methods: Sequence[Method], probes: Sequence[Spec]) -> dict[str, list[Row]]:
+        networks = [method for method in methods if isinstance(method.model, nn.Module)]
+        measures = {"steps": convergence.follow, "starts": convergence.starts, "iterations": convergence.prolong}
+        tasks = [
+            _task(name, measure, method, spec)
+            for spec in probes
+            for method in networks
+            for name, measure in measures.items()
+        ]
+        rows = bench.do(tasks)
+        return {name: [row for row in rows if row["experiment"] == name] for name in measures}
+
+    def _robustness(self, bench: Bench, chosen: _Chosen, probes: Sequence[Spec]) -> dict[str, list[Row]]:
+        methods = chosen.at(self.samplings[0])
+        tasks = [task for spec in probes for method in methods for task in self._perturbed(method, spec)]
+        if "sense" in self.baselines:
+            sense = methods[list(self.baselines).index("sense")]
+            tasks.append(self._searched("honesty", robustness.honesty, sense, probes[0], WINDOW_LEVEL))
+        rows = bench.do(tasks)
+        found = {name: [r for r in rows if r["experiment"] == name] for name in ("local", "empty", "honesty")}
+        for name in ("gaussian", "worst"):
+            found[name] = robustness.summarise([row for row in rows if row["experiment"] == name])
+        samplings = [replace(self.samplings[0], acceleration=R) for R in self.accelerations]
+        tasks = [
+            _task("accuracy", accuracy.measure, method, spec)
+            for sampling in samplings
+            for spec in self.files.few(sampling, self.probes)
+            for method in chosen.at(sampling)
+        ]
+        return found | {"samples": robustness.by_acceleration(bench.do(tasks))}
+
+    def _perturbed(self, method: Method, spec: Spec) -> list[Task]:
+        """What is done to the data of one scan."""
+        noise = partial(_task, "gaussian", robustness.gaussian, method, spec)
+        return [
+            _task("empty", robustness.empty, method, spec),
+            *(noise({"epsilon": e, "draws": self.draws}, epsilon=e, draws=self.draws) for e in self.levels),
+            *(self._searched("worst", robustness.worst, method, spec, level) for level in self.levels),
+            self._searched("local", robustness.local, method, spec, WINDOW_LEVEL, side=WINDOW),
+        ]
+
+    def _searched(
+        self, name: str, measure: Callable[..., list[Row]], method: Method, spec: Spec, level: float, **options: int
+    ) -> Task:
+        settings: Row = {"epsilon": level, **options, **self.search.about}
+        return _task(name, measure, method, spec, settings, epsilon=level, search=self.search, **options)
+
+
+class _Chosen:
+    """The methods at each sampling, with the weights chosen for it, once.
+
+    Args:
+        study: which methods.
+        bench: does what choosing takes.
+    """
+
+    def __init__(self, study: Study, bench: Bench) -> None:
+        self._study, self._bench = study, bench
+        self._found: dict[Sampling, list[Method]] = {}
+
+    def at(self, sampling: Sampling) -> list[Method]:
+        """Baselines first, then the models."""
+        if sampling not in self._found:
+            baselines = [self._baseline(name, sampling) for name in self._study.baselines]
+            self._found[sampling] = [*baselines, *self._study.models]
+        return self._found[sampling]
+
+    def _baseline(self, name: str, sampling: Sampling) -> Method:
+        if name == ZERO_FILLED.name:
+            return ZERO_FILLED
+        method = regularised(name)
+        return method.by_rule() if self._study.tune is None else self._tuned(method, self._study.tune, sampling)
+
+    def _tuned(self, method: Regularised, files: Files, sampling: Sampling) -> Method:
+        specs = files.few(sampling, self._study.probes)
+
+        def score(weight: float) -> float:
+            tried = method.at(weight)
+            rows = self._bench.do([_task("tuning", accuracy.measure, tried, spec) for spec in specs])
+            return fmean(float("nan") if row["psnr"] is None else row["psnr"] for row in rows)
+
+        test = {Path(path).resolve() for path in self._study.files.paths}
+        names = [Path(p).name + (" (the test data)" if Path(p).resolve() in test else "") for p in files.paths]
+        return method.at(climb(score, method.first), ", ".join(names))
+
+
+def _task(
+    experiment: str,
+    measure: Callable[..., list[Row]],
+    method: Method,
+    spec: Spec,
+    settings: Row | None = None,
+    **options: object,
+) -> Task:
+    """``measure(method, case, **options)``."""
+    return Task(experiment, method, spec, lambda case: measure(method, case, **options), settings or {})

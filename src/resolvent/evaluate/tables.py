@@ -1,0 +1,188 @@
+"""Tables of a study: CSV and JSON with every number, and Markdown to include in a page."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from resolvent.data.io.output import to_json, whole
+from resolvent.evaluate.store import Row
+
+Cell = Callable[[Row], str]
+"""From a row to the text of a cell."""
+
+
+def write(folder: Path, found: dict[str, list[Row]], about: dict[str, Any]) -> list[Path]:
+    """Write ``NAME.csv`` of every experiment, ``results.json`` of all and ``NAME.inc`` of those that a page shows.
+
+    Args:
+        folder: where.
+        found: rows by experiment.
+        about: what ``results.json`` says of the study beside them.
+
+    Returns:
+        The files, each of which appeared whole.
+    """
+    texts = {f"{name}.csv": as_csv(rows) for name, rows in found.items() if rows}
+    texts |= {f"{name}.inc": PAGES[name](found[name]) for name in PAGES if found.get(name)}
+    texts["results.json"] = to_json({**about, **found})
+    paths = []
+    for name, content in texts.items():
+        path = folder / name
+        with whole(str(path), [str(path)]) as drafts:
+            Path(drafts[0]).write_text(content, encoding="utf-8")
+        paths.append(path)
+    return paths
+
+
+def as_csv(rows: list[Row]) -> str:
+    """All columns of all rows, in the order in which they come."""
+    columns = dict.fromkeys(name for row in rows for name in row)
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def markdown(rows: Sequence[Row], columns: dict[str, Cell]) -> str:
+    """A table; every cell is made by the function of its column."""
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(cell(row) for cell in columns.values()) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def number(name: str, form: str, *, times: float = 1.0, unit: str = "") -> Cell:
+    """A number in a format, or nothing where there is none."""
+
+    def cell(row: Row) -> str:
+        value = row.get(name)
+        return "" if value is None else format(times * value, form) + unit
+
+    return cell
+
+
+def spread(name: str, form: str, best: str) -> Cell:
+    """``mean ± deviation``, bold where it is the best."""
+
+    def cell(row: Row) -> str:
+        deviation = row.get(f"{name}_std")
+        text = format(row[name], form) + ("" if deviation is None else f" ± {deviation:{form}}")
+        return f"**{text}**" if row[best] else text
+
+    return cell
+
+
+def text(name: str) -> Cell:
+    """The value as it is."""
+    return lambda row: "" if row.get(name) is None else str(row[name])
+
+
+def sampling_text(row: Row) -> str:
+    """How scans were sampled, and which they are: ``val.h5 · gaussian2d, R = 4 · 30 dB · 8 coils · 96 pixels``."""
+    snr = "as measured" if row["snr"] is None else f"{row['snr']:g} dB"
+    size = "" if row["size"] is None else f" · {row['size']} pixels"
+    return f"{row['data']} · {row['mask']}, R = {row['acceleration']:g} · {snr} · {row['coils']} coils{size}"
+
+
+def _p(row: Row) -> str:
+    if row["best"]:
+        return "best"
+    return "" if row["p"] is None else f"{row['p']:.2g}"
+
+
+def _bound(row: Row) -> str:
+    return "" if row.get("gain_bound") is None else f"{row['gain_bound']:.3g} ({row['gain_bound_kind']})"
+
+
+def _accuracy(rows: list[Row]) -> str:
+    columns: dict[str, Cell] = {
+        "method": text("method"),
+        "guarantee": text("tier"),
+        "PSNR [dB]": spread("psnr", ".2f", "best"),
+        "SSIM": spread("ssim", ".4f", "best_ssim"),
+        "NMSE": number("nmse", ".4f"),
+        "p": _p,
+        "seconds": number("seconds", ".2g"),
+    }
+    parts = []
+    for heading, group in groupby(rows, key=sampling_text):
+        of = list(group)
+        parts.append(f"{heading} · subjects: {of[0]['subjects']}, scans: {of[0]['scans']}\n\n{markdown(of, columns)}")
+    return "\n".join(parts)
+
+
+def _gains(rows: list[Row]) -> str:
+    columns: dict[str, Cell] = {
+        "method": text("method"),
+        "perturbation": number("epsilon", ".3g", times=100, unit=" %"),
+        "PSNR [dB]": number("psnr", ".2f"),
+        "gain": number("gain", ".3g"),
+        "largest gain": number("gain_max", ".3g"),
+        "bound": _bound,
+    }
+    return markdown(rows, columns)
+
+
+def _samples(rows: list[Row]) -> str:
+    accelerations = sorted({row["acceleration"] for row in rows})
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    lines = [{f"{r['acceleration']:g}": r["psnr"] for r in rows if r["method"] == m} | {"method": m} for m in methods]
+    rising = {r["method"]: "yes" if r["rises"] else "no" for r in rows}
+    columns: dict[str, Cell] = {"method": text("method")}
+    columns |= {f"R = {R:g}": number(f"{R:g}", ".2f") for R in accelerations}
+    columns["more samples, better image"] = lambda row: rising[row["method"]]
+    return markdown(lines, columns)
+
+
+def _starts(rows: list[Row]) -> str:
+    columns: dict[str, Cell] = {
+        "method": text("method"),
+        "subject": text("subject"),
+        "start": text("start"),
+        "evaluations": text("evaluations"),
+        "distance": number("distance", ".1e"),
+        "certified": number("certified", ".1e"),
+        "within": lambda row: {True: "yes", False: "no", None: ""}[row["within"]],
+    }
+    return markdown(rows, columns)
+
+
+def _iterations(rows: list[Row]) -> str:
+    columns: dict[str, Cell] = {
+        "method": text("method"),
+        "subject": text("subject"),
+        "iterations": text("iterations"),
+        "change": number("change", ".1e"),
+        "PSNR [dB]": number("psnr", ".2f"),
+    }
+    return markdown(rows, columns)
+
+
+def _cost(rows: list[Row]) -> str:
+    columns: dict[str, Cell] = {
+        "method": text("method"),
+        "parameters": text("parameters"),
+        "reconstruction [s]": number("recon_seconds", ".2g"),
+        "training step [s]": number("step_seconds", ".2g"),
+        "saved for the gradient [MB]": number("saved_bytes", ".1f", times=1e-6),
+        "over unrolled: time": number("step_seconds_ratio", ".2f"),
+        "memory": number("saved_bytes_ratio", ".2f"),
+    }
+    return markdown(rows, columns)
+
+
+PAGES: dict[str, Callable[[list[Row]], str]] = {
+    "accuracy": _accuracy,
+    "gaussian": _gains,
+    "worst": _gains,
+    "samples": _samples,
+    "starts": _starts,
+    "iterations": _iterations,
+    "cost": _cost,
+}
+"""Experiments with a table for a page."""
