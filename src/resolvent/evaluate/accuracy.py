@@ -15,6 +15,8 @@ from resolvent.evaluate.store import Row, plain
 MEASURES = ("psnr", "ssim", "nmse")
 SAMPLING = ("acceleration", "mask", "snr", "coils", "size")
 """Columns that say how a scan is sampled."""
+PERFECT = 200.0
+"""PSNR of an image without error, in dB."""
 ALL = "all"
 """Stands for all data files together."""
 
@@ -22,7 +24,8 @@ ALL = "all"
 def measure(method: Method, case: Case) -> list[Row]:
     """PSNR, SSIM and NMSE of one scan, with seconds and what is known of the solve; `case.reference` is the truth."""
     image, facts = method.reconstruct(case.y, case.A, case.noise)
-    return [{**metrics(case.reference, image), **facts}]
+    scores = metrics(case.reference, image)
+    return [{**scores, "psnr": min(scores["psnr"], PERFECT), **facts}]
 
 
 def summarise(rows: list[Row]) -> list[Row]:
@@ -75,11 +78,10 @@ def _compared(rows: list[Row]) -> list[Row]:
 
 
 def subject_means(rows: list[Row], name: str) -> dict[tuple[str, str], float]:
-    """The mean of a score over the scans of each subject; a perfect image counts as 200 dB."""
+    """The mean of a score over the scans of each subject."""
     scores: dict[tuple[str, str], list[float]] = {}
     for row in rows:
-        value = 200.0 if row[name] is None else row[name]
-        scores.setdefault((row["data_sha256"] or row["data"], row["subject"]), []).append(value)
+        scores.setdefault((row["data_sha256"] or row["data"], row["subject"]), []).append(row[name])
     return {subject: _mean(values) for subject, values in scores.items()}
 
 

@@ -77,7 +77,7 @@ class Bench:
         missing = [(task, row) for task, row in zip(tasks, rows, strict=True) if row not in self._store]
         pace = Pace(Counter(task.kind for task, _ in missing))
         for task, row in missing:
-            self._say(f"{pace.text} · {task.text}")
+            self._say(f"{pace.text}{task.text}")
             began = time.perf_counter()
             self._store.add(row, task.work(self.case(task.spec)))
             pace.took(task.kind, time.perf_counter() - began)
@@ -133,12 +133,15 @@ class Pace:
 
     @property
     def text(self) -> str:
-        """``12 of 96 · 30 a minute · 3 min left``."""
+        """``12 of 96 · 30 a minute · 3 min left · ``; nothing for a single task."""
         done = self._total - sum(self._left.values())
+        if self._total == 1:
+            return ""
         if self.remaining is None:
-            return f"{done} of {self._total}"
+            return f"{done} of {self._total} · "
         spent = sum(sum(of) for of in self._seconds.values())
-        return f"{done} of {self._total} · {60 * done / max(spent, 1e-9):.3g} a minute · {_span(self.remaining)} left"
+        rate = 60 * done / max(spent, 1e-9)
+        return f"{done} of {self._total} · {rate:.3g} a minute · {_span(self.remaining)} left · "
 
 
 def _span(seconds: float) -> str:

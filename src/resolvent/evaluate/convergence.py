@@ -22,8 +22,8 @@ from resolvent.mol.model import MOL
 from resolvent.monotone import ScanContext
 from resolvent.solve import fixed_point, norm
 
-REFERENCE = 1e-9
-"""Relative distance to which the reference is solved, in double precision."""
+REFERENCE, REFERENCE_STEPS = 1e-9, 1000
+"""Relative distance to which the reference is solved, in double precision, and the limit of its steps."""
 CLOSE = 1e-5
 """Relative distance at which a solve is no longer followed: the rounding of single precision is near."""
 MULTIPLES = (1, 2, 3, 4)
@@ -105,7 +105,7 @@ def prolong(method: Method, case: Case) -> list[Row]:
             "multiple": multiple,
             "iterations": multiple * once,
             "change": float(norm(x - images[0]) / size),
-            "psnr": psnr(case.reference, x) if bool(torch.isfinite(torch.view_as_real(x)).all()) else math.nan,
+            "psnr": psnr(case.reference, x) if bool(torch.isfinite(x.abs()).all()) else math.nan,
         }
         for multiple, x in zip(MULTIPLES, images, strict=True)
     ]
@@ -119,7 +119,7 @@ def pose(model: MOL, case: Case) -> Posed:
         equation, scale, context = model.pose(case.y, case.A, case.noise)
         seconds = time.perf_counter() - began
         exact = equation.to_double()
-        solved = exact.solve(context.sense.to(torch.complex128), tol=REFERENCE, max_steps=10_000)
+        solved = exact.solve(context.sense.to(torch.complex128), tol=REFERENCE, max_steps=REFERENCE_STEPS)
     solution = solved.x if solved.converged else None
     return Posed(equation, exact, solution, _starts(equation, context), scale, seconds)
 

@@ -63,7 +63,10 @@ class Method:
         }
 
     def reconstruct(self, y: Tensor, A: LinearOperator, noise: Noise) -> tuple[Tensor, dict[str, Any]]:
-        """The image, with the seconds it took; of a `MOL` also how the solve ended and its certificate."""
+        """The image, with the seconds it took; of a `MOL` also how the solve ended and its certificate.
+
+        An image that is not finite counts as a black one, and `finite` says so.
+        """
         began = time.perf_counter()
         facts: dict[str, Any] = {}
         if isinstance(self.model, MOL):
@@ -75,7 +78,8 @@ class Method:
         else:
             with torch.no_grad():
                 image = self.call(y, A, noise)
-        return image, {"seconds": time.perf_counter() - began, **facts}
+        facts = {"seconds": time.perf_counter() - began, **facts, "finite": bool(torch.isfinite(image.abs()).all())}
+        return (image if facts["finite"] else torch.zeros_like(image)), facts
 
     def precise(self, tol: float) -> Method:
         """The same with images of the accuracy `tol`, where it can be set: solves, and linear solves in a network."""

@@ -12,12 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resolvent._errors import ResolventError
+from resolvent._errors import DataError, ResolventError
 from resolvent.data import psnr
 from resolvent.evaluate.methods import Method
 from resolvent.evaluate.scans import Case
 from resolvent.evaluate.store import Row, plain
-from resolvent.linop import LinearOperator
 from resolvent.mol.attack import Attack, attack
 from resolvent.mol.model import MOL
 from resolvent.mol.targets import attack_model, attack_sense
@@ -77,22 +76,24 @@ def gaussian(method: Method, case: Case, epsilon: float, draws: int) -> list[Row
 def worst(method: Method, case: Case, epsilon: float, search: Search) -> list[Row]:
     """The worst perturbation that was found: PSNR, gain, that of white noise, and the bound where one is known.
 
-    A lower bound of the worst case, except for linear methods, whose worst case is a singular vector. No rows for a
-    method without a gradient.
+    A lower bound of the worst case, except for linear methods, whose worst case is a singular vector. Where a search
+    is not possible, because the method has no gradient or its solve does not converge, the row says why (`failed`).
     """
     if method.hold is not None:
         return [_linear(method, case, epsilon)]
     found = _attacked(method, case, epsilon, **search.options)
-    if found is None:
-        return []
+    if isinstance(found, str):
+        return [{"gain": None, "failed": found}]
     row = _row(found) | {"psnr": psnr(case.reference, found.image), "exact": False}
     return [row | {"psnr_clean": psnr(case.reference, found.clean)}]
 
 
 def local(method: Method, case: Case, epsilon: float, search: Search, side: int) -> list[Row]:
-    """The largest error in a window that a search found, over the largest magnitude of the image."""
+    """The largest error in a window that a search found, over the largest magnitude of the image; or why none was."""
     found = _attacked(method, case, epsilon, window=side, **search.options)
-    return [] if found is None else [{**_row(found), "largest_error": float(found.largest_error)}]
+    if isinstance(found, str):
+        return [{"gain": None, "failed": found}]
+    return [{**_row(found), "largest_error": float(found.largest_error)}]
 
 
 def honesty(method: Method, case: Case, epsilon: float, search: Search) -> list[Row]:
@@ -134,24 +135,26 @@ def empty(method: Method, case: Case) -> list[Row]:
     return rows
 
 
-def _attacked(method: Method, case: Case, epsilon: float, **options: Any) -> Attack | None:
-    """What a search finds; None for a method without a gradient."""
-    if isinstance(method.model, MOL):
-        return attack_model(method.model, case.y, case.A, epsilon, noise=case.level, **options)
-    call, level = method.precise(ACCURACY * epsilon).call, case.level
-    probe = case.y.detach().clone().requires_grad_()
-    with torch.enable_grad():
-        if not call(probe, case.A, level).requires_grad:
-            return None
-
-    def reconstruct(y: Tensor, A: LinearOperator) -> Tensor:
-        return call(y, A, level)
-
-    return attack(reconstruct, case.y, case.A, epsilon, **options)
+def _attacked(method: Method, case: Case, epsilon: float, **options: Any) -> Attack | str:
+    """What a search finds, or why there is none."""
+    try:
+        if isinstance(method.model, MOL):
+            return attack_model(method.model, case.y, case.A, epsilon, noise=case.level, **options)
+        call, level = method.precise(ACCURACY * epsilon).call, case.level
+        probe = case.y.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            if not call(probe, case.A, level).requires_grad:
+                return "the method has no gradient"
+        return attack(lambda y, A: call(y, A, level), case.y, case.A, epsilon, **options)
+    except DataError as error:
+        return str(error)
 
 
 def _linear(method: Method, case: Case, epsilon: float) -> Row:
-    """The worst case of a linear method, its weight held: its gain depends on neither epsilon nor y."""
+    """The worst case of a linear method, its weight held: its gain depends on neither epsilon nor y.
+
+    A singular vector and its negative have the same gain; the PSNR is the lower one of the two.
+    """
     clean, change, gain, quiet = _singular(method, case)
     size = epsilon * norm(case.y)
     return {
@@ -160,7 +163,7 @@ def _linear(method: Method, case: Case, epsilon: float) -> Row:
         "gain_bound": gain,
         "gain_bound_kind": "exact",
         "change": float(size * gain / norm(clean)),
-        "psnr": psnr(case.reference, clean + size * change),
+        "psnr": min(psnr(case.reference, clean + side * size * change) for side in (1, -1)),
         "psnr_clean": psnr(case.reference, clean),
         "exact": True,
     }
@@ -219,22 +222,25 @@ def summarise(rows: list[Row]) -> list[Row]:
     """Means over scans of `gaussian` or `worst` rows, one row a method and level, and the largest gain.
 
     `below_bound` says whether every gain stayed below its bound, up to the error of its images; only a bound whose
-    kind is "proved" claims that.
+    kind is "proved" claims that. `failed` counts the scans on which no search was possible.
     """
     found = []
     for method, epsilon in dict.fromkeys((row["method"], row["epsilon"]) for row in rows):
-        own = [row for row in rows if (row["method"], row["epsilon"]) == (method, epsilon)]
-        gains = [row["gain"] for row in own]
-        row: Row = {"method": method, "epsilon": epsilon, "psnr": fmean(row["psnr"] for row in own)}
-        row |= {"gain": fmean(gains), "gain_max": max(gains), "scans": len(own)}
-        if "converged" in own[0]:
+        every = [row for row in rows if (row["method"], row["epsilon"]) == (method, epsilon)]
+        own = [row for row in every if row["gain"] is not None]
+        row: Row = {"method": method, "epsilon": epsilon, "psnr": None, "gain": None, "gain_max": None}
+        row |= {"scans": len(own), "failed": len(every) - len(own)}
+        if own:
+            gains = [r["gain"] for r in own]
+            row |= {"psnr": fmean(r["psnr"] for r in own), "gain": fmean(gains), "gain_max": max(gains)}
+        if own and "converged" in own[0]:
             row["converged"] = all(r["converged"] for r in own)
         bounded = [r for r in own if r.get("gain_bound") is not None]
         if bounded:
             row["gain_bound"] = max(r["gain_bound"] for r in bounded)
             row["gain_bound_kind"] = bounded[0]["gain_bound_kind"]
             row["below_bound"] = all(r["gain"] <= r["gain_bound"] * (1 + (r.get("error") or 0)) for r in bounded)
-        found.append(plain({**row, **_common(own[0])}))
+        found.append(plain({**row, **_common(every)}))
     return found
 
 
@@ -248,11 +254,12 @@ def by_acceleration(rows: list[Row]) -> list[Row]:
         rises = all(more >= fewer - SLACK for more, fewer in pairwise(means))
         for R, value in zip(accelerations, means, strict=True):
             row = {"method": method, "acceleration": R, "psnr": value, "rises": rises}
-            found.append(plain({**row, **_common(own[0])}))
+            found.append(plain({**row, **_common(own)}))
     return found
 
 
-def _common(row: Row) -> Row:
+def _common(rows: list[Row]) -> Row:
     """What the rows of a method have in common and a summary repeats."""
-    names = ("mask", "snr", "coils", "size", "data", "data_sha256", "model_sha256", "version", "commit", "seed")
-    return {name: row.get(name) for name in names}
+    names = ("mask", "snr", "coils", "size", "model_sha256", "version", "commit", "seed")
+    files = {name: ", ".join(dict.fromkeys(str(row.get(name)) for row in rows)) for name in ("data", "data_sha256")}
+    return {name: rows[0].get(name) for name in names} | files

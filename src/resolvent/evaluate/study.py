@@ -200,7 +200,7 @@ class _Chosen:
         def score(weight: float) -> float:
             tried = method.at(weight)
             rows = self._bench.do([_task("tuning", accuracy.measure, tried, spec) for spec in specs])
-            return fmean(float("nan") if row["psnr"] is None else row["psnr"] for row in rows)
+            return fmean(row["psnr"] for row in rows)
 
         test = {Path(path).resolve() for path in self._study.files.paths}
         names = [Path(p).name + (" (the test data)" if Path(p).resolve() in test else "") for p in files.paths]

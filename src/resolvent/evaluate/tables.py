@@ -163,6 +163,41 @@ def _iterations(rows: list[Row]) -> str:
     return markdown(rows, columns)
 
 
+def _local(rows: list[Row]) -> str:
+    columns: dict[str, Cell] = {
+        "method": text("method"),
+        "subject": text("subject"),
+        "perturbation": number("epsilon", ".3g", times=100, unit=" %"),
+        "window": text("window"),
+        "largest error": number("largest_error", ".2g", times=100, unit=" %"),
+        "gain": number("gain", ".3g"),
+    }
+    return markdown(rows, columns)
+
+
+def _empty(rows: list[Row]) -> str:
+    columns: dict[str, Cell] = {
+        "method": text("method"),
+        "subject": text("subject"),
+        "data": text("what"),
+        "size of the image": lambda row: "refused" if row["refused"] else f"{row['size']:.2g}",
+        "gain": number("gain", ".3g"),
+        "bound": number("data_gain", ".3g"),
+        "correlation": number("correlation", ".2f"),
+    }
+    return markdown(rows, columns)
+
+
+def _honesty(rows: list[Row]) -> str:
+    columns: dict[str, Cell] = {
+        "subject": text("subject"),
+        "found": number("gain", ".4g"),
+        "exact": number("exact_gain", ".4g"),
+        "share": number("ratio", ".1f", times=100, unit=" %"),
+    }
+    return markdown(rows, columns)
+
+
 def _cost(rows: list[Row]) -> str:
     columns: dict[str, Cell] = {
         "method": text("method"),
@@ -181,6 +216,9 @@ PAGES: dict[str, Callable[[list[Row]], str]] = {
     "gaussian": _gains,
     "worst": _gains,
     "samples": _samples,
+    "local": _local,
+    "empty": _empty,
+    "honesty": _honesty,
     "starts": _starts,
     "iterations": _iterations,
     "cost": _cost,

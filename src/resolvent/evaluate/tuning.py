@@ -17,7 +17,7 @@ def climb(score: Callable[[float], float], first: float) -> float:
     regularised reconstruction has.
 
     Args:
-        score: mean PSNR at a weight; a score that is not a number is the worst.
+        score: mean PSNR at a weight.
         first: where to begin.
 
     >>> climb(lambda weight: -abs(weight - 7), 1.0)
@@ -27,8 +27,7 @@ def climb(score: Callable[[float], float], first: float) -> float:
 
     def at(k: int) -> float:
         if k not in known:
-            value = score(first * FACTOR**k)
-            known[k] = value if value == value else float("-inf")
+            known[k] = score(first * FACTOR**k)
         return known[k]
 
     best = 0
