@@ -54,9 +54,19 @@ def test_white_noise_has_the_norm_it_says(case):
     assert row["converged"]
 
 
-def test_a_small_perturbation_is_solved_as_finely_as_a_large_one(strict, case):
-    small, large = (robustness.gaussian(strict, case, e, draws=1)[0]["gain"] for e in (0.0025, 0.08))
-    assert small == pytest.approx(large, rel=0.02)
+def test_images_that_are_compared_are_finer_than_the_perturbation(strict, case, monkeypatch):
+    distances = []
+    reconstruct = Method.reconstruct
+
+    def spy(method, *arguments):
+        image, facts = reconstruct(method, *arguments)
+        distances.append(facts["distance"])
+        return image, facts
+
+    monkeypatch.setattr(Method, "reconstruct", spy)
+    robustness.gaussian(strict, case, 0.0025, draws=1)
+    assert len(distances) == 2
+    assert max(distances) <= 0.02 * 0.0025
 
 
 def test_a_proved_bound_is_not_exceeded_and_the_search_beats_white_noise(strict, small_case):
