@@ -108,7 +108,7 @@ def test_a_second_call_only_does_what_is_missing(resolvent, model, tiny, tmp_pat
 
 @pytest.mark.usefixtures("no_figures")
 def test_baselines_are_compared_with_and_tuned(resolvent, model, tiny, data, monkeypatch):
-    def blurred(y, A, *, weight, noise=None):
+    def blurred(y, A, *, weight, ndim, noise=None):
         x = A.adjoint(y)
         return (x + weight * x.roll(1, -1)) / (1 + weight)
 

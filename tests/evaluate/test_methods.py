@@ -28,14 +28,14 @@ def test_a_linear_method_holds_its_weight_while_the_data_change(case):
 def test_variational_methods_have_a_weight_and_are_not_linear(case, monkeypatch):
     seen = []
 
-    def function(y, A, *, weight, noise=None):
-        seen.append((weight, noise))
+    def function(y, A, *, weight, ndim, noise=None):
+        seen.append((weight, noise, ndim))
         return A.adjoint(y)
 
     monkeypatch.setattr(baselines, "total_variation", function, raising=False)
     method = regularised("tv").at(0.5, "train.h5")
     method.reconstruct(case.y, case.A, case.noise)
-    assert seen == [(0.5, case.noise)]
+    assert seen == [(0.5, case.noise, 2)]
     assert method.hold is None
     assert {"method": "tv", "weight": 0.5, "tuned": "train.h5", "model_sha256": None}.items() <= method.about.items()
     assert regularised("tv").by_rule().weight == regularised("tv").first

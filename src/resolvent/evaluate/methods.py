@@ -140,8 +140,12 @@ def regularised(name: str) -> Regularised:
     """A classical method with a weight: "sense", "tv" or "wavelet"."""
     if name == "sense":
         return Regularised(name, sense, 100.0, _sense_rule)
-    function = {"tv": "total_variation", "wavelet": "wavelet"}[name]
-    return Regularised(name, getattr(baselines, function), 3e-3)
+    function = getattr(baselines, {"tv": "total_variation", "wavelet": "wavelet"}[name])
+
+    def along_all_axes(y: Tensor, A: LinearOperator, *, weight: float, noise: Noise) -> Tensor:
+        return function(y, A, weight=weight, noise=noise, ndim=y.ndim - 2)  # in a series along time, too
+
+    return Regularised(name, along_all_axes, 3e-3)
 
 
 def load_models(names: Sequence[str]) -> list[Method]:
