@@ -37,6 +37,15 @@ def test_bounds_say_how_they_are_known_and_missing_numbers_are_left_out():
     assert "| a | 0.25 % | 30.00 |  | 3 |  |" in page
 
 
+def test_a_local_search_and_empty_data_have_their_tables():
+    row = {"method": "a", "subject": "ada", "epsilon": 0.01, "side": 15, "largest_error": 0.125, "gain": 2.0}
+    assert "| a | ada | 1 % | 15 | 12 % | 2 |" in tables.PAGES["local"]([row])
+    noise = {"method": "a", "subject": "ada", "what": "noise", "refused": False, "size": 0.02, "gain": 0.5}
+    page = tables.PAGES["empty"]([{**noise, "correlation": 0.1}, {"method": "a", "what": "zeros", "refused": True}])
+    assert "| a | ada | noise | 0.02 | 0.5 | 0.10 |" in page
+    assert "| a |  | zeros | refused |  |  |" in page
+
+
 def test_accelerations_are_columns():
     rows = [{"method": "a", "acceleration": R, "psnr": 40 - R, "rises": True} for R in (2.0, 8.0)]
     assert tables.PAGES["samples"](rows).splitlines()[0::2] == [

@@ -168,7 +168,7 @@ def _local(rows: list[Row]) -> str:
         "method": text("method"),
         "subject": text("subject"),
         "perturbation": number("epsilon", ".3g", times=100, unit=" %"),
-        "window": text("window"),
+        "window": text("side"),
         "largest error": number("largest_error", ".2g", times=100, unit=" %"),
         "gain": number("gain", ".3g"),
     }
@@ -182,7 +182,6 @@ def _empty(rows: list[Row]) -> str:
         "data": text("what"),
         "size of the image": lambda row: "refused" if row["refused"] else f"{row['size']:.2g}",
         "gain": number("gain", ".3g"),
-        "bound": number("data_gain", ".3g"),
         "correlation": number("correlation", ".2f"),
     }
     return markdown(rows, columns)
