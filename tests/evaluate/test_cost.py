@@ -1,6 +1,7 @@
 import copy
 
 import pytest
+import torch
 
 from resolvent.evaluate import cost
 from resolvent.evaluate.methods import ZERO_FILLED, Method
@@ -46,4 +47,8 @@ def test_costs_are_related_to_the_longest_unrolled_network(strict, unrolled, cas
     assert long["saved_bytes_ratio"] == long["step_seconds_ratio"] == 1
     assert short["saved_bytes_ratio"] == pytest.approx(short["saved_bytes"] / long["saved_bytes"], rel=1e-4)
     assert equation["parameters"] == sum(p.numel() for p in strict.model.parameters())
+    built = torch.nn.Identity()
+    assert cost.iterations(built) is None
+    built.config = {"steps": 4}  # a network with weights of its own in every step
+    assert (cost.iterations(built), cost.iterations(longer)) == (4, 6)
     assert cost.summarise(rows[:2])[1].get("saved_bytes_ratio") is None

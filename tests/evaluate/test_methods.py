@@ -65,7 +65,8 @@ def test_a_precise_method_solves_further_and_leaves_the_model_alone(case, strict
     ]
     assert distances[1] < 1e-5 < distances[0]
     assert unrolled.precise(1e-4).model.linear_tol == pytest.approx(1e-5)
-    assert unrolled.model.linear_tol == 1e-3
+    assert strict.precise(1e-6).model.tol == 1e-6
+    assert (unrolled.model.linear_tol, strict.model.tol) == (1e-3, 1e-4)
     assert ZERO_FILLED.precise(1e-5) is ZERO_FILLED
 
 

@@ -91,8 +91,8 @@ def starts(method: Method, case: Case) -> list[Row]:
 def prolong(method: Method, case: Case) -> list[Row]:
     """What 1 to 4 times the iterations make of the image: its change ``|x_k - x_1| / |x_1|``, and its PSNR.
 
-    Iterations are those of an unrolled network (a module with `steps`), and of a `MOL` the evaluations in which it
-    converges. No rows for methods that do not iterate a network.
+    Iterations are those of an unrolled network (a module that takes `steps`), and of a `MOL` the evaluations in which
+    it converges. No rows for other methods, such as networks in which every step has weights of its own.
     """
     run = _iterated(method, case)
     if run is None:
@@ -195,7 +195,7 @@ def _iterated(method: Method, case: Case) -> tuple[int, Callable[[int], Tensor]]
             return solve(case.y, case.A, tol=least, max_steps=count, noise=case.noise).image
 
         return once, solved
-    if model is None or (once := iterations(model)) is None:
+    if model is None or not hasattr(model, "steps") or (once := iterations(model)) is None:
         return None
     network = copy.deepcopy(model)
 

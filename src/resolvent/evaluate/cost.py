@@ -37,8 +37,8 @@ def measure(method: Method, case: Case) -> list[Row]:
 
 
 def iterations(model: nn.Module) -> int | None:
-    """Iterations of an unrolled network: a module that says how many `steps` it takes."""
-    steps = getattr(model, "steps", None)
+    """Iterations of an unrolled network: the `steps` that it takes, or that it was built with; None for any other."""
+    steps = getattr(model, "steps", getattr(model, "config", {}).get("steps"))
     return steps if isinstance(steps, int) else None
 
 

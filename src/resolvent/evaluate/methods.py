@@ -86,8 +86,9 @@ class Method:
         if self.model is None:
             return self
         model = copy.deepcopy(self.model).eval().requires_grad_(False)
-        if hasattr(model, "linear_tol"):
-            model.linear_tol = min(float(model.linear_tol), 0.1 * tol)  # pyright: ignore[reportArgumentType]
+        for name, wanted in (("tol", tol), ("linear_tol", 0.1 * tol)):
+            if hasattr(model, name):
+                setattr(model, name, min(float(getattr(model, name)), wanted))
         return replace(self, call=model, model=model, tol=min(self.tol, tol))
 
 
