@@ -3,5 +3,6 @@
 from resolvent.mol.baselines.linear import sense, sense_weight
 from resolvent.mol.baselines.network import Baseline
 from resolvent.mol.baselines.unrolled import MoDL
+from resolvent.mol.baselines.variational import total_variation, wavelet
 
-__all__ = ["Baseline", "MoDL", "sense", "sense_weight"]
+__all__ = ["Baseline", "MoDL", "sense", "sense_weight", "total_variation", "wavelet"]
