@@ -295,9 +295,16 @@ def scan_of_plane():
 
 
 SMALL = {"kind": "MoDL", "channels": 4, "depth": 2, "steps": 2, "normalise": True, "noise_aware": True, "ndim": 2}
+BASELINES = [
+    SMALL,
+    {**SMALL, "kind": "ADMMNet", "shared": False},
+    {**SMALL, "kind": "ADMMNet", "shared": True},
+    {key: value for key, value in {**SMALL, "kind": "DEGrad"}.items() if key != "steps"},
+    {"kind": "UNet", "channels": 2, "levels": 1, "normalise": True, "noise_aware": True, "ndim": 2},
+]
 
 
-@pytest.mark.parametrize("description", [SMALL], ids=lambda d: d["kind"])
+@pytest.mark.parametrize("description", BASELINES, ids=lambda d: d["kind"])
 def test_baseline_survives_the_round_trip_and_claims_nothing(tmp_path, description):
     model = build({**description, "lam": 17.0}).eval()
     assert type(model).__name__ == description["kind"]

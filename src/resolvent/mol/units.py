@@ -42,6 +42,10 @@ class UnitScan:
     support: Tensor | None
     context: ScanContext
 
+    def seen(self, x: Image) -> Image:
+        """X where the image may be, zero elsewhere."""
+        return x if self.support is None else self.support * x
+
 
 class ScanUnits(nn.Module):
     """What reconstructions in units of the scan share: lam, and how it and the scale follow from the scan.

@@ -15,7 +15,7 @@ from safetensors.torch import save as tensors_to_bytes
 
 from resolvent._errors import ModelError
 from resolvent._version import __version__
-from resolvent.mol.baselines import Baseline, MoDL
+from resolvent.mol.baselines import ADMMNet, Baseline, DEGrad, MoDL, UNet
 from resolvent.mol.model import MOL
 from resolvent.monotone import (
     CertifiedStack,
@@ -45,7 +45,7 @@ _SCORES: dict[str, type[MonotoneOperator]] = {
         ResidualStack,
     )
 }
-_BASELINES: dict[str, type[Baseline]] = {kind.__name__: kind for kind in (MoDL,)}
+_BASELINES: dict[str, type[Baseline]] = {kind.__name__: kind for kind in (ADMMNet, DEGrad, MoDL, UNet)}
 _ABOUT_FILE = ("format", "version", "name", "claims", "sha256", "card")
 _WRONG = (RuntimeError, KeyError, TypeError, ValueError, OverflowError)
 
@@ -220,7 +220,7 @@ def _build(description: dict[str, Any]) -> MOL | Baseline:
 
 def _sizes(config: dict[str, Any]) -> dict[str, Any]:
     """`config`, if its numbers cannot fill the machine."""
-    if not all(isinstance(v, (int, float)) and 0 < v <= 4096 for v in config.values()):
+    if not all(isinstance(v, bool) or (isinstance(v, (int, float)) and 0 < v <= 4096) for v in config.values()):
         raise ValueError("architecture numbers must lie in (0, 4096]")
     return config
 

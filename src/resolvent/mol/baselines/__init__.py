@@ -1,8 +1,20 @@
 """Reconstructions with the call of a model, which a model must beat: linear, variational and learned."""
 
+from resolvent.mol.baselines.equilibrium import DEGrad
 from resolvent.mol.baselines.linear import sense, sense_weight
 from resolvent.mol.baselines.network import Baseline
-from resolvent.mol.baselines.unrolled import MoDL
+from resolvent.mol.baselines.unet import UNet
+from resolvent.mol.baselines.unrolled import ADMMNet, MoDL
 from resolvent.mol.baselines.variational import total_variation, wavelet
 
-__all__ = ["Baseline", "MoDL", "sense", "sense_weight", "total_variation", "wavelet"]
+__all__ = [
+    "ADMMNet",
+    "Baseline",
+    "DEGrad",
+    "MoDL",
+    "UNet",
+    "sense",
+    "sense_weight",
+    "total_variation",
+    "wavelet",
+]

@@ -56,9 +56,7 @@ class Baseline(ScanUnits, ABC):
             noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
         """
         scan = self.in_units(y, A, noise, ndim=self.ndim, sees_noise=True)
-        x = self.reconstruct(scan)
-        if scan.support is not None:
-            x = scan.support * x
+        x = scan.seen(self.reconstruct(scan))
         return along(scan.scale, x) * x
 
 

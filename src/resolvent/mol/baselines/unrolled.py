@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import torch
+from torch import nn
+
 from resolvent._types import Image
 from resolvent.mol.baselines.network import Baseline, Denoiser, noise_level
 from resolvent.mol.equation import shrink
@@ -53,8 +56,61 @@ class MoDL(Baseline):
         """The K-th iterate."""
         x, level = scan.context.sense, noise_level(scan, self.ndim)
         for _ in range(self.steps):
-            z = x + self.denoiser(x, level)
-            if scan.support is not None:
-                z = scan.support * z
+            z = scan.seen(x + self.denoiser(x, level))
             x = shrink(scan.A, scan.lam, z + scan.data, tol=self.linear_tol, start=x.detach())
+        return x
+
+
+class ADMMNet(Baseline):
+    """Unrolled alternating directions with a scaled dual image u: K times, from SENSE and u = 0.
+
+    ::
+
+        z <- D_k(x + u),    u <- u + e_k (x - z),    x <- (I + lam N)^-1 (z - u + lam A^H b).
+
+    ``D_k(v) = v + cnn_k([v, noise])`` stands where the proximal map of a prior stands in ADMM; e_k is learned, 1 at the
+    start. Nothing makes the steps converge, and nothing is proved. Memory grows with K.
+
+    Args:
+        channels: width of the hidden layers.
+        depth: number of convolutions of each network.
+        steps: K.
+        shared: one network for all steps instead of one for each.
+        lam: weight of the data at the start of training, positive.
+        normalise: work in units of the scan, on the pixels that A sees; see `ScanUnits`.
+        noise_aware: let lam follow the noise level.
+        ndim: axes convolved, 2 or 3.
+
+    Source: Y. Yang, J. Sun, H. Li, Z. Xu, NIPS 2016, and IEEE PAMI 42:521-538 (2020), whose stages have weights and
+    multiplier rates of their own; here the filters and splines of a stage are a network.
+
+    >>> len(ADMMNet(channels=4, depth=2, steps=3).denoisers), len(ADMMNet(4, 2, 3, shared=True).denoisers)
+    (3, 1)
+    """
+
+    def __init__(
+        self,
+        channels: int = 40,
+        depth: int = 5,
+        steps: int = 10,
+        shared: bool = False,
+        lam: float = 100.0,
+        normalise: bool = False,
+        noise_aware: bool = False,
+        ndim: int = 2,
+    ) -> None:
+        sizes = {"channels": channels, "depth": depth, "steps": steps, "shared": shared}
+        super().__init__(lam, normalise=normalise, noise_aware=noise_aware, ndim=ndim, **sizes)
+        self.denoisers = nn.ModuleList(Denoiser(channels, depth, ndim) for _ in range(1 if shared else steps))
+        self.rates = nn.Parameter(torch.ones(steps))
+
+    def reconstruct(self, scan: UnitScan) -> Image:
+        """The K-th iterate."""
+        x, level = scan.context.sense, noise_level(scan, self.ndim)
+        u = torch.zeros_like(x)
+        for k, rate in enumerate(self.rates):
+            v = x + u
+            z = scan.seen(v + self.denoisers[k % len(self.denoisers)](v, level))
+            u = u + rate * (x - z)
+            x = shrink(scan.A, scan.lam, z - u + scan.data, tol=self.linear_tol, start=x.detach())
         return x
