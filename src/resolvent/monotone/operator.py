@@ -174,13 +174,20 @@ def noise_channel(context: ScanContext, ndim: int) -> Tensor:
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Convolution with zero padding that keeps the size, 2-D or 3-D by the kernel; channels last, which is fastest."""
-    run, layout = (
-        (torch.nn.functional.conv2d, torch.channels_last)
-        if weight.ndim == 4
-        else (torch.nn.functional.conv3d, torch.channels_last_3d)
-    )
-    return run(x.contiguous(memory_format=layout), weight, bias, padding=weight.shape[-1] // 2)
+    """Convolution with zero padding that keeps the size, 2-D or 3-D by the kernel; channels last, which is fastest.
+
+    A 3-D one is a sum over the planes of the kernel, ``sum_d conv2d(x[z + d], W[d])``: on a processor that takes a
+    sixth of the time of `conv3d`.
+    """
+    if weight.ndim == 4:
+        last = x.movedim(1, -1).contiguous().movedim(-1, 1)  # memory_format=channels_last, which vmap does not know
+        return torch.nn.functional.conv2d(last, weight, bias, padding=weight.shape[-1] // 2)
+    depth, half = x.shape[2], weight.shape[2] // 2
+    planes = torch.nn.functional.pad(x, (0, 0, 0, 0, half, half)).transpose(1, 2)  # (n, z, channel, y, x)
+    out = conv(planes[:, :depth].flatten(0, 1), weight[:, :, 0], bias)
+    for d in range(1, weight.shape[2]):
+        out = out + conv(planes[:, d : d + depth].flatten(0, 1), weight[:, :, d])
+    return out.unflatten(0, (-1, depth)).transpose(1, 2)
 
 
 def conv_adjoint(x: Tensor, weight: Tensor) -> Tensor:
