@@ -86,7 +86,7 @@ def test_json_has_the_rows_that_scripts_rely_on(resolvent, model, tiny, data, tm
     assert tables | {"accuracy.png", "accuracy.svg", "example.png", "images"} == written
     stored = json.loads((tmp_path / "out" / "results.json").read_text())
     assert stored["accuracy"] == found["rows"]
-    assert stored["command"].startswith("resolvent ") and stored["machine"]["threads"] >= 1
+    assert stored["command"].startswith("resolvent") and stored["machine"]["threads"] >= 1
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,8 +14,10 @@ from torch import Tensor
 from resolvent._errors import DataError, ShapeError
 from resolvent.data.io import read
 from resolvent.data.io.detect import detect
-from resolvent.data.io.hdf5 import load, load_complex, open_hdf5
 from resolvent.data.scan import Scan
+
+if TYPE_CHECKING:
+    import h5py
 
 _IMAGES = ("magnitude", "image", "image_ri")
 EMPTY = 0.05
@@ -71,6 +73,10 @@ def read_subjects(path: str | Path, ndim: int = 2) -> list[Subject]:
 
 
 def _stacks(path: str) -> Iterator[tuple[str, np.ndarray]]:
+    import h5py  # not before there is such a file
+
+    from resolvent.data.io.hdf5 import load, open_hdf5
+
     with open_hdf5(path) as file:
         if file.attrs.get("format") is not None or "kspace" in file:
             return
@@ -91,6 +97,10 @@ def _stacks(path: str) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _stack(group: h5py.Group, path: str) -> np.ndarray | None:
+    import h5py
+
+    from resolvent.data.io.hdf5 import load, load_complex
+
     for name in _IMAGES:
         if isinstance(dataset := group.get(name), h5py.Dataset):
             scale = float(dataset.attrs.get("scale", 1.0))  # pyright: ignore[reportArgumentType]
