@@ -6,6 +6,8 @@ import pytest
 import yaml
 
 from resolvent._errors import DataError
+from resolvent.mol import MOL
+from resolvent.mol.weights import build
 from resolvent.train.config import Config, read_config, to_yaml
 
 
@@ -35,6 +37,7 @@ def test_changes_reach_nested_fields_with_their_types(path):
         ("data.scans.masks={spiral: 1}", "there is no mask kind 'spiral'"),
         ("data.scans.matrix=[30, 20]", "matrix is from 30 to 20; give the smaller number first"),
         ("data.scans.acceleration=[0.5, 2]", "acceleration and coils must be at least 1"),
+        ("data.stills=[a.h5]", "stills are set in motion, but scans.spatial is 2d"),
         ("loss.complex=0", "every weight is zero"),
         ("name=A B", "name: String should match"),
         ("seed", "'seed' is no setting. Write key=value"),
@@ -70,6 +73,10 @@ def test_the_schema_describes_every_number_of_the_scans():
 
 def test_recipes_are_valid(request):
     recipes = sorted((request.config.rootpath / "recipes").glob("*.yaml"))
-    assert {p.stem for p in recipes} >= {"brain-2d", "brain-2d-modl"}
+    assert {p.stem for p in recipes} >= {"brain-2d", "brain-2d-modl", "brain-3d", "cine"}
     for path in recipes:
-        assert read_config(path).name == path.stem == yaml.safe_load(path.read_text())["name"]
+        config = read_config(path)
+        assert config.name == path.stem == yaml.safe_load(path.read_text())["name"]
+        model = build(config.model)
+        convolved = 3 if config.data.scans.spatial != "2d" else 2
+        assert not isinstance(model, MOL) or model.score.ndim == convolved

@@ -42,6 +42,37 @@ def test_without_noise_the_data_are_those_of_the_reference(spatial):
     assert bool((whole.mask == 1).all()) and float(whole.noise.min()) > 0
 
 
+def test_the_planes_of_a_volume_lie_along_the_first_axis_or_along_the_readout():
+    """A box of planes of their own intensity: where they lie is the axis along which the object changes."""
+    planes = torch.arange(1.0, 5).reshape(1, 4, 1, 1).expand(1, 4, 24, 24)
+    options = {"contrast": (1, 1), "phase": 0.0, "whole": 0.0, "zoom": (1, 1), "matrix": (16, 16), "depth": (4, 4)}
+    shapes = set()
+    for number in range(6):
+        batch = draw_batch(
+            [Subject("s", "f", planes)], scans(spatial="3d", **options, **EXACT), seed=0, number=number, size=1
+        )
+        x = batch.reference[0].abs()
+        shapes.add(tuple(x.shape))
+        axis = min(range(3), key=lambda a: x.shape[a])
+        along = x.movedim(axis, 0).flatten(1).median(1).values
+        assert float(along[-1]) > 2 * float(along[0])
+        assert batch.mask.shape == batch.reference.shape
+    assert shapes == {(4, 16, 16), (16, 16, 4)}
+
+
+def test_series_are_drawn_from_stills_with_the_odds_of_motion():
+    series, still = subject(shape=(1, 6, 26, 22)), subject(seed=1)
+    for odds, expected in ((0.0, 0), (1.0, 1)):
+        drawn = [
+            draw_batch([series, still], scans(spatial="2d+t", motion=odds), seed=0, number=i, size=1) for i in range(4)
+        ]
+        assert {int(batch.subject) for batch in drawn} == {expected}
+    assert drawn[0].reference.ndim == 4 and drawn[0].mask.shape == drawn[0].reference.shape
+    one = draw_batch([still], scans(spatial="2d+t", motion=0.0), seed=0, number=0, size=1)
+    frames = one.reference[0]
+    assert 0.01 < float((frames[1:] - frames[:-1]).norm() / frames.norm()) < 1  # it moves
+
+
 def test_noise_has_the_level_that_is_told():
     batch = draw_batch(
         [subject()], scans(clean=0.0, snr_db=(5, 5), noise_error=0.0, estimated=0.0), seed=0, number=3, size=1

@@ -53,6 +53,9 @@ class Scans(_Section):
     contrast: Range = Field(default=(0.6, 1.5), description="Exponent of the magnitude.")
     whole: float = Field(default=0.6, ge=0, le=1, description="Fraction of images that are zoomed to fit the matrix.")
     zoom: Range = Field(default=(0.4, 1.0), description="Zoom of the others, which are cropped.")
+    motion: float = Field(
+        default=0.5, ge=0, le=1, description="Fraction of series that are made from `data.stills`, where there are any."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Scans:
@@ -73,6 +76,9 @@ class Data(_Section):
 
     folder: Path = Field(Path(), description="Folder that the files below lie in.")
     train: list[Path] = Field(min_length=1, description="Files of training subjects, as `read_subjects` reads them.")
+    stills: list[Path] = Field(
+        default=[], description="Files of training subjects whose slices are set in motion, for `spatial: 2d+t`."
+    )
     validation: list[Path] = Field(min_length=1, description="Files of validation subjects.")
     scans: Scans = Scans()
     batch: int = Field(default=2, ge=1, description="Scans of one matrix and coil count in a step.")
@@ -83,6 +89,12 @@ class Data(_Section):
     held_out: float = Field(
         default=0.4, gt=0, lt=1, description="Fraction of the samples held out by `supervision: self`."
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> Data:
+        if self.stills and self.scans.spatial != "2d+t":
+            raise ValueError(f"stills are set in motion, but scans.spatial is {self.scans.spatial}; list them in train")
+        return self
 
 
 class Loss(_Section):

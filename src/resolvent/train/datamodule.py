@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightning.pytorch as pl
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -14,7 +15,7 @@ from resolvent._errors import DataError
 from resolvent.data import Scan, Subject, read_subjects
 from resolvent.data.io import read_maps
 from resolvent.linop import estimate_noise
-from resolvent.train.config import Config, Scans
+from resolvent.train.config import Config
 from resolvent.train.draws import Batch, draw_batch, unit
 
 _TRAIN, _VALIDATION = 0, 1  # streams of draws of one seed
@@ -30,10 +31,11 @@ class Draws(Dataset[Batch]):
         """See `draw_batch`."""
         data, first = self.config.data, self.config.optimiser.pretrain
         validating = self.stream == _VALIDATION
-        subjects = self.subjects
+        subjects, which = self.subjects, 0
         if validating:  # subjects in turn
-            number, subjects = number // len(subjects), [subjects[number % len(subjects)]]
-        return draw_batch(
+            number, which = divmod(number, len(subjects))
+            subjects = [subjects[which]]
+        batch = draw_batch(
             subjects,
             data.scans,
             seed=2 * self.config.seed + self.stream,
@@ -42,6 +44,7 @@ class Draws(Dataset[Batch]):
             measured_maps=self.maps,
             denoise=not validating and number < first,
         )
+        return batch._replace(subject=torch.full_like(batch.subject, which)) if validating else batch
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,10 @@ class ScansModule(pl.LightningDataModule):
         data = config.data
         self.config = config
         scans = data.scans
-        self.train = _subjects([data.folder / path for path in data.train], scans, data.supervision)
-        self.validation = _subjects([data.folder / path for path in data.validation], scans, "full")
+        ndim = 2 if scans.spatial == "2d" else 3
+        self.train = _subjects([data.folder / path for path in data.train], ndim, data.supervision)
+        self.train += _subjects([data.folder / path for path in data.stills], 2, data.supervision)
+        self.validation = _subjects([data.folder / path for path in data.validation], ndim, "full")
         both = {(s.source, s.name) for s in self.train} & {(s.source, s.name) for s in self.validation}
         if both:
             source, name = min(both)
@@ -101,8 +106,8 @@ class ScansModule(pl.LightningDataModule):
         return DataLoader(draws, batch_size=None, sampler=order, num_workers=workers)
 
 
-def _subjects(paths: Sequence[Path], scans: Scans, supervision: str) -> list[Subject]:
-    found = [s for path in paths for s in read_subjects(path, 2 if scans.spatial == "2d" else 3)]
+def _subjects(paths: Sequence[Path], ndim: int, supervision: str) -> list[Subject]:
+    found = [s for path in paths for s in read_subjects(path, ndim)]
     return [s if s.scan is None else replace(s, scan=_prepared(s.scan, supervision)) for s in found]
 
 

@@ -16,6 +16,7 @@ from resolvent.data import Scan, Subject, birdcage_maps, make_mask, smooth_phase
 from resolvent.linop import estimate_noise
 from resolvent.linop.fourier import fft, ifft
 from resolvent.train.config import Scans
+from resolvent.train.motion import moving
 
 _OBJECT = 0.05  # pixels above this fraction of the largest magnitude count as object
 _MAPS, _NEAR = 0.34, 0.6  # fraction of scans with measured maps, and with maps that are zero away from the object
@@ -74,13 +75,11 @@ def draw_batch(
     shape = tuple(int(n) for n in rng.choice(quick_sizes(*scans.matrix), 2))
     depth = int(rng.integers(scans.depth[0], scans.depth[1] + 1))
     n_coils = int(rng.choice(scans.coils))
-    frames = depth if scans.spatial == "2d+t" else None
-    if scans.spatial == "3d":
-        shape = (depth, *shape)
-    drawn = [
-        _draw(subjects, scans, rng, shape, frames, n_coils, measured_maps if len(shape) == 2 else (), denoise)
-        for _ in range(size)
-    ]
+    frames, readout = (depth if scans.spatial == "2d+t" else None), False
+    if scans.spatial == "3d":  # planes are few; where they lie along the readout, both encoded axes are long
+        shape, readout = (depth, *shape), rng.random() < 0.5
+    maps = measured_maps if len(shape) == 2 else ()
+    drawn = [_draw(subjects, scans, rng, shape, readout, frames, n_coils, maps, denoise) for _ in range(size)]
     return Batch(*map(torch.stack, zip(*drawn, strict=True)))
 
 
@@ -118,17 +117,20 @@ def _draw(
     scans: Scans,
     rng: np.random.Generator,
     shape: tuple[int, ...],
+    readout: bool,
     frames: int | None,
     n_coils: int,
     measured_maps: Sequence[Tensor],
     denoise: bool,
 ) -> tuple[Tensor, ...]:
     spatial = len(shape)
-    which = int(rng.integers(len(subjects)))
+    which = draw_subject(subjects, scans, rng) if frames is not None else int(rng.integers(len(subjects)))
     images = subjects[which].images
     assert images is not None
     seed = int(rng.integers(2**31))
     x = object_image(images[int(rng.integers(len(images)))], shape, frames, scans, rng)
+    if readout:
+        x, shape = x.movedim(0, -1), (*shape[1:], shape[0])
     true = coil_maps(n_coils, shape, rng, measured_maps)
     told = true
     if scans.map_error and rng.random() < 0.5:
@@ -154,6 +156,13 @@ def _draw(
         noise = float(estimate_noise(y[None], spatial))
     reference = (told.conj() * true).sum(0) * x
     return y, told, mask, torch.tensor(noise, dtype=torch.float32), reference, torch.tensor(which)
+
+
+def draw_subject(subjects: Sequence[Subject], scans: Scans, rng: np.random.Generator) -> int:
+    """Number of a subject of series or, with the odds of `scans.motion`, of still images."""
+    still = rng.random() < scans.motion
+    chosen = [i for i, s in enumerate(subjects) if s.images is not None and (s.images.ndim == 3) == still]
+    return chosen[int(rng.integers(len(chosen)))] if chosen else int(rng.integers(len(subjects)))
 
 
 def draw_mask(scans: Scans, rng: np.random.Generator, shape: tuple[int, ...], frames: int | None) -> Mask:
@@ -187,8 +196,13 @@ def object_image(
 def framed(
     magnitude: Tensor, shape: tuple[int, ...], frames: int | None, scans: Scans, rng: np.random.Generator
 ) -> Tensor:
-    """Turned, mirrored, zoomed, cropped or padded to `shape`; of a series, `frames` frames that follow each other."""
+    """Turned, mirrored, zoomed, cropped or padded to `shape`; of a series, `frames` frames that follow each other.
+
+    A still image is set in motion if `frames` are wanted, see `moving`.
+    """
     spatial = len(shape)
+    if frames is not None and magnitude.ndim == 2:
+        magnitude = moving(magnitude, frames, rng)
     t = torch.rot90(magnitude, int(rng.integers(4)), (-2, -1))
     t = t.flip(-1) if rng.random() < 0.5 else t
     if frames is not None:
