@@ -20,7 +20,7 @@ from resolvent.solve.solution import along
 STEP = 0.005
 """Primal step of `total_variation` times the weight: a change of the image, relative to its intensity."""
 COARSEST = 16
-"""Pixels that the coarse image of `wavelet` has at least, along its shortest axis."""
+"""Pixels that the coarse image of `wavelet` has at least, along an axis that is halved more than once."""
 
 
 def total_variation(
@@ -102,19 +102,19 @@ def wavelet(
     """
     _check(weight)
     axes, sizes = tuple(range(-ndim, 0)), y.shape[-ndim:]
-    levels = max(1, int(math.log2(max(1, min(sizes) // COARSEST))))
-    padding = [p for size in reversed(sizes) for p in (0, -size % 2**levels)]
+    levels = tuple(max(1, int(math.log2(max(1, size // COARSEST)))) for size in sizes)
+    padding = [p for size, n in zip(reversed(sizes), reversed(levels), strict=True) for p in (0, -size % 2**n)]
     x, b, scale = _in_units(y, A, noise)
     step = along((1 / A.norm_bound.detach().square()).to(scale).expand_as(scale), x)
     x, b = pad(x, padding), pad(b, padding)
     generator = torch.Generator().manual_seed(seed)
     point, momentum = x, 1.0
     for _ in range(steps):
-        shift = torch.randint(2**levels, (ndim,), generator=generator).tolist()
+        shift = [int(torch.randint(2**n, (), generator=generator)) for n in levels]
         slope = pad(A.normal(_cropped(point, sizes)), padding) - b
-        coefficients = analyse((point - step * slope).roll(shift, axes), levels, ndim)
+        coefficients = analyse((point - step * slope).roll(shift, axes), levels)
         coefficients = coefficients * (1 - step * weight / coefficients.abs().clamp_min(step * weight))
-        last, x = x, synthesise(coefficients, levels, ndim).roll([-n for n in shift], axes)
+        last, x = x, synthesise(coefficients, levels).roll([-n for n in shift], axes)
         before, momentum = momentum, (1 + math.sqrt(1 + 4 * momentum**2)) / 2
         point = x + (before - 1) / momentum * (x - last)
     return _finished(_cropped(x, sizes), A, scale)

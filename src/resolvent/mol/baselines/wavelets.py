@@ -14,34 +14,33 @@ HIGH = tuple((-1) ** j * LOW[3 - j] for j in range(4))
 """The wavelet filter, with two vanishing moments."""
 
 
-def analyse(x: Tensor, levels: int, ndim: int) -> Tensor:
+def analyse(x: Tensor, levels: tuple[int, ...]) -> Tensor:
     """The coefficients W x, in the layout of a pyramid: the coarse image in the first corner, details around it.
 
     Args:
-        x: real or complex; its last `ndim` axes are multiples of ``2**levels``.
-        levels: how often the coarse image is split.
-        ndim: number of axes transformed.
+        x: real or complex; axis i of the last ``len(levels)`` axes is a multiple of ``2**levels[i]``.
+        levels: how often the coarse image is halved along each of those axes.
 
     Source: I. Daubechies, Comm. Pure Appl. Math. 41:909-996 (1988); S. Mallat, IEEE PAMI 11:674-693 (1989).
     """
-    if not levels:
+    if not any(levels):
         return x
-    for axis in range(-ndim, 0):
+    for axis in _split(levels):
         even, odd = x.unflatten(axis, (-1, 2)).unbind(axis)
         taps = (even, odd, even.roll(-1, axis), odd.roll(-1, axis))
         x = torch.cat([_mixed(LOW, taps), _mixed(HIGH, taps)], axis)
     coefficients = x.clone()
-    _coarse(coefficients, ndim).copy_(analyse(_coarse(x, ndim), levels - 1, ndim))
+    _coarse(coefficients, levels).copy_(analyse(_coarse(x, levels), _next(levels)))
     return coefficients
 
 
-def synthesise(coefficients: Tensor, levels: int, ndim: int) -> Tensor:
-    """``W^T``, the inverse of `analyse` with the same numbers."""
-    if not levels:
+def synthesise(coefficients: Tensor, levels: tuple[int, ...]) -> Tensor:
+    """``W^T``, the inverse of `analyse` with the same levels."""
+    if not any(levels):
         return coefficients
     x = coefficients.clone()
-    _coarse(x, ndim).copy_(synthesise(_coarse(coefficients, ndim), levels - 1, ndim))
-    for axis in range(-ndim, 0):
+    _coarse(x, levels).copy_(synthesise(_coarse(coefficients, levels), _next(levels)))
+    for axis in _split(levels):
         bands = x.chunk(2, axis)
         taps = [_mixed(pair, bands) for pair in zip(LOW, HIGH, strict=True)]
         even, odd = taps[0] + taps[2].roll(1, axis), taps[1] + taps[3].roll(1, axis)
@@ -49,10 +48,20 @@ def synthesise(coefficients: Tensor, levels: int, ndim: int) -> Tensor:
     return x
 
 
+def _split(levels: tuple[int, ...]) -> list[int]:
+    """The axes that this level halves, counted from the last."""
+    return [i - len(levels) for i, level in enumerate(levels) if level]
+
+
+def _next(levels: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(max(0, level - 1) for level in levels)
+
+
 def _mixed(weights: Sequence[float], parts: Sequence[Tensor]) -> Tensor:
     return torch.stack([w * part for w, part in zip(weights, parts, strict=True)]).sum(0)
 
 
-def _coarse(x: Tensor, ndim: int) -> Tensor:
-    """The first half of each of the last axes: the coarse image, as a view."""
-    return x[(..., *(slice(size // 2) for size in x.shape[-ndim:]))]
+def _coarse(x: Tensor, levels: tuple[int, ...]) -> Tensor:
+    """The first half of each axis that this level halves: the coarse image, as a view."""
+    sizes = x.shape[-len(levels) :]
+    return x[(..., *(slice(n // 2 if level else n) for n, level in zip(sizes, levels, strict=True)))]
