@@ -77,6 +77,21 @@ def test_info_of_a_model(resolvent, model):
     assert "kind ConditionedStack" in text
 
 
+def test_baseline_is_shown_and_refused_where_an_equation_is_needed(resolvent, store, scan, tmp_path):
+    description = {"kind": "MoDL", "channels": 4, "depth": 2, "steps": 2}
+    folder = weights.save(weights.build({**description, "lam": 30}), tmp_path / "unrolled", {"data": "none"})
+    found = resolvent("info", folder, "--json").json
+    assert found["tier"] == "none"
+    assert found["lam"] == pytest.approx(30)
+    assert found["network"].items() >= description.items()
+    assert "m" not in found
+    assert "kind MoDL, " in resolvent("info", folder).out
+    for command in (("certify", folder), ("recon", store(scan), "--model", folder, "-o", tmp_path / "x.nii.gz")):
+        run = resolvent(*command)
+        assert run.code != 0
+        assert "is a MoDL: it solves no equation" in run.error
+
+
 @pytest.mark.parametrize("name", ["fastMRI HDF5", "MoDL HDF5", "BART .cfl", ".npy"])
 def test_info_names_the_format(resolvent, tmp_path, name, scan):
     import h5py

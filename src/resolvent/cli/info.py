@@ -54,27 +54,27 @@ def is_model(what: str) -> bool:
 
 
 def about_model(name: str) -> dict[str, Any]:
-    """Constants (recomputed from the weights), architecture, hash and card of a model."""
-    from resolvent.mol.weights import card_of, load_mol
+    """Architecture, hash and card of a model; of a MOL also its constants, recomputed from the weights."""
+    from resolvent.mol.baselines import Baseline
+    from resolvent.mol.weights import card_of, describe, load
 
-    model = load_mol(name)
-    card = card_of(name)
+    model = load(name)
     slope = model.noise_slope
+    lam = {"lam": float(model.lam.detach()), "noise_slope": None if slope is None else float(slope.detach())}
+    if isinstance(model, Baseline):
+        facts = {**lam, "network": describe(model)}
+    else:
+        constants = {"m": _bound(model.m), "c": _bound(model.score.c), "r": _bound(model.score.r)}
+        score = {"kind": type(model.score).__name__, **model.score.config}
+        facts = {**constants, **lam, "ridge": model.ridge, "normalise": model.normalise, "score": score}
     return {
         "kind": "model",
         "name": model.identity["name"],
         "sha256": model.identity["sha256"],
         "tier": model.tier,
-        "m": _bound(model.m),
-        "c": _bound(model.score.c),
-        "r": _bound(model.score.r),
-        "lam": float(model.lam.detach()),
-        "noise_slope": None if slope is None else float(slope.detach()),
-        "ridge": model.ridge,
-        "normalise": model.normalise,
-        "score": {"kind": type(model.score).__name__, **model.score.config},
+        **facts,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "card": card.get("card", {}),
+        "card": card_of(name).get("card", {}),
     }
 
 

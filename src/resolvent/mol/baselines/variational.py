@@ -17,14 +17,14 @@ from resolvent.mol.equation import shrink
 from resolvent.mol.scale import intensity
 from resolvent.solve.solution import along
 
-STEP = 0.005
+STEP = 0.02
 """Primal step of `total_variation` times the weight: a change of the image, relative to its intensity."""
 COARSEST = 16
 """Pixels that the coarse image of `wavelet` has at least, along an axis that is halved more than once."""
 
 
 def total_variation(
-    y: KSpace, A: LinearOperator, *, weight: float, steps: int = 60, ndim: int = 2, noise: Tensor | float | None = None
+    y: KSpace, A: LinearOperator, *, weight: float, steps: int = 100, ndim: int = 2, noise: Tensor | float | None = None
 ) -> Image:
     """``argmin |A x - b|^2 / 2 + weight s |D x|_(2,1)``: isotropic total variation of the complex image.
 
@@ -34,14 +34,14 @@ def total_variation(
 
         x <- (I + t N)^-1 (x - t D^T u + t A^H b),    u <- clip(u + D (2 x - x_last) / (4 ndim t)),
 
-    where clip shortens the vector of each pixel to `weight` at most, and ``t = 0.005 / weight``. Pixels that A does not
+    where clip shortens the vector of each pixel to `weight` at most, and ``t = 0.02 / weight``. Pixels that A does not
     see are zero. Differentiable once in y and maps, through all of the steps.
 
     Args:
         y: measurements ``(batch, coil, *lead, *spatial)``.
         A: the physics.
         weight: of the total variation, positive.
-        steps: of the algorithm; by 60 the image has settled to about 1e-3.
+        steps: of the algorithm; 100 are within 0.1 dB of the minimum where lines were left out, 30 where points were.
         ndim: number of axes along which differences are taken; one more than the spatial ones takes time in.
         noise: standard deviation of the complex noise of a sample of y, for the linear reconstruction at the start;
             estimated from y by default.
