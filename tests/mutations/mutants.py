@@ -399,6 +399,31 @@ MUTANTS = (
         (("noise_level = sigma / scale", "noise_level = sigma"),),
         ("mol/test_model.py",),
     ),
+    # ---- baselines
+    Mutant(
+        "dual image with the wrong sign",
+        "mol/baselines/unrolled.py",
+        (("u = u + rate * (x - z)", "u = u + rate * (z - x)"),),
+        ("mol/test_baselines.py", "-k", "formula"),
+    ),
+    Mutant(
+        "adjoint of a deep equilibrium that is none",
+        "mol/baselines/equilibrium.py",
+        (("w - step * (vector_jacobian(w) - v)", "w - step * (w - v)"),),
+        ("mol/test_baselines.py", "-k", "finite"),
+    ),
+    Mutant(
+        "dual step of total variation too long",
+        "mol/baselines/variational.py",
+        (("(4 * ndim * t)", "t"),),
+        ("mol/test_variational.py", "-k", "minimum"),
+    ),
+    Mutant(
+        "shift of a wavelet step not undone",
+        "mol/baselines/variational.py",
+        ((".roll([-n for n in shift], axes)", ""),),
+        ("mol/test_variational.py", "-k", "threshold"),
+    ),
     # ---- files
     Mutant(
         "hash not compared",
