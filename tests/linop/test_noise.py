@@ -4,6 +4,7 @@ import h5py
 import pytest
 import torch
 
+from resolvent.data.masks import make_mask
 from resolvent.data.simulate import add_noise, simulate
 from resolvent.linop import estimate_noise, ifft
 
@@ -22,6 +23,15 @@ def test_noise_is_estimated_within_fifteen_percent(snr_db, kind):
     assert estimate_noise(noisy.kspace).item() == pytest.approx(noisy.noise, rel=0.15)
 
 
+@pytest.mark.parametrize("n_coils", [4, 8])
+@pytest.mark.parametrize("kind", ["gaussian2d", "uniform1d"])
+def test_hardly_any_noise_is_not_taken_for_more(n_coils, kind):
+    """Where signal fills every direction of single samples, patches still have directions without."""
+    image = torch.nn.functional.avg_pool2d(phantom(192, 192)[None, None], 2)[0, 0]
+    quiet = simulate(image, n_coils=n_coils, acceleration=4, mask_kind=kind, snr_db=50, seed=3)
+    assert quiet.noise < estimate_noise(quiet.kspace).item() < 1.3 * quiet.noise
+
+
 def test_noise_is_found_behind_the_signal_of_real_corners(shared_data):
     """No noise scan exists; the darkest tenth of the coil images bounds it from above."""
     with h5py.File(shared_data / "brain_16coil_kspace.h5") as file:
@@ -33,6 +43,9 @@ def test_noise_is_found_behind_the_signal_of_real_corners(shared_data):
     assert 0.5 * background < estimate < 1.2 * background
     corner = kspace[0, :, :12, :12].abs().square().mean().sqrt().item()
     assert corner > 5 * estimate  # the power in the corners is signal
+    for acceleration in (4, 6):
+        kept = make_mask("gaussian2d", kspace.shape[-2:], acceleration, seed=0).unsqueeze(1) * kspace
+        assert estimate < estimate_noise(kept).item() < 3 * estimate
 
 
 def test_noise_of_volumes_frames_and_filled_up_matrices():

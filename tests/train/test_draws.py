@@ -8,7 +8,7 @@ from resolvent.data import Subject, simulate
 from resolvent.linop import SENSE, estimate_noise
 from resolvent.linop.fourier import fft
 from resolvent.train.config import Scans
-from resolvent.train.draws import draw_batch, framed, quick_sizes
+from resolvent.train.draws import draw_batch, framed, quick_sizes, received, toned
 
 EXACT = {"clean": 1.0, "map_error": 0.0, "noise_error": 0.0, "estimated": 0.0}
 
@@ -42,10 +42,36 @@ def test_without_noise_the_data_are_those_of_the_reference(spatial):
     assert bool((whole.mask == 1).all()) and float(whole.noise.min()) > 0
 
 
+def test_another_contrast_swaps_tissues_and_leaves_zero_at_zero():
+    tissues = torch.linspace(0, 1, 101)
+    curves = [toned(tissues, 0.6, np.random.default_rng(seed)) for seed in range(20)]
+    assert all(float(curve[0]) == 0 and bool((curve[1:] > 0).all()) for curve in curves)
+    swapped = sum(bool((curve.diff() < 0).any()) for curve in curves)
+    assert 0 < swapped < 20
+    torch.testing.assert_close(toned(tissues, 0.0, np.random.default_rng(0)), tissues)
+
+
+def test_a_ring_of_coils_receives_more_from_the_rim():
+    for seed in range(10):
+        profile = received((64, 48), 1.5, np.random.default_rng(seed))
+        middle, rim = profile[32, 24], profile[[4, 60, 32, 32], [24, 24, 4, 44]]
+        assert float(profile.max()) <= 1 and bool((rim > 1.2 * middle).all())
+        assert bool((received((64, 48), 0.0, np.random.default_rng(seed)) == 1).all())
+
+
 def test_the_planes_of_a_volume_lie_along_the_first_axis_or_along_the_readout():
     """A box of planes of their own intensity: where they lie is the axis along which the object changes."""
     planes = torch.arange(1.0, 5).reshape(1, 4, 1, 1).expand(1, 4, 24, 24)
-    options = {"contrast": (1, 1), "phase": 0.0, "whole": 0.0, "zoom": (1, 1), "matrix": (16, 16), "depth": (4, 4)}
+    options = {
+        "contrast": (1, 1),
+        "tone": 0.0,
+        "shading": 0.0,
+        "phase": 0.0,
+        "whole": 0.0,
+        "zoom": (1, 1),
+        "matrix": (16, 16),
+        "depth": (4, 4),
+    }
     shapes = set()
     for number in range(6):
         batch = draw_batch(
@@ -126,7 +152,15 @@ def test_matrix_sizes_have_quick_transforms():
 def test_a_cropped_kspace_keeps_the_units():
     """Images of constant intensity come out of the resampling with that intensity."""
     flat = Subject("s", "f", images=torch.ones(1, 24, 24))
-    options = {"contrast": (1, 1), "phase": 0.0, "whole": 0.0, "zoom": (1, 1), "matrix": (16, 16)}
+    options = {
+        "contrast": (1, 1),
+        "tone": 0.0,
+        "shading": 0.0,
+        "phase": 0.0,
+        "whole": 0.0,
+        "zoom": (1, 1),
+        "matrix": (16, 16),
+    }
     for number in range(6):
         batch = draw_batch([flat], scans(**options, **EXACT), seed=0, number=number, size=1)
         assert 0.6 < float(batch.reference.abs().median()) < 1.7  # times the shading, exp(-0.5) to exp(0.5)

@@ -51,6 +51,10 @@ class Scans(_Section):
     )
     phase: float = Field(default=1.5, ge=0, description="Largest factor of the smooth random phase.")
     contrast: Range = Field(default=(0.6, 1.5), description="Exponent of the magnitude.")
+    tone: float = Field(default=0.6, ge=0, description="Largest strength of a random tone curve of the magnitude.")
+    shading: float = Field(
+        default=1.5, ge=0, description="Largest exponent of the brightness of a ring of receive coils."
+    )
     whole: float = Field(default=0.6, ge=0, le=1, description="Fraction of images that are zoomed to fit the matrix.")
     zoom: Range = Field(default=(0.4, 1.0), description="Zoom of the others, which are cropped.")
     motion: float = Field(
