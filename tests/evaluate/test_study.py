@@ -20,6 +20,8 @@ ALL = {
     "gaussian",
     "worst",
     "samples",
+    "structures",
+    "shifts",
     "local",
     "empty",
     "honesty",

@@ -83,7 +83,9 @@ def evaluate(
     subjects: Annotated[int | None, typer.Option(min=1, help="Only the first of each file.")] = None,
     slices: Annotated[int, typer.Option(min=1, help="Of each subject, evenly spaced.")] = 4,
     convergence: Annotated[bool, typer.Option("--convergence", help="Follow the solves of models.")] = False,
-    robustness: Annotated[bool, typer.Option("--robustness", help="Noise, worst case, sampling, empty data.")] = False,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Noise, worst case, sampling, structures, shifts, empty data.")
+    ] = False,
     cost: Annotated[bool, typer.Option("--cost", help="Time and memory of a training step.")] = False,
     probes: Annotated[int, typer.Option(min=1, help="Number of scans for convergence and robustness.")] = 4,
     level: Annotated[

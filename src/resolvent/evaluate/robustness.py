@@ -240,7 +240,7 @@ def summarise(rows: list[Row]) -> list[Row]:
             row["gain_bound"] = max(r["gain_bound"] for r in bounded)
             row["gain_bound_kind"] = bounded[0]["gain_bound_kind"]
             row["below_bound"] = all(r["gain"] <= r["gain_bound"] * (1 + (r.get("error") or 0)) for r in bounded)
-        found.append(plain({**row, **_common(every)}))
+        found.append(plain({**row, **common(every)}))
     return found
 
 
@@ -254,11 +254,11 @@ def by_acceleration(rows: list[Row]) -> list[Row]:
         rises = all(more >= fewer - SLACK for more, fewer in pairwise(means))
         for R, value in zip(accelerations, means, strict=True):
             row = {"method": method, "acceleration": R, "psnr": value, "rises": rises}
-            found.append(plain({**row, **_common(own)}))
+            found.append(plain({**row, **common(own)}))
     return found
 
 
-def _common(rows: list[Row]) -> Row:
+def common(rows: list[Row]) -> Row:
     """What the rows of a method have in common and a summary repeats."""
     names = ("mask", "snr", "coils", "size", "model_sha256", "version", "commit", "seed")
     files = {name: ", ".join(dict.fromkeys(str(row.get(name)) for row in rows)) for name in ("data", "data_sha256")}

@@ -11,13 +11,15 @@ from statistics import fmean
 from torch import Tensor, nn
 
 from resolvent._errors import DataError
-from resolvent.evaluate import accuracy, convergence, cost, robustness
+from resolvent.evaluate import accuracy, convergence, cost, robustness, shift, structure
 from resolvent.evaluate.bench import Bench, Task
 from resolvent.evaluate.methods import ZERO_FILLED, Method, Regularised, regularised
 from resolvent.evaluate.provenance import provenance
 from resolvent.evaluate.robustness import ACCELERATIONS, LEVELS, WINDOW, WINDOW_LEVEL, Search
 from resolvent.evaluate.scans import Case, Files, Sampling, Spec
+from resolvent.evaluate.shift import SHIFTS, Shift
 from resolvent.evaluate.store import Row, Store
+from resolvent.evaluate.structure import Insertions
 from resolvent.evaluate.tuning import climb
 
 BASELINES = ("zero-filled", "sense", "tv", "wavelet")
@@ -42,6 +44,8 @@ class Study:
         search: for the worst case.
         draws: of white noise, at each level.
         accelerations: at which all methods are tried for robustness.
+        insertions: small structures that are put into scans.
+        shifts: differences between scans.
     """
 
     files: Files
@@ -57,6 +61,8 @@ class Study:
     search: Search = field(default_factory=Search)
     draws: int = 8
     accelerations: Sequence[float] = ACCELERATIONS
+    insertions: Insertions = field(default_factory=Insertions)
+    shifts: Sequence[Shift] = SHIFTS
 
     def quick(self) -> Study:
         """The same with one probe, two levels, a short search and three accelerations: to see that everything runs."""
@@ -67,6 +73,8 @@ class Study:
             search=Search(steps=5, starts=1, methods=("pgd",), draws=2),
             draws=2,
             accelerations=(2.0, 4.0, 8.0),
+            insertions=Insertions(shapes=("4",), contrasts=(0.5,), draws=1),
+            shifts=SHIFTS[:2],
         )
 
     def run(self, store: Store, say: Callable[[str], None] = lambda text: None) -> dict[str, list[Row]]:
@@ -78,7 +86,8 @@ class Study:
 
         Returns:
             Rows by experiment: "scans" and their summary "accuracy"; with convergence "steps", "starts" and
-            "iterations"; with robustness "gaussian", "worst", "local", "samples", "empty" and "honesty"; and "cost".
+            "iterations"; with robustness "gaussian", "worst", "local", "samples", "structures", "shifts", "empty" and
+            "honesty"; and "cost".
 
         Raises:
             DataError: there is nothing to measure, or a name of two methods.
@@ -143,14 +152,45 @@ class Study:
         found = {name: [r for r in rows if r["experiment"] == name] for name in ("local", "empty", "honesty")}
         for name in ("gaussian", "worst"):
             found[name] = robustness.summarise([row for row in rows if row["experiment"] == name])
-        samplings = [replace(self.samplings[0], acceleration=R) for R in self.accelerations]
+        found["structures"] = structure.summarise(bench.do(self._inserted(chosen)))
+        found["shifts"] = shift.summarise(bench.do(self._shifted(methods, probes)))
         tasks = [
             _task("accuracy", accuracy.measure, method, spec)
-            for sampling in samplings
+            for sampling in self._sampled()
             for spec in self.files.few(sampling, self.probes)
             for method in chosen.at(sampling)
         ]
         return found | {"samples": robustness.by_acceleration(bench.do(tasks))}
+
+    def _sampled(self) -> list[Sampling]:
+        """The first sampling at all accelerations of the robustness study."""
+        return [replace(self.samplings[0], acceleration=R) for R in self.accelerations]
+
+    def _inserted(self, chosen: _Chosen) -> list[Task]:
+        """Small structures at all accelerations."""
+        options = [
+            {"shape": shape, "contrast": contrast, "draws": self.insertions.draws}
+            for shape in self.insertions.shapes
+            for contrast in self.insertions.contrasts
+        ]
+        return [
+            _task("structures", structure.structures, method, spec, settings, **settings)
+            for sampling in self._sampled()
+            for spec in self.files.few(sampling, self.probes)
+            for method in chosen.at(sampling)
+            for settings in options
+        ]
+
+    def _shifted(self, methods: Sequence[Method], probes: Sequence[Spec]) -> list[Task]:
+        """Scans that are not like the others, one difference at a time."""
+        return [
+            _task("shifts", shift.shifted, method, other, {"shift": one.name}, shift=one)
+            for probe in probes
+            for one in self.shifts
+            for other in [one.spec(probe)]
+            if other is not None
+            for method in methods
+        ]
 
     def _perturbed(self, method: Method, spec: Spec) -> list[Task]:
         """What is done to the data of one scan."""

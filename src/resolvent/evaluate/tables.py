@@ -139,6 +139,29 @@ def _samples(rows: list[Row]) -> str:
     return markdown(lines, columns)
 
 
+def _structures(rows: list[Row]) -> str:
+    columns: dict[str, Cell] = {
+        "method": text("method"),
+        "R": number("acceleration", "g"),
+        "structure": lambda row: row["shape"] if row["shape"] == "text" else f"{row['shape']} x {row['shape']}",
+        "contrast": number("contrast", ".0f", times=100, unit=" %"),
+        "places": text("places"),
+        "recovered": number("recovery", ".0f", times=100, unit=" %"),
+        "least": number("recovery_least", ".0f", times=100, unit=" %"),
+        "false elsewhere": number("false", ".1f", times=100, unit=" %"),
+    }
+    return markdown(rows, columns)
+
+
+def _shifts(rows: list[Row]) -> str:
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    lines: list[Row] = [
+        {"shift": shift} | {r["method"]: f"{r['psnr']:.2f} ({r['change']:+.2f})" for r in rows if r["shift"] == shift}
+        for shift in dict.fromkeys(row["shift"] for row in rows)
+    ]
+    return markdown(lines, {"difference": text("shift")} | {f"{m} [dB]": text(m) for m in methods})
+
+
 def _starts(rows: list[Row]) -> str:
     columns: dict[str, Cell] = {
         "method": text("method"),
@@ -215,6 +238,8 @@ PAGES: dict[str, Callable[[list[Row]], str]] = {
     "gaussian": _gains,
     "worst": _gains,
     "samples": _samples,
+    "structures": _structures,
+    "shifts": _shifts,
     "local": _local,
     "empty": _empty,
     "honesty": _honesty,

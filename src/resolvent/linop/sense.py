@@ -95,6 +95,16 @@ class SENSE(LinearOperator):
         """Number of samples."""
         return max(self.weighted_maps.shape[0], self.encode.shape[0])
 
+    @property
+    def maps(self) -> Maps:
+        """The coil maps, as they were given."""
+        return self.weighted_maps * centring_phase(self.spatial, like=self.weighted_maps)[0].conj()
+
+    @property
+    def mask(self) -> Tensor:
+        """The mask with a coil axis of length 1, ``(batch or 1, 1, *lead or 1, *spatial)``."""
+        return self.power.sqrt()
+
     def forward(self, x: Image) -> KSpace:
         """``A x``: image ``(batch, [set], *lead, *spatial)`` to k-space ``(batch, coil, *lead, *spatial)``."""
         self._check_image(x)

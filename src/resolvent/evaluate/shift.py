@@ -1,0 +1,127 @@
+"""Shifts: scans that are not like those before, one difference at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+import torch
+
+from resolvent.data import birdcage_maps
+from resolvent.evaluate.accuracy import measure
+from resolvent.evaluate.methods import Method
+from resolvent.evaluate.robustness import common
+from resolvent.evaluate.scans import SNR_DB, Case, Spec
+from resolvent.evaluate.store import Row, plain
+from resolvent.linop import SENSE
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A difference: of how a scan is simulated, or of what becomes of its data and maps.
+
+    Attributes:
+        name: as it stands in tables.
+        spec: another scan; of a measured one, whose coils and noise are what they are, nothing (None).
+        case: another case.
+    """
+
+    name: str
+    spec: Callable[[Spec], Spec | None] = lambda spec: spec
+    case: Callable[[Case], Case] = lambda case: case
+
+
+def sampled(**changes: float) -> Callable[[Spec], Spec | None]:
+    """A simulated scan with other coils or pixels; ``snr`` is added to what it was."""
+
+    def other(spec: Spec) -> Spec | None:
+        if spec.subject.scan is not None:
+            return None
+        now = dict(changes)
+        if "snr" in now:
+            now["snr"] += SNR_DB if spec.sampling.snr is None else spec.sampling.snr
+        return replace(spec, sampling=replace(spec.sampling, **now))
+
+    return other
+
+
+def toned(exponent: float) -> Callable[[Spec], Spec | None]:
+    """A simulated scan of another contrast: magnitudes to a power."""
+
+    def other(spec: Spec) -> Spec | None:
+        images = spec.subject.images
+        if images is None:
+            return None
+        size = images.abs()
+        images = images * (size / size.max()).clamp_min(1e-6) ** (exponent - 1)
+        return replace(spec, subject=replace(spec.subject, images=images))
+
+    return other
+
+
+def wrong_maps(error: float) -> Callable[[Case], Case]:
+    """Maps off by `error`: ``s' ~ s + e t`` with another ring of coils t, again ``sum_c |s'_c|^2 = 1`` where s is."""
+
+    def other(case: Case) -> Case:
+        maps = case.A.maps
+        foreign = birdcage_maps(case.A.n_coils, case.A.spatial, seed=1).to(maps)
+        foreign = foreign.reshape(1, len(foreign), *(1,) * (maps.ndim - 2 - len(case.A.spatial)), *case.A.spatial)
+        inside = maps.abs().amax(1, keepdim=True) > 0
+        near = inside * (maps + error * foreign)
+        near = near / near.abs().square().sum(1, keepdim=True).sqrt().clamp_min(1e-6)
+        return replace(case, A=SENSE(near, case.A.mask, ndim=case.A.ndim))
+
+    return other
+
+
+def moved(pixels: float) -> Callable[[Case], Case]:
+    """The object moves along the first spatial axis for the last third of the columns: a phase ramp in k-space."""
+
+    def other(case: Case) -> Case:
+        rows, columns = case.y.shape[-2:]
+        ramp = torch.exp(-2j * torch.pi * pixels * (torch.arange(rows) - rows // 2) / rows)
+        late = torch.arange(columns) >= 2 * columns // 3
+        factor = torch.where(late[None, :], ramp[:, None], torch.ones(()))
+        return replace(case, y=case.y * factor.to(case.y))
+
+    return other
+
+
+SHIFTS = (
+    Shift("none"),
+    Shift("4 coils", spec=sampled(coils=4)),
+    Shift("32 coils", spec=sampled(coils=32)),
+    Shift("6 dB more noise", spec=sampled(snr=-6)),
+    Shift("6 dB less noise", spec=sampled(snr=6)),
+    Shift("64 pixels", spec=sampled(size=64)),
+    Shift("192 pixels", spec=sampled(size=192)),
+    Shift("contrast: square root", spec=toned(0.5)),
+    Shift("contrast: square", spec=toned(2.0)),
+    Shift("maps off by 5 %", case=wrong_maps(0.05)),
+    Shift("maps off by 10 %", case=wrong_maps(0.1)),
+    Shift("maps off by 20 %", case=wrong_maps(0.2)),
+    Shift("moved by 1 pixel", case=moved(1.0)),
+    Shift("moved by 3 pixels", case=moved(3.0)),
+)
+"""All that is tried."""
+
+
+def shifted(method: Method, case: Case, *, shift: Shift) -> list[Row]:
+    """Scores of a scan to whose data and maps something happened."""
+    return measure(method, shift.case(case))
+
+
+def summarise(rows: list[Row]) -> list[Row]:
+    """Means over the scans of each method and shift, and the PSNR over that without a shift."""
+    found = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        own = [row for row in rows if row["method"] == method]
+        means = {
+            shift: {score: fmean(r[score] for r in own if r["shift"] == shift) for score in ("psnr", "ssim")}
+            for shift in dict.fromkeys(row["shift"] for row in own)
+        }
+        for shift, scores in means.items():
+            row: Row = {"method": method, "shift": shift, **scores, "change": scores["psnr"] - means["none"]["psnr"]}
+            found.append(plain({**row, **common(own)}))
+    return found
