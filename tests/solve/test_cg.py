@@ -163,3 +163,54 @@ def test_images_of_any_shape_are_solved():
     b = random(2, 3, 4, 5)
     weight = torch.rand(2, 3, 4, 5, dtype=torch.float64) + 0.5
     torch.testing.assert_close(conjugate_gradient(lambda x: weight * x, b, tol=1e-12).x, b / weight)
+
+
+@pytest.mark.parametrize("condition", [2, 100, 1e4])
+@pytest.mark.parametrize("smallest", [0.3, 1.0])
+@pytest.mark.parametrize("warm", [False, True])
+def test_error_is_bounded_and_the_residual_of_that_error_is_not_waited_for(condition, smallest, warm):
+    matrix, b = positive(200, condition, 3), random(3, 200, seed=1)
+    exact = torch.linalg.solve(matrix, b)
+    x0 = random(3, 200, seed=2) if warm else None
+    for tol in (0.3, 1e-2, 1e-6):
+        s = conjugate_gradient(by(matrix), b, x0, tol=tol, relative_to="x", smallest=smallest, max_steps=3000)
+        assert s.converged
+        error = torch.linalg.vector_norm(s.x - exact, dim=1)
+        assert (error <= tol * torch.linalg.vector_norm(s.x, dim=1)).all()
+        by_residual = conjugate_gradient(by(matrix), b, x0, tol=tol * smallest, relative_to="x", max_steps=3000)
+        assert (s.sample_steps <= by_residual.sample_steps).all()
+        assert condition < 1e4 or smallest < 1 or tol < 0.3 or s.steps < 0.8 * by_residual.steps
+
+
+def test_bound_of_the_error_holds_where_it_is_attained_and_in_single_precision():
+    # the whole error lies where M is smallest, and smallest is that eigenvalue
+    d = torch.tensor([[1.0, 1.0, 900.0, 1000.0]])
+    b = torch.tensor([[1.0, 2.0, 0.0, 0.0]])
+    s = conjugate_gradient(lambda x: d * x, b, 0.5 * b, tol=1e-5, relative_to="x", smallest=1.0)
+    torch.testing.assert_close(s.x, b, rtol=2e-5, atol=0)
+    hard = torch.logspace(0, 4, 3000)[None]
+    b = random(1, 3000, dtype=torch.float32)
+    s = conjugate_gradient(lambda x: hard * x, b, tol=1e-3, relative_to="x", smallest=1.0)
+    assert torch.linalg.vector_norm(s.x - b / hard) <= 1e-3 * torch.linalg.vector_norm(s.x)
+
+
+@pytest.mark.parametrize("smallest", [None, 1.0])
+def test_finished_samples_are_left_out_of_the_product(smallest):
+    weights = torch.stack([torch.ones(40), torch.linspace(1, 5, 40), torch.linspace(1, 1000, 40)]).double()
+    b, widths = random(3, 40, dtype=torch.float64), []
+
+    def product(index):
+        def matvec(x):
+            widths.append(len(x))
+            return weights[index] * x
+
+        return matvec
+
+    options = {"tol": 1e-9, "smallest": smallest}
+    s = conjugate_gradient(product([0, 1, 2]), b, select=product, **options)
+    assert widths == sorted(widths, reverse=True)
+    assert sum(widths) == int(s.sample_steps.sum()) < 3 * s.steps
+    for i in range(3):
+        alone = conjugate_gradient(product([i]), b[i : i + 1], **options)
+        assert alone.x[0].equal(s.x[i])
+        assert alone.steps == s.sample_steps[i]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -88,7 +89,7 @@ class Equation:
         return shift * p + along(self.lam, p) * self.A.normal(p)
 
     def shrink(self, rhs: Tensor, *, shift: float, tol: float) -> Tensor:
-        """``(shift I + lam N)^-1 rhs`` by CG from zero, to a residual of at most ``tol`` times the result."""
+        """``(shift I + lam N)^-1 rhs`` by CG from zero, to an error of at most ``tol`` times the result."""
         return shrink(self.A, self.lam, rhs, shift=shift, tol=tol, work=self.work)
 
     def step(self, x: Tensor, alpha: float | None = None) -> Tensor:
@@ -100,8 +101,7 @@ class Equation:
         accuracy relative to the length of the step.
         """
         shift = self.c if alpha is None else 1 / alpha
-        # The error of the result is at most the residual / shift.
-        return x - self.shrink(self.residual(x), shift=shift, tol=self.inexact * min(1.0, shift))
+        return x - self.shrink(self.residual(x), shift=shift, tol=self.inexact)
 
     def solve(self, x0: Tensor, *, tol: float, max_steps: int, anderson: int = 5) -> Solution:
         """The root of G; `tol` bounds the relative distance to it, as far as m is what it claims to be."""
@@ -132,13 +132,12 @@ class Equation:
         """
 
         def adjoint_solve(vector_jacobian: VectorJacobian, v: Tensor) -> Tensor:
-            inner = self.inexact * min(1.0, self.c)
+            q, d = self.contraction, self.inexact
 
             def step(w: Tensor) -> Tensor:
-                return w - self.shrink(vector_jacobian(w) - v, shift=self.c, tol=inner)
+                return w - self.shrink(vector_jacobian(w) - v, shift=self.c, tol=d)
 
-            q, d = self.contraction, self.inexact
-            start = self.shrink(v, shift=self.c, tol=inner)
+            start = self.shrink(v, shift=self.c, tol=d)
             solution = fixed_point(step, start, tol=tol, max_steps=max_steps, contraction=q, inexact=d)
             self.work.adjoint_evaluations += solution.evaluations
             # |T(w) - w*| <= (q (1 + d) / (1 - q) + d) |T(w) - w|, as in `fixed_point`
@@ -182,25 +181,31 @@ def shrink(
         A: the physics, ``N = A^H A``.
         lam: weight ``(batch,)``.
         rhs: right-hand side.
-        shift: weight of the identity, positive.
-        tol: residual allowed, relative to the norm of the result.
+        shift: weight of the identity, positive: a lower bound of the eigenvalues, by which the error is known.
+        tol: error allowed, relative to the norm of the result.
         start: start of the iteration; zero by default.
         work: counts the applications of N.
     """
 
-    def matvec(p: Tensor) -> Tensor:
-        if work is not None:
-            work.applications += 1
-        return shift * p + along(lam, p) * A.normal(p)
+    def matrix(A: LinearOperator, lam: Tensor) -> Callable[[Tensor], Tensor]:
+        def matvec(p: Tensor) -> Tensor:
+            if work is not None:
+                work.applications += 1
+            return torch.add(along(lam, p) * A.normal(p), p, alpha=shift)
+
+        return matvec
 
     def solve(b: Tensor, x0: Tensor | None = None) -> Tensor:
+        def select(index: Tensor) -> Callable[[Tensor], Tensor]:
+            return matrix(A.select(index), lam[index])
+
         with torch.no_grad():
-            return conjugate_gradient(matvec, b, x0, tol=tol, relative_to="x").x
+            return conjugate_gradient(matrix(A, lam), b, x0, tol=tol, relative_to="x", smallest=shift, select=select).x
 
     x = solve(rhs, start)
     if not torch.is_grad_enabled() or not (rhs.requires_grad or lam.requires_grad or _tracked(A)):
         return x
-    return implicit(x, lambda x: matvec(x) - rhs, lambda _, v: solve(v))
+    return implicit(x, lambda x: matrix(A, lam)(x) - rhs, lambda _, v: solve(v))
 
 
 def _tracked(A: LinearOperator) -> bool:

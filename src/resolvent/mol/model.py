@@ -14,7 +14,7 @@ from resolvent._types import Image, KSpace
 from resolvent._version import __version__
 from resolvent.linop import LinearOperator
 from resolvent.mol.certificate import Certificate, certify
-from resolvent.mol.equation import Equation, Work
+from resolvent.mol.equation import INNER, Equation, Work
 from resolvent.mol.units import ScanUnits
 from resolvent.monotone import Bound, MonotoneOperator, ScanContext, Tier
 from resolvent.solve import Solution
@@ -157,7 +157,8 @@ class MOL(ScanUnits):
         """
         work = work or Work()
         sees_noise = self.score.tier == "per-scan"
-        scan = self.in_units(y, A, noise, work, ndim=self.score.ndim, sees_noise=sees_noise)
+        loose = INNER if self.score.conditioning(1.0).value == 0 else None
+        scan = self.in_units(y, A, noise, work, ndim=self.score.ndim, sees_noise=sees_noise, loose=loose)
         score = replace(self.score.condition(scan.context), ridge=self.ridge, support=scan.support)
         equation = Equation(A, scan.y, scan.lam, scan.data, score, self.c.value, self.m, work)
         return equation, scan.scale, scan.context

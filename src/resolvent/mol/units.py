@@ -89,6 +89,7 @@ class ScanUnits(nn.Module):
         *,
         ndim: int,
         sees_noise: bool,
+        loose: float | None = None,
     ) -> UnitScan:
         """The scans in the units of the model.
 
@@ -100,6 +101,7 @@ class ScanUnits(nn.Module):
             work: counts the applications of N.
             ndim: number of spatial axes.
             sees_noise: whether the network depends on the noise level.
+            loose: accuracy of the linear reconstruction where the model makes no other use of it than to start there.
         """
         zero_filled = A.adjoint(y)
         if noise is None:
@@ -107,7 +109,8 @@ class ScanUnits(nn.Module):
         sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(y.shape[0])
         noise_level = sigma / intensity(zero_filled)
         lam = self._lam_at(noise_level)
-        sense = shrink(A, lam, along(lam, zero_filled) * zero_filled, tol=self.linear_tol, work=work)
+        accuracy = self.linear_tol if loose is None or self.normalise else max(self.linear_tol, loose)
+        sense = shrink(A, lam, along(lam, zero_filled) * zero_filled, tol=accuracy, work=work)
         scale = torch.ones_like(lam)
         if self.normalise:
             scale = intensity(sense)

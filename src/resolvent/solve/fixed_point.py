@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from resolvent.solve.anderson import AndersonHistory
-from resolvent.solve.solution import Solution, Status, along, norm
+from resolvent.solve.solution import Solution, Status, along, carried, norm
 
 Step = Callable[[Tensor], Tensor]
 
@@ -107,22 +107,12 @@ def fixed_point(
             if select is not None and keep.numel():
                 step = select(alive[keep])
             elif keep.numel():
-                step = _carry(step, x, keep)
+                step = carried(step, x, keep)
             alive, x, plain = alive[keep], x[keep], plain[keep]
             accepted, must_accept = accepted[keep], must_accept[keep]
             history.select(keep)
     residuals = torch.stack(rows) if rows else last.new_zeros((0, batch))
     return Solution(result, tuple(status), steps, evaluations, residuals)
-
-
-def _carry(step: Step, x: Tensor, keep: Tensor) -> Step:
-    """The step of the samples `keep` when T can only be applied to all: the others ride along unchanged."""
-    frozen = x.clone()
-
-    def partial(y: Tensor) -> Tensor:
-        return step(frozen.index_copy(0, keep, y))[keep]
-
-    return partial
 
 
 def _real(x: Tensor) -> Tensor:

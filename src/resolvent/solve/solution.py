@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -75,6 +76,12 @@ def norm(a: Tensor) -> Tensor:
 def along(v: Tensor, like: Tensor) -> Tensor:
     """One number a sample, ``(batch,)``, shaped to multiply ``(batch, ...)``."""
     return v.reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def carried(f: Callable[[Tensor], Tensor], x: Tensor, keep: Tensor) -> Callable[[Tensor], Tensor]:
+    """The map f of the samples `keep` where it can only be applied to all: the others ride along at `x`."""
+    frozen = x.clone()
+    return lambda rows: f(frozen.index_copy(0, keep, rows))[keep]
 
 
 def _flat(a: Tensor) -> Tensor:
