@@ -17,6 +17,7 @@ from resolvent.cli.info import info
 from resolvent.cli.recon import recon
 from resolvent.cli.simulate import simulate
 from resolvent.cli.train import train
+from resolvent.cli.view import view
 
 app = typer.Typer(
     name="resolvent",
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, recon, simulate, info, certify, convert, attack, train, evaluate):
+for _command in (demo, recon, view, simulate, info, certify, convert, attack, train, evaluate):
     app.command()(_command)
 
 

@@ -70,6 +70,7 @@ class Outcome:
             "seconds": round(self.seconds, 3),
             "acceleration": acceleration(scan),
             "maps": "in the file" if scan.coil_maps is not None else "estimated (ESPIRiT)",
+            "curve": curve(self.recon.solution),
             **compared,
         }
 
@@ -155,14 +156,18 @@ def joined(parts: list[Reconstruction]) -> Reconstruction:
         return parts[0]
     solutions, certificates = [part.solution for part in parts], [part.certificate for part in parts]
     longest = max(len(s.residuals) for s in solutions)
-    padded = [torch.cat([s.residuals, s.residuals[-1:].expand(longest - len(s.residuals), -1)]) for s in solutions]
+
+    def padded(rows: list[Tensor]) -> Tensor:
+        return torch.cat([torch.cat([r, r[-1:].expand(longest - len(r), -1)]) for r in rows], 1)
+
     solution = Solution(
         x=torch.cat([s.x for s in solutions]),
         sample_status=tuple(status for s in solutions for status in s.sample_status),
         sample_steps=torch.cat([s.sample_steps for s in solutions]),
         evaluations=sum(s.evaluations for s in solutions),
-        residuals=torch.cat(padded, 1),
+        residuals=padded([s.residuals for s in solutions]),
         applications=sum(s.applications for s in solutions),
+        seconds=padded([s.seconds for s in solutions]),
     )
     certificate: Certificate = replace(
         certificates[0],
@@ -180,6 +185,16 @@ def joined(parts: list[Reconstruction]) -> Reconstruction:
         lam=torch.cat([part.lam for part in parts]),
         noise=torch.cat([part.noise for part in parts]),
     )
+
+
+def curve(solution: Solution) -> dict[str, list[list[float]]]:
+    """Residuals and seconds of each slice, four digits, up to the step at which it ended."""
+    ends = [int(n) for n in solution.sample_steps]
+    rows = {"residuals": solution.residuals, "seconds": solution.seconds}
+    return {
+        name: [[float(f"{v:.4g}") for v in line[:end].tolist()] for line, end in zip(values.T, ends, strict=True)]
+        for name, values in rows.items()
+    }
 
 
 def sets_of(scan: Scan) -> int:
