@@ -95,17 +95,25 @@ class Browser:
             self.complaints.append(of["entry"]["text"])
 
     def open(
-        self, page: Path, *, width: int = 1280, height: int = 900, dark: bool = False, touch: bool = False
+        self,
+        page: Path,
+        width: int = 1280,
+        height: int = 900,
+        *,
+        dark: bool = False,
+        touch: bool = False,
+        seconds: float = 20,
     ) -> float:
         """Show a file; the seconds until its images are drawn."""
-        self.requests.clear(), self.complaints.clear()
+        self.requests.clear()
+        self.complaints.clear()
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch)
         self.call("Emulation.setTouchEmulationEnabled", enabled=touch)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         began = time.monotonic()
         self.call("Page.navigate", url=page.resolve().as_uri())
-        self.until("document.documentElement?.dataset.ready === 'yes'")
+        self.until("document.documentElement?.dataset.ready === 'yes'", seconds)
         return time.monotonic() - began
 
     def run(self, expression: str) -> Any:

@@ -309,9 +309,9 @@ window.report = (async () => {
   };
   const pan = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] };
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
-    const name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if (name === " " && event.target.tagName === "BUTTON") return;
+    const name = event.key.length === 1 ? event.key.toLowerCase() : event.key, on = event.target.tagName;
+    if (event.ctrlKey || event.metaKey || event.altKey || on === "SELECT") return;
+    if ((on === "INPUT" && (name === " " || name.startsWith("Arrow"))) || (/^(BUTTON|SUMMARY|A)$/.test(on) && name === " ")) return;
     const scrolls = name.startsWith("Arrow") && !event.target.closest("canvas");
     if (event.shiftKey && pan[name]) { state.x += (0.1 * pan[name][0]) / state.zoom; state.y += (0.1 * pan[name][1]) / state.zoom; refresh(); }
     else if (/^[1-9]$/.test(name)) { stopBlinking(); choose(+name - 1); }
