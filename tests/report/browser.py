@@ -48,7 +48,7 @@ class Browser:
         pages = self.call("Target.getTargets")["targetInfos"]
         target = next(page["targetId"] for page in pages if page["type"] == "page")
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Network", "Log"):
+        for domain in ("Page", "Runtime", "Network", "Log", "Performance"):
             self.call(f"{domain}.enable")
 
     def close(self) -> None:
@@ -121,6 +121,11 @@ class Browser:
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def processor_seconds(self) -> float:
+        """What the process of the page has used so far."""
+        found = self.call("Performance.getMetrics")["metrics"]
+        return next(one["value"] for one in found if one["name"] == "ProcessTime")
 
     def until(self, condition: str, seconds: float = 20) -> None:
         end = time.monotonic() + seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -40,7 +41,6 @@ Kind = Annotated[str | None, typer.Option("--mask-kind", metavar="KIND", callbac
 
 
 def recon(
-    context: typer.Context,
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="Scans of any format that can be read.")],
     output: Annotated[
         str | None,
@@ -87,6 +87,7 @@ def recon(
     and of the model are printed. Several files: a bad one is reported and the others go on. An image that did not
     converge is written, and flagged in its record and on stderr.
     """
+    command = command_line(locals())
     with reporting(as_json=as_json, debug=debug):
         names, pictures, pages = outputs(files, output), figures(files, figure), reports(files, report)
         clash = {str(Path(n).resolve()) for n in names if n} & {str(Path(p).resolve()) for p in pictures if p}
@@ -99,7 +100,7 @@ def recon(
         from resolvent.data.io.output import check_place, check_writable
         from resolvent.mol.weights import load_mol
 
-        asked = {"tol": tol, "max_steps": max_steps, "command": command_line(context)}
+        asked = {"tol": tol, "max_steps": max_steps, "command": command}
         retrospective = None
         if acceleration is not None:
             retrospective = Retrospective(acceleration, mask_kind or "gaussian2d", seed or 0)
@@ -242,16 +243,14 @@ def save_report(outcome: Outcome, path: str, name: str, asked: dict[str, Any]) -
     )
 
 
-def command_line(context: typer.Context) -> str:
-    """The command that runs, as it can be typed again: what differs from the defaults, of files the names only."""
-    words = ["resolvent", str(context.info_name)]
-    for option in context.command.params:
-        value = context.params.get(option.name or "")
-        if value in (None, False) or (value == option.get_default(context) and option.param_type_name == "option"):
-            continue
-        values = value if isinstance(value, list | tuple) else [value]
-        named = [Path(v).name if isinstance(v, str) else f"{v:g}" for v in values if v is not True]
-        words += ([max(option.opts, key=len)] if option.param_type_name == "option" else []) + named
+def command_line(given: dict[str, Any]) -> str:
+    """The call of `recon` as it can be typed again: what differs from the defaults, of files the names only."""
+    words = ["resolvent", "recon", *(Path(file).name for file in given["files"])]
+    for name, parameter in inspect.signature(recon).parameters.items():
+        value = given[name]
+        if name != "files" and value != parameter.default:
+            words.append("--" + name.removeprefix("as_").replace("_", "-"))
+            words += [] if value is True else [Path(value).name if isinstance(value, str) else f"{value:g}"]
     return shlex.join(words)
 
 

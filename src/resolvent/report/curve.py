@@ -18,7 +18,7 @@ def curve(lines: list[tuple[list[float], list[float]]], axis: str) -> str:
     lines = [([*x], [max(y, 1e-16) for y in ys]) for x, ys in lines if len(x) == len(ys) > 0]
     if not lines:
         return ""
-    low = math.floor(math.log10(min(min(ys) for _, ys in lines)) - 1e-9)
+    low = math.floor(math.log10(min(min(ys) for _, ys in lines)) + 1e-9)
     high = max(low + 1, math.ceil(math.log10(max(max(ys) for _, ys in lines)) - 1e-9))
     last = max(max(x) for x, _ in lines) or 1.0
     marks = ticks(last)
