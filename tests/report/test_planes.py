@@ -36,6 +36,11 @@ def test_phases_are_kept_to_half_a_step_of_256():
     assert np.abs(np.angle(np.exp(1j * angles) / image.ravel())).max() <= np.pi / 256 + 1e-9
 
 
+def test_nothing_has_no_phase():
+    nothing = np.array([complex(a, b) for a in (0.0, -0.0) for b in (0.0, -0.0)]).reshape(1, 1, 2, 2)
+    assert set(zlib.decompress(phase_bytes(nothing))) == {128}
+
+
 @pytest.mark.parametrize(("slices", "frames"), [(1, 1), (16, 1), (1, 20), (120, 1), (6, 40)])
 def test_noise_keeps_the_budget_and_everything_stays_that_fits(slices, frames):
     image = np.random.default_rng(0).normal(size=(slices, frames, 96, 96, 2)).view(complex)[..., 0]

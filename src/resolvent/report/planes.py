@@ -60,8 +60,8 @@ def magnitude_bytes(image: np.ndarray, peak: float) -> bytes:
 
 
 def phase_bytes(image: np.ndarray) -> bytes:
-    """The phase, 256 steps a turn from -pi, deflated."""
-    turns = np.angle(image) / (2 * np.pi) + 0.5
+    """The phase, 256 steps a turn from -pi, deflated; 0 where there is nothing, whatever the sign of that zero."""
+    turns = np.where(image == 0, 0.0, np.angle(image)) / (2 * np.pi) + 0.5
     return zlib.compress((np.rint(turns * 256).astype(np.uint16) & 255).astype(np.uint8).tobytes(), 6)
 
 
