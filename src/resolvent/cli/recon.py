@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 def known_kind(kind: str | None) -> str | None:
     """A mask kind, or a usage error that lists them."""
     if kind is not None:
+        from resolvent._errors import nearest
         from resolvent.data import MASK_KINDS
 
         if kind not in MASK_KINDS:
-            raise typer.BadParameter(f"{kind!r} is not one of {', '.join(MASK_KINDS)}.")
+            meant = nearest(kind, MASK_KINDS)
+            question = f" Did you mean {meant}?" if meant else ""
+            raise typer.BadParameter(f"{kind!r} is not one of {', '.join(MASK_KINDS)}.{question}")
     return kind
 
 

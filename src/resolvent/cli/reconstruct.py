@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from resolvent.cli.output import pace
 from resolvent.data import Scan, metrics, undersample
 from resolvent.linop import SENSE
 from resolvent.mol import MOL, Certificate, Reconstruction
@@ -116,9 +117,9 @@ def reconstruct(
     compare = compare or scan.reference is not None
     parts: list[Reconstruction] = []
     others: dict[str, list[Tensor]] = {"zero_filled": [], "sense": []}
-    count = scan.kspace.shape[0]
+    count, first = scan.kspace.shape[0], time.monotonic()
     for number in range(count):
-        say("reconstructing" + (f" (slice {number + 1} of {count})" if count > 1 else ""))
+        say("reconstructing" + (f" · {pace(number, count, time.monotonic() - first)}" if count > 1 else ""))
         began = time.monotonic()
         one = one_slice(scan, number).normalised()
         A = SENSE(maps[number : number + 1], one.mask, ndim=scan.ndim, sets=sets)
