@@ -1,4 +1,4 @@
-"""``resolvent doctor``: what this installation consists of, and what it lacks; the first thing to send with a report."""
+"""``resolvent doctor``: what this installation has and what it lacks: the first thing to send with a report."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ EXAMPLES = {
     "attack": ("resolvent attack brain-2d scan.h5 --steps 10",),
     "train": ("resolvent train mine.yaml --set optimiser.steps=4 --set validation.scans=2",),
     "evaluate": (
-        "resolvent evaluate brain-2d --data volume.nii.gz --size 32 --coils 4 --acceleration 4 --slices 1 --out results",
+        "resolvent evaluate brain-2d --data volume.nii.gz --size 32 --coils 4 --acceleration 4 --slices 1 "
+        "--out results",
     ),
     "doctor": ("resolvent doctor", "resolvent doctor --json"),
 }
