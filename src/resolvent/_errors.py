@@ -1,5 +1,8 @@
 """The error family: every message is one sentence of fact and one of remedy."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class ResolventError(Exception):
     """Base of all errors that a caller can cause: the data or the model is at fault."""
@@ -25,6 +28,15 @@ class ModelError(ResolventError, ValueError):
     """The model is unknown, damaged, or does not fit the scan."""
 
 
+def nearest(word: str, among: Iterable[str]) -> str | None:
+    """What was probably meant by a mistyped word, if anything; for the remedy of a message.
+
+    >>> nearest("brian.h5", ["brain.h5", "scan.h5"])
+    'brain.h5'
+    """
+    return next(iter(difflib.get_close_matches(word, list(among), n=1, cutoff=0.6)), None)
+
+
 __all__ = [
     "CorruptFileError",
     "DataError",
@@ -32,4 +44,5 @@ __all__ = [
     "ModelError",
     "ResolventError",
     "ShapeError",
+    "nearest",
 ]

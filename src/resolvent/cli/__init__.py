@@ -12,11 +12,14 @@ from resolvent.cli.attack import attack
 from resolvent.cli.certify import certify
 from resolvent.cli.convert import convert
 from resolvent.cli.demo import demo
+from resolvent.cli.doctor import doctor
 from resolvent.cli.evaluate import evaluate
+from resolvent.cli.examples import examples
 from resolvent.cli.info import info
 from resolvent.cli.recon import recon
 from resolvent.cli.simulate import simulate
 from resolvent.cli.train import train
+from resolvent.cli.view import view
 
 app = typer.Typer(
     name="resolvent",
@@ -25,13 +28,12 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 the data or the model is at fault; 2 usage; 3 not converged, or a certificate was "
     "demanded and refused.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, recon, simulate, info, certify, convert, attack, train, evaluate):
-    app.command()(_command)
+for _command in (demo, recon, view, simulate, info, certify, convert, attack, train, evaluate, doctor):
+    app.command(epilog=examples(_command.__name__))(_command)
 
 
 def _version(wanted: bool) -> bool:

@@ -55,12 +55,25 @@ def figures(inputs: list[str], figure: str | None) -> list[str | None]:
     Raises:
         typer.BadParameter: not a .png, or several inputs for one file.
     """
-    if figure is None:
+    return _pages(inputs, figure, "--figure", ".png", "Figures are PNG files.")
+
+
+def reports(inputs: list[str], report: str | None) -> list[str | None]:
+    """The report of each input: an ``.html``, with ``{name}`` if there are several.
+
+    Raises:
+        typer.BadParameter: not an .html, or several inputs for one file.
+    """
+    return _pages(inputs, report, "--report", ".html", "Reports are HTML files.")
+
+
+def _pages(inputs: list[str], given: str | None, option: str, suffix: str, kind: str) -> list[str | None]:
+    if given is None:
         return [None] * len(inputs)
-    if not figure.lower().endswith(".png"):
-        raise typer.BadParameter(f"{figure} does not end in .png. Figures are PNG files.")
-    names = [figure.replace(FIELD, stem(path)) for path in inputs]
-    _distinct(names, "--figure", inputs)
+    if not given.lower().endswith(suffix):
+        raise typer.BadParameter(f"{given} does not end in {suffix}. {kind}")
+    names = [given.replace(FIELD, stem(path)) for path in inputs]
+    _distinct(names, option, inputs)
     return list(names)
 
 

@@ -68,6 +68,22 @@ def emit(content: dict[str, Any]) -> None:
     typer.echo(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False))
 
 
+def pace(done: int, count: int, seconds: float) -> str:
+    """Which of several is next, how fast they go, and how long the rest will take.
+
+    >>> pace(4, 16, 8.0)
+    'slice 5 of 16 · 0.5 a second · 0:24 left'
+    """
+    text = f"slice {done + 1} of {count}"
+    if done == 0 or seconds <= 0:
+        return text
+    left = round((count - done) * seconds / done)
+    hours, minutes = left // 3600, left % 3600 // 60
+    clock = f"{hours}:{minutes:02}:{left % 60:02}" if hours else f"{minutes}:{left % 60:02}"
+    rate = done / seconds
+    return f"{text} · {f'{rate:.2g} a second' if rate > 0.1 else f'{60 * rate:.2g} a minute'} · {clock} left"
+
+
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
     """A function that says on stderr what is being done; silent unless stderr is a terminal."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from resolvent._version import __version__
-from resolvent.cli.naming import FIELD, figures, is_folder, make_folders, outputs, remove_empty
+from resolvent.cli.naming import FIELD, figures, is_folder, make_folders, outputs, remove_empty, reports
 from resolvent.cli.output import FAULT, REFUSED, Debug, Json, complain, emit, explain, progress, reporting
 
 if TYPE_CHECKING:
-    from resolvent.cli.reconstruct import Outcome, Retrospective
+    from resolvent.cli.reconstruct import Outcome
     from resolvent.data import Scan
     from resolvent.mol import MOL
 
@@ -20,10 +22,13 @@ if TYPE_CHECKING:
 def known_kind(kind: str | None) -> str | None:
     """A mask kind, or a usage error that lists them."""
     if kind is not None:
+        from resolvent._errors import nearest
         from resolvent.data import MASK_KINDS
 
         if kind not in MASK_KINDS:
-            raise typer.BadParameter(f"{kind!r} is not one of {', '.join(MASK_KINDS)}.")
+            meant = nearest(kind, MASK_KINDS)
+            question = f" Did you mean {meant}?" if meant else ""
+            raise typer.BadParameter(f"{kind!r} is not one of {', '.join(MASK_KINDS)}.{question}")
     return kind
 
 
@@ -72,6 +77,10 @@ def recon(
         str | None,
         typer.Option(metavar="PNG", help="A picture of the comparison; with {name} in it for several inputs."),
     ] = None,
+    report: Annotated[
+        str | None,
+        typer.Option(metavar="HTML", help="A page to look at, offline; with {name} in it for several inputs."),
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -81,8 +90,9 @@ def recon(
     and of the model are printed. Several files: a bad one is reported and the others go on. An image that did not
     converge is written, and flagged in its record and on stderr.
     """
+    command = command_line(locals())
     with reporting(as_json=as_json, debug=debug):
-        names, pictures = outputs(files, output), figures(files, figure)
+        names, pictures, pages = outputs(files, output), figures(files, figure), reports(files, report)
         clash = {str(Path(n).resolve()) for n in names if n} & {str(Path(p).resolve()) for p in pictures if p}
         if clash:
             raise typer.BadParameter("-o and --figure name the same file. Choose another name for one of them.")
@@ -90,9 +100,10 @@ def recon(
             raise typer.BadParameter("--mask-kind and --seed describe what --acceleration leaves out. Add it.")
 
         from resolvent.cli.reconstruct import Retrospective
-        from resolvent.data.io import check_writable
+        from resolvent.data.io.output import check_place, check_writable
         from resolvent.mol.weights import load_mol
 
+        asked = {"tol": tol, "max_steps": max_steps, "command": command}
         retrospective = None
         if acceleration is not None:
             retrospective = Retrospective(acceleration, mask_kind or "gaussian2d", seed or 0)
@@ -102,13 +113,18 @@ def recon(
             made = make_folders(names)
         if figure is not None and FIELD in figure:
             made = make_folders(pictures) + made
+        if report is not None and FIELD in report:
+            made = make_folders(pages) + made
         results: list[dict[str, Any]] = []
         codes = {0}
         try:
             for name in (*names, *pictures):
                 if name is not None:
                     check_writable(name)
-            for path, name, picture in zip(files, names, pictures, strict=True):
+            for name in pages:
+                if name is not None:
+                    check_place(name)
+            for path, name, picture, page in zip(files, names, pictures, pages, strict=True):
                 try:
                     if require_certificate and network.tier == "estimated":
                         code, result = (
@@ -117,9 +133,11 @@ def recon(
                         )
                     else:
                         options = {"tol": tol, "max_steps": max_steps, "retrospective": retrospective}
-                        outcome = _reconstructed(path, maps, network, options, compare=picture is not None)
+                        outcome = _reconstructed(path, maps, network, options, compare=bool(picture or page))
+                        made_how = asked if retrospective is None else {**asked, "retrospective": vars(retrospective)}
+                        places = Places(name, picture, page)
                         code, result = _delivered(
-                            outcome, path, name, picture, retrospective, demanded=require_certificate, quiet=as_json
+                            outcome, path, places, made_how, demanded=require_certificate, quiet=as_json
                         )
                 except Exception as error:
                     complain(f"error: {explain(error)}", error, debug=debug)
@@ -131,6 +149,14 @@ def recon(
         if as_json:
             emit({"version": __version__, "results": results})
         raise typer.Exit(FAULT if FAULT in codes else max(codes))
+
+
+class Places(NamedTuple):
+    """Where the results of one input go; None for what is not wanted."""
+
+    image: str | None
+    figure: str | None
+    report: str | None
 
 
 def read_scan(path: str, maps: str | None = None) -> Scan:
@@ -162,14 +188,7 @@ def _reconstructed(path: str, maps: str | None, model: MOL, options: dict[str, A
 
 
 def _delivered(
-    outcome: Outcome,
-    path: str,
-    name: str | None,
-    picture: str | None,
-    retrospective: Retrospective | None,
-    *,
-    demanded: bool,
-    quiet: bool,
+    outcome: Outcome, path: str, places: Places, asked: dict[str, Any], *, demanded: bool, quiet: bool
 ) -> tuple[int, dict[str, Any]]:
     """Write, print and warn; the exit code and the JSON entry."""
     from resolvent.cli.present import show
@@ -177,14 +196,16 @@ def _delivered(
     if demanded and not outcome.recon.certificate.proved:
         code, result = REFUSED, _refusal(path, outcome.recon.certificate.text)
         return code, {"input": path, "output": None, **outcome.summary, "error": result["error"]}
-    if name is not None:
-        save_image(outcome, path, name, retrospective)
-    if picture is not None:
-        draw(outcome, picture, Path(path).name)
-    written = [place for place in (name, picture) if place]
+    if places.image is not None:
+        save_image(outcome, path, places.image, asked)
+    if places.figure is not None:
+        draw(outcome, places.figure, Path(path).name)
+    if places.report is not None:
+        save_report(outcome, path, places.report, asked)
     if not quiet:
-        show(outcome, Path(path).name, written)
-    result = {"input": path, "output": name, **outcome.summary, **({"figure": picture} if picture else {})}
+        show(outcome, Path(path).name, [place for place in places if place])
+    extra = {name: place for name, place in (("figure", places.figure), ("report", places.report)) if place}
+    result = {"input": path, "output": places.image, **outcome.summary, **extra}
     if not outcome.recon.solution.converged:
         complain(f"warning: {path}: {outcome.recon.solution.status}.")
         return REFUSED, result
@@ -197,14 +218,43 @@ def _refusal(path: str, reason: str) -> dict[str, Any]:
     return {"input": path, "output": None, "error": error}
 
 
-def save_image(outcome: Outcome, path: str, name: str, retrospective: Retrospective | None = None) -> None:
+def save_image(outcome: Outcome, path: str, name: str, asked: dict[str, Any] | None = None) -> None:
     """Write image and record; of the input the record keeps the name and the hash, not the folder."""
     from resolvent.data.io import write
 
-    made = {}
-    if retrospective is not None:
-        made = {"retrospective": {**vars(retrospective)}}
-    write(outcome.recon, name, like=outcome.scan, record={"input": Path(path).name, **outcome.notes, **made})
+    write(outcome.recon, name, like=outcome.scan, record={"input": Path(path).name, **outcome.notes, **(asked or {})})
+
+
+def save_report(outcome: Outcome, path: str, name: str, asked: dict[str, Any]) -> None:
+    """Write the page of an outcome; of the input it names the file and its hash, not the folder."""
+    from resolvent.data.io.output import sha256
+    from resolvent.report import write_page
+
+    scan = outcome.scan
+    made = {"input": Path(path).name, "input_sha256": sha256(path), **outcome.notes, **asked}
+    write_page(
+        name,
+        outcome.images,
+        {**outcome.recon.record(), **made},
+        title=Path(path).name,
+        ndim=scan.ndim,
+        reference=scan.reference,
+        kspace=scan.kspace,
+        mask=scan.mask,
+        affine=None if scan.geometry is None else scan.geometry.affine,
+        scale=scan.scale,
+    )
+
+
+def command_line(given: dict[str, Any]) -> str:
+    """The call of `recon` as it can be typed again: what differs from the defaults, of files the names only."""
+    words = ["resolvent", "recon", *(Path(file).name for file in given["files"])]
+    for name, parameter in inspect.signature(recon).parameters.items():
+        value = given[name]
+        if name != "files" and value != parameter.default:
+            words.append("--" + name.removeprefix("as_").replace("_", "-"))
+            words += [] if value is True else [Path(value).name if isinstance(value, str) else f"{value:g}"]
+    return shlex.join(words)
 
 
 def draw(outcome: Outcome, picture: str, title: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from resolvent.cli.output import pace
 from resolvent.data import Scan, metrics, undersample
 from resolvent.linop import SENSE
 from resolvent.mol import MOL, Certificate, Reconstruction
@@ -70,6 +71,7 @@ class Outcome:
             "seconds": round(self.seconds, 3),
             "acceleration": acceleration(scan),
             "maps": "in the file" if scan.coil_maps is not None else "estimated (ESPIRiT)",
+            "curve": curve(self.recon.solution),
             **compared,
         }
 
@@ -115,9 +117,9 @@ def reconstruct(
     compare = compare or scan.reference is not None
     parts: list[Reconstruction] = []
     others: dict[str, list[Tensor]] = {"zero_filled": [], "sense": []}
-    count = scan.kspace.shape[0]
+    count, first = scan.kspace.shape[0], time.monotonic()
     for number in range(count):
-        say("reconstructing" + (f" (slice {number + 1} of {count})" if count > 1 else ""))
+        say("reconstructing" + (f" · {pace(number, count, time.monotonic() - first)}" if count > 1 else ""))
         began = time.monotonic()
         one = one_slice(scan, number).normalised()
         A = SENSE(maps[number : number + 1], one.mask, ndim=scan.ndim, sets=sets)
@@ -155,14 +157,18 @@ def joined(parts: list[Reconstruction]) -> Reconstruction:
         return parts[0]
     solutions, certificates = [part.solution for part in parts], [part.certificate for part in parts]
     longest = max(len(s.residuals) for s in solutions)
-    padded = [torch.cat([s.residuals, s.residuals[-1:].expand(longest - len(s.residuals), -1)]) for s in solutions]
+
+    def padded(rows: list[Tensor]) -> Tensor:
+        return torch.cat([torch.cat([r, r[-1:].expand(longest - len(r), -1)]) for r in rows], 1)
+
     solution = Solution(
         x=torch.cat([s.x for s in solutions]),
         sample_status=tuple(status for s in solutions for status in s.sample_status),
         sample_steps=torch.cat([s.sample_steps for s in solutions]),
         evaluations=sum(s.evaluations for s in solutions),
-        residuals=torch.cat(padded, 1),
+        residuals=padded([s.residuals for s in solutions]),
         applications=sum(s.applications for s in solutions),
+        seconds=padded([s.seconds for s in solutions]),
     )
     certificate: Certificate = replace(
         certificates[0],
@@ -180,6 +186,16 @@ def joined(parts: list[Reconstruction]) -> Reconstruction:
         lam=torch.cat([part.lam for part in parts]),
         noise=torch.cat([part.noise for part in parts]),
     )
+
+
+def curve(solution: Solution) -> dict[str, list[list[float]]]:
+    """Residuals and seconds of each slice, four digits, up to the step at which it ended."""
+    ends = [int(n) for n in solution.sample_steps]
+    rows = {"residuals": solution.residuals, "seconds": solution.seconds}
+    return {
+        name: [[float(f"{v:.4g}") for v in line[:end].tolist()] for line, end in zip(values.T, ends, strict=True)]
+        for name, values in rows.items()
+    }
 
 
 def sets_of(scan: Scan) -> int:

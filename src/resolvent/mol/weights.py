@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as read_tensors
 from safetensors.torch import save as tensors_to_bytes
 
-from resolvent._errors import ModelError
+from resolvent._errors import ModelError, nearest
 from resolvent._version import __version__
 from resolvent.mol.baselines import ADMMNet, Baseline, DEGrad, MoDL, UNet
 from resolvent.mol.model import MOL
@@ -185,9 +185,11 @@ def _find(name: str | Path) -> Path:
     for folder in (path, PACKAGED / path.name if path.name == str(name) else path):
         if (folder / CARD).is_file():
             return folder
+    packaged = packaged_models()
+    meant = nearest(path.name, packaged) if path.name == str(name) else None
     raise ModelError(
         f"there is no model {str(name)!r}: neither a folder with {CARD} nor a packaged model. "
-        f"Packaged models: {', '.join(packaged_models()) or 'none'}."
+        + (f"Did you mean {meant!r}?" if meant else f"Packaged models: {', '.join(packaged) or 'none'}.")
     )
 
 

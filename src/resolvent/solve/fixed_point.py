@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import torch
@@ -48,7 +49,7 @@ def fixed_point(
             nothing. Without it they are carried along, frozen. Either way they no longer change.
 
     Returns:
-        `Solution`; `residuals` holds ``|T(x) - x|``.
+        `Solution`; `residuals` holds ``|T(x) - x|``, `seconds` when it was known.
 
     Source: theorem of Banach; for the safeguard J. Zhang, B. O'Donoghue, S. Boyd, SIAM J. Optim. 30:3170-3197 (2020).
 
@@ -63,6 +64,7 @@ def fixed_point(
     steps = torch.zeros(batch, dtype=torch.int64, device=x0.device)
     rows: list[Tensor] = []
     last = norm(x0).new_full((batch,), torch.inf)
+    began, ends, spent = time.monotonic(), [], torch.zeros(batch, dtype=torch.float64, device=x0.device)
 
     alive = torch.arange(batch, device=x0.device)  # samples still running, in the order of the rows of x
     x, history = x0.clone(), AndersonHistory(anderson)
@@ -81,6 +83,8 @@ def fixed_point(
         finite = torch.isfinite(length)
         last = last.index_put((alive,), length)
         rows.append(last)
+        spent = spent.index_fill(0, alive, time.monotonic() - began)
+        ends.append(spent)
         steps[alive] += 1
 
         good = finite & (must_accept | (length <= demand * accepted))
@@ -112,7 +116,8 @@ def fixed_point(
             accepted, must_accept = accepted[keep], must_accept[keep]
             history.select(keep)
     residuals = torch.stack(rows) if rows else last.new_zeros((0, batch))
-    return Solution(result, tuple(status), steps, evaluations, residuals)
+    seconds = torch.stack(ends) if ends else spent.new_zeros((0, batch))
+    return Solution(result, tuple(status), steps, evaluations, residuals, seconds=seconds)
 
 
 def _real(x: Tensor) -> Tensor:

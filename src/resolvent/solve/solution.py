@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import torch
@@ -34,6 +34,7 @@ class Solution:
         evaluations: evaluations of the step (fixed point) or of the matrix (CG), each for the batch still running.
         residuals: residual norm after each iteration, ``(steps, batch)``; a finished sample keeps its last.
         applications: applications of the normal operator, counted by whoever owns it; 0 where it is unknown.
+        seconds: from the start of the solve to the end of each iteration, like `residuals`; empty where nobody looked.
     """
 
     x: Tensor
@@ -42,6 +43,7 @@ class Solution:
     evaluations: int
     residuals: Tensor
     applications: int = 0
+    seconds: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
 
     @property
     def status(self) -> Status:

@@ -6,7 +6,7 @@ import os
 import zlib
 from pathlib import Path
 
-from resolvent._errors import CorruptFileError, FormatError
+from resolvent._errors import CorruptFileError, FormatError, nearest
 from resolvent.data.io.limits import decoding
 
 READABLE = "ISMRMRD, fastMRI, MoDL or resolvent HDF5, BART .cfl, NIfTI, .npy"
@@ -23,7 +23,7 @@ def detect(path: str) -> str:
     if not os.path.exists(path):
         if os.path.exists(path + ".hdr") or os.path.exists(path + ".cfl"):
             return "cfl"
-        raise FormatError(f"{path} does not exist. Check the path.")
+        raise FormatError(f"{path} does not exist. {_meant(path)}")
     if os.path.isdir(path):
         raise FormatError(f"{path} is a folder. Give the file inside it.")
     if not os.path.isfile(path):
@@ -54,6 +54,17 @@ def detect(path: str) -> str:
     if suffix in expected:
         raise CorruptFileError(f"{path} does not begin like a {expected[suffix]} file. Copy or export it again.")
     raise FormatError(f"{path} is of no known format. Give one of: {READABLE}.")
+
+
+def _meant(path: str) -> str:
+    """The remedy for a file that is not there: the one beside it with nearly its name."""
+    folder, name = os.path.split(path)
+    try:
+        there = os.listdir(folder or ".")
+    except OSError:
+        return f"There is no folder {folder}: check the path." if not os.path.isdir(folder) else "Check the path."
+    meant = nearest(name, there)
+    return f"Did you mean {os.path.join(folder, meant)}?" if meant else "Check the path."
 
 
 def _inflated(head: bytes) -> bytes:

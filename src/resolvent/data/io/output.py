@@ -47,8 +47,17 @@ def check_writable(path: str | Path) -> None:
         FormatError: the suffix is unknown.
         OutputError: the folder is missing or read-only, or a folder has the name of the file.
     """
+    output_suffix(str(path))
+    check_place(path)
+
+
+def check_place(path: str | Path) -> None:
+    """The same for a file of any suffix.
+
+    Raises:
+        OutputError: as `check_writable`.
+    """
     path = str(path)
-    output_suffix(path)
     folder = Path(path).parent
     if not folder.is_dir():
         raise OutputError(f"folder {folder} for {path} does not exist. Create it first.")

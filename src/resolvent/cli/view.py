@@ -1,0 +1,81 @@
+"""``resolvent view``: the page of an image that is there already."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from resolvent._version import __version__
+from resolvent.cli.naming import stem
+from resolvent.cli.output import Debug, Json, emit, progress, reporting
+
+LARGEST = 2**26
+"""Bytes of a record; a longer one is not read."""
+
+
+def view(
+    image: Annotated[
+        str, typer.Argument(metavar="OUT", help="An image (.nii.gz .nii .h5 .npy), or a page that was made before.")
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="HTML", help="The page; by default NAME.html beside the image."),
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make a page to look at of an image, with what the record beside it says.
+
+    Prints where the page is. For error maps, k-space and the other methods beside the image, ask for the page when
+    reconstructing: `resolvent recon SCAN --report PAGE.html`.
+    """
+    with reporting(as_json=as_json, debug=debug):
+        page = image if image.lower().endswith(".html") else output or str(Path(image).with_name(stem(image) + ".html"))
+        if page == image:
+            if not Path(page).is_file():
+                from resolvent._errors import FormatError
+
+                raise FormatError(f"{page} does not exist. Make it with `resolvent recon SCAN --report {page}`.")
+        else:
+            with progress() as say:
+                say(f"reading {image}")
+                _make(image, page)
+        if as_json:
+            emit({"version": __version__, "input": image, "report": page})
+        else:
+            typer.echo(page)
+        if show:
+            import webbrowser
+
+            webbrowser.open(Path(page).resolve().as_uri())
+
+
+def _make(image: str, page: str) -> None:
+    from resolvent.cli.simulate import read_image
+    from resolvent.report import write_page
+
+    volume = read_image(image)
+    write_page(
+        page,
+        {"image": volume.image},
+        record_of(image),
+        title=Path(image).name,
+        ndim=volume.ndim,
+        affine=None if volume.geometry is None else volume.geometry.affine,
+    )
+
+
+def record_of(image: str) -> dict[str, Any]:
+    """The record beside an image; empty if there is none that can be read."""
+    path = Path(image).with_name(stem(image) + ".json")
+    try:
+        if path.stat().st_size > LARGEST:
+            return {}
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,77 @@
+"""What the viewer of a page draws, as JSON types."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+
+from resolvent.report.planes import Kept, packed, packed_planes
+from resolvent.report.words import number
+
+LABELS = {"zero_filled": "Zero-filled", "sense": "SENSE", "model": "Model", "image": "Image", "reference": "Reference"}
+"""Titles of the images, by the names under which they are passed."""
+
+
+def payload(
+    shown: dict[str, np.ndarray], scores: dict[str, Any], keep: Kept, affine: np.ndarray | None, scale: float
+) -> dict[str, Any]:
+    """What the viewer draws."""
+    truth = shown.get("reference")
+    guide = truth if truth is not None else shown.get("model", next(iter(shown.values())))
+    peak = max(float(np.abs(image).max()) for image in shown.values()) or 1.0
+    count, frames, rows, columns = guide.shape
+    content: dict[str, Any] = {
+        "rows": rows,
+        "columns": columns,
+        "aspect": _aspect(affine),
+        "count": len(keep.slices),
+        "slices": [i + 1 for i in keep.slices],
+        "of_slices": count,
+        "frames": [i + 1 for i in keep.frames],
+        "of_frames": frames,
+        "peak": peak * scale,
+        "window": float(np.percentile(np.abs(guide), 99.8)) / peak or 1.0,
+        "truth": None if truth is None else list(shown).index("reference"),
+    }
+    if truth is not None:
+        largest = float(np.abs(truth).max()) or 1.0
+        errors = [np.abs(np.abs(image) - np.abs(truth)) for name, image in shown.items() if name != "reference"]
+        limits = [float(np.percentile(error, 99)) / largest for error in errors[1:] or errors]
+        content |= {"largest": largest / peak, "limit": max(*limits, 1e-6) if limits else 1.0}
+    content["images"] = [
+        packed_planes(name, keep.of(image), peak) | {"label": LABELS.get(name, name), "score": _score(scores.get(name))}
+        for name, image in shown.items()
+    ]
+    return content
+
+
+def byte_planes(values: np.ndarray, keep: Kept, ndim: int) -> dict[str, Any]:
+    """k-space or mask: the kept planes, or of a volume all there are."""
+    values = keep.of(values) if ndim == 2 else values
+    slices, frames, rows, columns = values.shape
+    data = packed(zlib.compress(values.tobytes(), 6))
+    return {"slices": slices, "frames": frames, "rows": rows, "columns": columns, "data": data}
+
+
+def affine_of(affine: np.ndarray | None, keep: Kept) -> np.ndarray:
+    """Of the kept slices; one millimetre a voxel where the file says nothing."""
+    found = np.eye(4) if affine is None else np.array(affine, dtype=float)
+    found[:3, 2] *= keep.slices.step
+    return found
+
+
+def _aspect(affine: np.ndarray | None) -> float:
+    """Height over width of a pixel."""
+    if affine is None:
+        return 1.0
+    width, height = np.linalg.norm(affine[:3, :2], axis=0)
+    return round(float(height / width), 4) if width > 0 and height > 0 else 1.0
+
+
+def _score(of: object) -> str:
+    if not isinstance(of, dict):
+        return ""
+    psnr, ssim = number(of.get("psnr")), number(of.get("ssim"))
+    return "" if psnr is None or ssim is None else f"{psnr:.1f} dB · SSIM {ssim:.3f}"

@@ -1,0 +1,164 @@
+"""What a record says, in plain words: what is proved, estimated or refused, what to beware of, where it came from.
+
+A record is the JSON that lies beside an image. Of one that somebody else wrote only the entries named here are read, so
+nothing else (a patient's name) can reach a page.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One line of the certificate.
+
+    Attributes:
+        state: "proved", "held" (proved with conditions), "estimated" or "refused".
+        title: what it is about.
+        short: the same with its number.
+        text: what is known, in a sentence or two.
+        link: the explanation in the page.
+    """
+
+    state: str
+    title: str
+    short: str
+    text: str
+    link: str
+
+
+def certificate(record: Record) -> list[Statement]:
+    """One solution, the distance to it, stability; a single refusal where there is no certificate."""
+    of = record.get("certificate")
+    if not isinstance(of, dict):
+        text = "No record of a certificate lies beside this image: nothing is known about how it was made."
+        return [Statement("refused", "Certificate", "Certificate", text, "refused")]
+    proved, m = of.get("proved") is True, number(of.get("m"))
+    distance, gain = number(of.get("distance")), number(of.get("data_gain"))
+    size = "" if m is None else f" (m = {m:.3g})"
+    tier, kind = of.get("tier"), of.get("data_gain_kind")
+    if tier == "estimated":
+        one = Statement(
+            "estimated",
+            "One solution",
+            "One solution",
+            f"Not proved. The network was only trained to be monotone{size}; its equation may have other solutions.",
+            "estimated",
+        )
+    else:
+        one = Statement(
+            "proved",
+            "One solution",
+            "One solution",
+            "The equation of this scan has exactly one solution, because the network is monotone by construction"
+            f"{size}. It does not depend on the solver, its start or its number of steps.",
+            "proved",
+        )
+    return [one, _distance(distance, proved=proved), _stability(gain, kind)]
+
+
+def _distance(distance: float | None, *, proved: bool) -> Statement:
+    title = "Distance to the solution"
+    if distance is None:
+        text = "Refused: the residual of this image is not finite, so nothing can be said. Do not use the image."
+        return Statement("refused", title, title, text, "refused")
+    bound, short = f"at most {percent(distance)} of the image", f"Within {percent(distance)} of the solution"
+    if proved:
+        text = f"This image differs from the exact solution by {bound}, in the norm over all its pixels."
+        return Statement("proved", title, short, text, "distance")
+    text = f"If the network is as monotone as it was trained to be, the distance is {bound}. That was not proved."
+    return Statement("estimated", title, short, text, "distance")
+
+
+def _stability(gain: float | None, kind: object) -> Statement:
+    title = "Stability"
+    if gain is None:
+        return Statement("refused", title, title, "No bound of the stability is recorded.", "gain")
+    times, short = f"at most {gain:.3g} times as much", f"Data gain at most {gain:.3g}"
+    if kind == "proved":
+        text = f"Any change of the data changes the image by {times}, both as norms in the units of the model."
+        return Statement("proved", title, short, text, "gain")
+    if kind == "conditioning held":
+        text = (
+            f"A change of the data changes the image by {times} while what the network was told about the scan is "
+            "held. How much that moves with the data is not bounded."
+        )
+        return Statement("held", title, short, text, "gain")
+    text = f"If the estimated constant holds, a change of the data changes the image by {times}. That was not proved."
+    return Statement("estimated", title, short, text, "gain")
+
+
+def warnings(record: Record) -> list[tuple[str, str]]:
+    """What nobody may overlook: title and remedy."""
+    found = []
+    of = record.get("certificate")
+    if record.get("converged") is False:
+        status = str(record.get("status", "not converged")).removeprefix("not converged: ")
+        found.append(("Not converged", f"The solve ended before its tolerance was reached: {status}."))
+    if not isinstance(of, dict):
+        found.append(("No certificate", "Nothing is known about how far this image is from any solution."))
+    elif number(of.get("distance")) is None:
+        found.append(("Certificate refused", "The residual is not finite. Do not use this image."))
+    elif of.get("proved") is not True:
+        found.append(("Nothing is proved", "All numbers of the certificate below are estimates."))
+    return found
+
+
+def provenance(record: Record) -> list[tuple[str, str]]:
+    """Name and value of everything that made the image, in the order in which it is shown."""
+    of = record.get("model")
+    model = of if isinstance(of, dict) else {}
+    retro = record.get("retrospective")
+    rows = [
+        ("Input", _text(record.get("input"))),
+        ("Input SHA-256", _text(record.get("input_sha256"))),
+        ("Model", _text(model.get("name"))),
+        ("Model SHA-256", _text(model.get("sha256"))),
+        ("lam, weight of the data", _several(record.get("lam"))),
+        ("Noise over the image scale", _several(record.get("noise"))),
+        ("Tolerance", _several(record.get("tol"))),
+        ("How the solve ended", _text(record.get("status"))),
+        ("Steps", _several(record.get("steps"))),
+        ("Network evaluations", _several(record.get("evaluations"))),
+        ("Applications of A^H A", _several(record.get("applications"))),
+        ("Seconds", _several(record.get("seconds"))),
+        ("Acceleration", _several(record.get("acceleration"))),
+        ("Coil maps", _text(record.get("maps"))),
+        ("Compared with", _text(record.get("reference"))),
+        ("Version", _text(record.get("version"), "resolvent ")),
+        ("Command", _text(record.get("command"))),
+    ]
+    if isinstance(retro, dict):
+        kind, seed = _text(retro.get("kind")), _several(retro.get("seed"))
+        rows.insert(13, ("Samples left out", f"{_several(retro.get('acceleration'))}-fold, {kind}, seed {seed}"))
+    return [(name, value) for name, value in rows if value]
+
+
+def number(value: object) -> float | None:
+    """A finite number, or None for anything else."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if good else None  # pyright: ignore[reportArgumentType]
+
+
+def percent(ratio: float) -> str:
+    """Two digits: 0.00031 is 0.031 %."""
+    digits = f"{100 * ratio:.2g}"
+    return f"{digits if 'e' not in digits or ratio < 1e-6 else f'{float(digits):g}'} %"
+
+
+def _text(value: object, before: str = "") -> str:
+    return before + value if isinstance(value, str) and value else ""
+
+
+def _several(value: object) -> str:
+    """One number, or the range of those of several slices."""
+    values = [n for n in map(number, value if isinstance(value, list) else [value]) if n is not None]
+    if not values:
+        return ""
+    low, high = f"{min(values):.4g}", f"{max(values):.4g}"
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,128 @@
+"""Examples in every help, remedies that name what was meant, progress with a rate, and a doctor."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import resolvent as rv
+from resolvent.cli import app
+from resolvent.cli.examples import EXAMPLES
+from resolvent.cli.output import pace
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from test_readme import PAGES, commands
+
+COMMANDS = [command.callback.__name__ for command in app.registered_commands]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_ends_with_its_examples(resolvent, command):
+    help_ = resolvent(command, "--help").out
+    assert EXAMPLES[command]
+    lines = [line.strip() for line in help_.partition("Examples:")[2].splitlines() if line.strip()]
+    assert " ".join(lines) == " ".join(EXAMPLES[command])
+    assert lines[0].startswith(f"resolvent {command}")
+
+
+def test_every_example_runs_as_one_of_the_documentation():
+    documented = {line for page in PAGES for line in commands(page)}
+    assert {line for lines in EXAMPLES.values() for line in lines} <= documented
+    assert set(EXAMPLES) == set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["recn", "x.h5"], "Did you mean 'recon'?"),
+        (["recon", "x.h5", "--modle", "m"], "--model"),
+        (["recon", "x.h5", "--acceleration", 2, "--mask-kind", "gausian2d"], "Did you mean gaussian2d?"),
+    ],
+)
+def test_a_mistyped_word_is_answered_with_the_nearest(resolvent, arguments, meant):
+    run = resolvent(*arguments)
+    assert run.code == 2
+    assert meant in " ".join(run.err.split())
+
+
+def test_a_mistyped_file_is_answered_with_the_one_beside_it(resolvent, store, scan, model, tmp_path):
+    path = store(scan, "brain.h5")
+    assert resolvent("recon", tmp_path / "brian.h5", "--model", model).error.endswith(f"Did you mean {path}?")
+    assert resolvent("info", tmp_path / "other.h5").error.endswith("Check the path.")
+    run = resolvent("info", tmp_path / "no" / "brain.h5")
+    assert run.error.endswith(f"There is no folder {tmp_path / 'no'}: check the path.")
+
+
+def test_a_mistyped_model_is_answered_with_the_packaged_one(resolvent, store, scan):
+    assert resolvent("recon", store(scan), "--model", "brain2d").error.endswith("Did you mean 'brain-2d'?")
+
+
+def test_progress_has_a_rate_and_the_time_that_is_left():
+    assert pace(0, 16, 0.0) == "slice 1 of 16"
+    assert pace(4, 16, 8.0) == "slice 5 of 16 · 0.5 a second · 0:24 left"
+    assert pace(1, 5, 30.0) == "slice 2 of 5 · 2 a minute · 2:00 left"
+    assert pace(10, 1000, 400.0).endswith("11:00:00 left")
+
+
+def test_slices_report_their_progress(store, scan, model):
+    import torch
+
+    from resolvent.cli.reconstruct import reconstruct
+
+    said = []
+    many = scan.replace(kspace=torch.cat([scan.kspace] * 3), coil_maps=scan.maps.expand(3, -1, -1, -1), reference=None)
+    reconstruct(many, rv.load(model), say=said.append)
+    told = [text for text in said if text.startswith("reconstructing")]
+    assert [text.split(" · ")[1] for text in told] == ["slice 1 of 3", "slice 2 of 3", "slice 3 of 3"]
+    assert all("left" in text for text in told[1:])
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes_commands(monkeypatch, resolvent, shell):
+    monkeypatch.setenv("_RESOLVENT_COMPLETE", f"complete_{shell}")
+    monkeypatch.setenv("COMP_WORDS", "resolvent re")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "resolvent re")
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    from typer.testing import CliRunner
+
+    done = CliRunner().invoke(app, [], prog_name="resolvent", env=dict(os.environ))
+    assert "recon" in done.stdout
+    assert "simulate" not in done.stdout
+
+
+def test_doctor_says_what_is_there(resolvent):
+    import torch
+
+    run = resolvent("doctor", "--json")
+    found = run.json
+    assert run.code == 0
+    assert found["version"] == rv.__version__
+    assert found["packages"]["torch"] == torch.__version__
+    assert found["machine"]["threads"] == torch.get_num_threads()
+    assert found["models"]["brain-2d"] == "per-scan"
+    assert found["extras"]["test"] == {"installed": True, "missing": []}
+    assert found["problems"] == []
+    assert "no problems" in resolvent("doctor").out
+
+
+def test_doctor_finds_what_is_missing(resolvent, monkeypatch):
+    module = sys.modules["resolvent.cli.doctor"]  # of which the package shows the command
+    installed, absent = module._installed, {"nibabel", "lightning"}
+    monkeypatch.setattr(module, "_installed", lambda name: None if name in absent else installed(name))
+    run = resolvent("doctor", "--json")
+    assert run.code == 1
+    assert run.json["problems"] == ["nibabel is missing: pip install nibabel"]
+    assert run.json["extras"]["train"] == {"installed": False, "missing": ["lightning"]}
+
+
+def test_doctor_finds_a_damaged_model(resolvent, monkeypatch, tmp_path):
+    from resolvent.mol import weights
+
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "model.json").write_text("{")
+    monkeypatch.setattr(weights, "PACKAGED", tmp_path)
+    run = resolvent("doctor")
+    assert run.code == 1
+    assert "problem   model broken" in run.out

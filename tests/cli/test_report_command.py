@@ -1,0 +1,102 @@
+"""``resolvent recon --report`` and ``resolvent view``: the page of one input, of many, of an image that is there."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+import resolvent as rv
+
+
+def test_recon_writes_a_page(resolvent, store, scan, model, tmp_path):
+    page = tmp_path / "page.html"
+    run = resolvent("recon", store(scan), "--model", model, "--tol", 2e-3, "--report", page, "--json")
+    assert run.code == 0
+    assert run.json["results"][0]["report"] == str(page)
+    text = page.read_text()
+    assert "resolvent recon scan.h5 --model tiny --tol 0.002 --report page.html" in text
+    assert str(tmp_path) not in text
+    assert '"label": "SENSE"' in text
+
+
+def test_people_are_told_where_it_is(resolvent, store, scan, model, tmp_path):
+    run = resolvent("recon", store(scan), "--model", model, "--report", tmp_path / "page.html")
+    assert f"written: {tmp_path / 'page.html'}" in run.out
+
+
+def test_several_inputs_take_a_pattern(resolvent, store, scan, model, tmp_path):
+    paths = [store(scan, "a.h5"), store(scan, "b.h5")]
+    run = resolvent("recon", *paths, "--model", model, "--report", tmp_path / "new" / "{name}.html", "--json")
+    assert run.code == 0
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["a.html", "b.html"]
+    run = resolvent("recon", *paths, "--model", model, "--report", tmp_path / "one.html")
+    assert run.code == 2
+
+
+@pytest.mark.parametrize(("name", "code"), [("page.pdf", 2), ("missing/page.html", 1)])
+def test_a_page_that_cannot_be_written_is_found_out_first(resolvent, store, scan, model, tmp_path, name, code):
+    run = resolvent("recon", store(scan), "--model", model, "--report", tmp_path / name, "-o", tmp_path / "x.npy")
+    assert run.code == code
+    assert [p.name for p in tmp_path.iterdir()] == ["scan.h5"]
+
+
+def test_an_estimated_model_is_warned_about(resolvent, store, scan, estimated, tmp_path):
+    resolvent("recon", store(scan), "--model", estimated, "--report", tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert re.search(r'class="warning"[^>]*><strong>Nothing is proved', text)
+    assert "statement proved" not in text
+
+
+def test_a_refused_certificate_leaves_no_page(resolvent, store, scan, estimated, tmp_path):
+    arguments = ("--model", estimated, "--report", tmp_path / "page.html", "--require-certificate")
+    assert resolvent("recon", store(scan), *arguments).code == 3
+    assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".npy", ".h5"])
+def test_view_shows_an_image_with_its_record(resolvent, store, scan, model, tmp_path, suffix):
+    resolvent("recon", store(scan), "--model", model, "-o", tmp_path / f"out{suffix}")
+    run = resolvent("view", tmp_path / f"out{suffix}")
+    assert run.code == 0
+    assert run.out == f"{tmp_path / 'out.html'}\n"
+    text = (tmp_path / "out.html").read_text()
+    assert rv.load(model).identity["sha256"] in text
+    assert len(re.findall("<polyline", text)) == 2, "the record holds the residuals"
+    assert "Converged in" in text
+
+
+def test_view_of_an_image_without_a_record_claims_nothing(resolvent, tmp_path):
+    np.save(tmp_path / "image.npy", np.ones((8, 8), np.complex64))
+    (tmp_path / "image.json").write_text("[" * 10_000)
+    run = resolvent("view", tmp_path / "image.npy", "-o", tmp_path / "page.html", "--json")
+    assert run.json["report"] == str(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "No certificate" in text
+    assert "Proved<" not in text.partition("What the words mean")[0]
+
+
+def test_view_takes_no_names_from_records_of_others(resolvent, tmp_path):
+    np.save(tmp_path / "image.npy", np.ones((8, 8), np.complex64))
+    (tmp_path / "image.json").write_text(json.dumps({"PatientName": "DOE^JANE", "SeriesDescription": "HEAD OF DOE"}))
+    resolvent("view", tmp_path / "image.npy")
+    assert "DOE" not in (tmp_path / "image.html").read_text()
+
+
+def test_view_opens_a_page(resolvent, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    page = tmp_path / "a page.html"
+    page.write_text("<p>")
+    assert resolvent("view", page).out == f"{page}\n"
+    assert opened == []
+    resolvent("view", page, "--open")
+    assert opened == [page.as_uri()]
+    assert page.read_text() == "<p>"
+
+
+def test_view_of_what_is_not_there(resolvent, store, scan, tmp_path):
+    assert "recon SCAN --report" in resolvent("view", tmp_path / "no.html").error
+    assert "does not exist" in resolvent("view", tmp_path / "no.nii.gz").error
+    assert "k-space, not an image" in resolvent("view", store(scan)).error
+    assert [p.name for p in tmp_path.iterdir()] == ["scan.h5"]
