@@ -15,6 +15,7 @@ from resolvent.cli.demo import demo
 from resolvent.cli.evaluate import evaluate
 from resolvent.cli.info import info
 from resolvent.cli.recon import recon
+from resolvent.cli.send import send
 from resolvent.cli.simulate import simulate
 from resolvent.cli.train import train
 
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, recon, simulate, info, certify, convert, attack, train, evaluate):
+for _command in (demo, recon, simulate, info, send, certify, convert, attack, train, evaluate):
     app.command()(_command)
 
 
