@@ -43,7 +43,8 @@ COUNTERS = {
 NOISE_BANDWIDTH = 0.793
 """Effective over nominal receiver bandwidth of a noise scan (siemens_to_ismrmrd writes this for every scanner)."""
 ACQEND, SYNCDATA = 1 << 0, 1 << 5
-MEASUREMENTS = 64
+MEASUREMENTS, HEADER = 64, 192
+"""Most measurements of a file, bytes of a line header."""
 
 
 def read_twix(path: str) -> Scan:
@@ -106,8 +107,8 @@ def _check_blocks(path: str) -> None:
             end = min(size, start + length if length else size)
             while True:
                 file.seek(min(position, size))
-                block = file.read(52)
-                if len(block) < 52 or position >= end:
+                block = file.read(HEADER)
+                if len(block) < HEADER or position >= end:
                     raise CorruptFileError(
                         f"{path} ends inside measurement {number + 1} of {count} (block at byte {position} of {size}). "
                         "Copy or export it again."
@@ -116,9 +117,9 @@ def _check_blocks(path: str) -> None:
                 if flags & ACQEND:
                     break
                 samples, channels = struct.unpack_from("<HH", block, 48)
-                length_of = 192 + channels * (32 + 8 * samples)
+                length_of = HEADER + channels * (32 + 8 * samples)
                 if flags & SYNCDATA:
-                    length_of = max(struct.unpack_from("<I", block)[0] % 2**25, 192)
+                    length_of = max(struct.unpack_from("<I", block)[0] % 2**25, HEADER)
                 position += length_of
 
 
