@@ -119,7 +119,11 @@ def _check_blocks(path: str) -> None:
                 samples, channels = struct.unpack_from("<HH", block, 48)
                 length_of = HEADER + channels * (32 + 8 * samples)
                 if flags & SYNCDATA:
-                    length_of = max(struct.unpack_from("<I", block)[0] % 2**25, HEADER)
+                    length_of = struct.unpack_from("<I", block)[0] % 2**25
+                if length_of < HEADER:
+                    raise CorruptFileError(
+                        f"{path} has a block of {length_of} bytes at byte {position}. Copy it again."
+                    )
                 position += length_of
 
 
