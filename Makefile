@@ -85,10 +85,11 @@ clean:
 # Programs that some tests compare with. They are Debian packages: installed where root and apt-get are there and
 # nothing asks a question; elsewhere those tests skip and say so.
 oracles:
-	@if command -v bart >/dev/null && command -v ismrmrd_generate_cartesian_shepp_logan >/dev/null; then :; \
+	@if command -v bart >/dev/null && command -v ismrmrd_generate_cartesian_shepp_logan >/dev/null \
+	  && command -v dciodvfy >/dev/null; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  export DEBIAN_FRONTEND=noninteractive; \
 	  quick="-qq -o Acquire::Retries=0 -o Acquire::http::Timeout=20 -o DPkg::Lock::Timeout=60"; \
-	  { timeout 120 apt-get $$quick update && timeout 300 apt-get $$quick install -y --no-install-recommends bart ismrmrd-tools; } \
-	    </dev/null >/dev/null 2>&1 || echo "oracles: bart and ismrmrd-tools could not be installed; their tests will skip"; \
-	else echo "oracles: bart or ismrmrd-tools is absent; their tests will skip"; fi
+	  { timeout 120 apt-get $$quick update && timeout 300 apt-get $$quick install -y --no-install-recommends bart ismrmrd-tools dicom3tools; } \
+	    </dev/null >/dev/null 2>&1 || echo "oracles: bart, ismrmrd-tools and dicom3tools could not be installed; their tests will skip"; \
+	else echo "oracles: bart, ismrmrd-tools or dicom3tools is absent; their tests will skip"; fi

@@ -94,4 +94,5 @@ def test_real_head_lies_inside_its_image(shared_data: Path):
     found = read_scan(str(shared_data / "head_t1_sagittal_1ch_kspace.mat"))
     assert found.kspace.shape == (1, 1, 256, 256)
     image = ifft(found.kspace)[0, 0].abs()
-    assert image[64:192, 64:192].square().mean() > 3 * image[:, :16].square().mean()
+    # a centre of k-space taken for another would swap the middle and the edges: the ratio would be below 1
+    assert image[64:192, 64:192].square().mean() > 1.5 * image[:, :16].square().mean()

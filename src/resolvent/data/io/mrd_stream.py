@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -101,11 +101,11 @@ def _header(header: Any, path: str) -> MRDHeader:
     )
 
 
-def write_mrd_stream(file: BinaryIO, image: Tensor, ndim: int, geometry: Geometry | None, record: str) -> None:
+def write_mrd_stream(file: Any, image: Tensor, ndim: int, geometry: Geometry | None, record: str) -> None:
     """A header and one image for each slice and frame: complex float with its phase, its place and the record as meta.
 
     Args:
-        file: open for writing; it need not be seekable.
+        file: a binary file, open for writing; it need not be seekable.
         image: (batch, *lead, *spatial), complex or real.
         ndim: number of spatial axes.
         geometry: the place in the patient, if it is known.
