@@ -115,6 +115,7 @@ def test_second_attempt_sends_the_same_identifier(path: str, monkeypatch: pytest
     assert send(path, "dicom://127.0.0.1:1/A") == sent[0] == sent[1]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # pynetdicom leaves its socket open
 @pytest.mark.parametrize("scheme", ["dicom", "http"])
 def test_archive_that_is_not_there_is_named(path: str, scheme: str):
     with pytest.raises(SendError, match=rf"was not sent to {scheme}://127.0.0.1:\d+/A in 3 attempts"):
