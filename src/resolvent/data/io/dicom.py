@@ -58,6 +58,7 @@ def write_dicom(paths: list[str], image: Tensor, ndim: int, geometry: Geometry |
     """
     try:
         import pydicom
+        import pydicom.valuerep
     except ImportError as error:
         raise FormatError(MISSING) from error
     values = planes(image, ndim)
