@@ -17,6 +17,7 @@ from resolvent.cli.evaluate import evaluate
 from resolvent.cli.examples import examples
 from resolvent.cli.info import info
 from resolvent.cli.recon import recon
+from resolvent.cli.send import send
 from resolvent.cli.simulate import simulate
 from resolvent.cli.train import train
 from resolvent.cli.view import view
@@ -32,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, recon, view, simulate, info, certify, convert, attack, train, evaluate, doctor):
+for _command in (demo, recon, view, simulate, info, send, certify, convert, attack, train, evaluate, doctor):
     app.command(epilog=examples(_command.__name__))(_command)
 
 

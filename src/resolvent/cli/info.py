@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 def info(
     what: Annotated[str, typer.Argument(metavar="FILE|MODEL", help="A scan, an image, or a model (name or folder).")],
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The array of a .mat file that is k-space, if it has several.")
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -35,7 +38,7 @@ def info(
         else:
             with progress() as say:
                 say(f"reading {what}")
-                content = read(what)
+                content = read(what, dataset)
                 found = about_scan(content, what) if isinstance(content, Scan) else about_volume(content, what)
         if as_json:
             emit({"version": __version__, **found})
@@ -80,6 +83,8 @@ def about_model(name: str) -> dict[str, Any]:
 
 def about_scan(scan: Scan, path: str) -> dict[str, Any]:
     """Axes, sampling, maps, noise and geometry of a scan."""
+    from resolvent.data.io.reading import format_of
+
     maps = scan.coil_maps
     return {
         "kind": "scan",
@@ -101,6 +106,8 @@ def about_scan(scan: Scan, path: str) -> dict[str, Any]:
 
 def about_volume(volume: Volume, path: str) -> dict[str, Any]:
     """Axes and geometry of an image."""
+    from resolvent.data.io.reading import format_of
+
     return {
         "kind": "image",
         "input": path,
@@ -127,25 +134,6 @@ def sampling(mask: Tensor, ndim: int) -> dict[str, Any]:
         "pattern": pattern,
         "same_for_all": all(size == 1 for size in mask.shape[:-ndim]),
     }
-
-
-def format_of(path: str) -> str:
-    """Name of a file's format."""
-    from resolvent.data.io.detect import detect
-
-    kind = detect(path)
-    if kind != "hdf5":
-        return {"nifti": "NIfTI", "cfl": "BART .cfl", "npy": ".npy"}[kind]
-    from resolvent.data.io.hdf5 import open_hdf5
-    from resolvent.data.io.modl import is_modl
-    from resolvent.data.io.native import is_native
-
-    with open_hdf5(path) as file:
-        if is_native(file):
-            return "resolvent HDF5"
-        if "kspace" in file:
-            return "fastMRI HDF5"
-        return "MoDL HDF5" if is_modl(file) else "ISMRMRD HDF5"
 
 
 def _constant(values: Tensor, axis: int) -> bool:

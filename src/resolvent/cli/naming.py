@@ -11,6 +11,8 @@ IMAGE = ".nii.gz"
 """Format of images in a folder, where no pattern says otherwise."""
 FIELD = "{name}"
 """Stands for the name of an input, without folder and suffix."""
+STREAM = "-"
+"""Standard input as an input, standard output as an output."""
 
 
 def stem(path: str) -> str:
@@ -24,17 +26,21 @@ def stem(path: str) -> str:
 
 def is_folder(out: str) -> bool:
     """Whether ``-o`` names a folder: one that exists, that ends in a slash, or that has no suffix."""
-    return os.path.isdir(out) or out.endswith(("/", os.sep)) or not Path(out).suffix
+    return out != STREAM and (os.path.isdir(out) or out.endswith(("/", os.sep)) or not Path(out).suffix)
 
 
 def outputs(inputs: list[str], out: str | None) -> list[str | None]:
-    """The output of each input: a file, ``NAME.nii.gz`` in a folder, or a pattern with ``{name}`` filled in.
+    """The output of each input: a file, ``NAME.nii.gz`` in a folder, a pattern with ``{name}`` filled in, or ``-``.
 
     Raises:
         typer.BadParameter: several inputs for one file, or an output that would replace an input.
     """
     if out is None:
         return [None] * len(inputs)
+    if out == STREAM:
+        if len(inputs) > 1:
+            raise typer.BadParameter("-o - writes one stream, but there are several inputs. Give one input.")
+        return [STREAM]
     if FIELD in out:
         names = [out.replace(FIELD, stem(path)) for path in inputs]
     elif is_folder(out):

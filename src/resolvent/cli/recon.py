@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from resolvent._version import __version__
-from resolvent.cli.naming import FIELD, figures, is_folder, make_folders, outputs, remove_empty, reports
+from resolvent.cli.naming import FIELD, STREAM, figures, is_folder, make_folders, outputs, remove_empty, reports
 from resolvent.cli.output import FAULT, REFUSED, Debug, Json, complain, emit, explain, progress, reporting
+from resolvent.cli.streams import spooled, stream_image
 
 if TYPE_CHECKING:
     from resolvent.cli.reconstruct import Outcome
@@ -44,20 +45,26 @@ Kind = Annotated[str | None, typer.Option("--mask-kind", metavar="KIND", callbac
 
 
 def recon(
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Scans of any format that can be read.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="Scans of any format that can be read; - is standard input.")
+    ],
     output: Annotated[
         str | None,
         typer.Option(
             "-o",
             "--output",
             metavar="OUT",
-            help="An image (.nii.gz .nii .h5 .cfl .png .npy); or a folder, for NAME.nii.gz of each input; or a pattern "
-            "such as out/{name}.png. A JSON record lies beside each image. Without -o no image is written.",
+            help="An image (.nii.gz .nii .dcm .h5 .mrd .cfl .png .npy); or a folder, for NAME.nii.gz of each input; or "
+            "a pattern such as out/{name}.png; or - for an MRD stream on standard output. A JSON record lies beside "
+            "each image. Without -o no image is written.",
         ),
     ] = None,
     model: Annotated[str, typer.Option(metavar="NAME|DIR", help="A packaged model or the folder of one.")] = "brain-2d",
     maps: Annotated[
         str | None, typer.Option(metavar="FILE", help="Coil maps (.cfl .npy .h5) instead of those of the scan.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The array of a .mat file that is k-space, if it has several.")
     ] = None,
     acceleration: Annotated[
         float | None,
@@ -93,6 +100,8 @@ def recon(
     command = command_line(locals())
     with reporting(as_json=as_json, debug=debug):
         names, pictures, pages = outputs(files, output), figures(files, figure), reports(files, report)
+        if output == STREAM and as_json:
+            raise typer.BadParameter("-o - and --json both write to standard output. Leave one of them out.")
         clash = {str(Path(n).resolve()) for n in names if n} & {str(Path(p).resolve()) for p in pictures if p}
         if clash:
             raise typer.BadParameter("-o and --figure name the same file. Choose another name for one of them.")
@@ -119,7 +128,7 @@ def recon(
         codes = {0}
         try:
             for name in (*names, *pictures):
-                if name is not None:
+                if name is not None and name != STREAM:
                     check_writable(name)
             for name in pages:
                 if name is not None:
@@ -133,11 +142,16 @@ def recon(
                         )
                     else:
                         options = {"tol": tol, "max_steps": max_steps, "retrospective": retrospective}
-                        outcome = _reconstructed(path, maps, network, options, compare=bool(picture or page))
+                        outcome = _reconstructed(path, maps, dataset, network, options, compare=bool(picture or page))
                         made_how = asked if retrospective is None else {**asked, "retrospective": vars(retrospective)}
                         places = Places(name, picture, page)
                         code, result = _delivered(
-                            outcome, path, places, made_how, demanded=require_certificate, quiet=as_json
+                            outcome,
+                            path,
+                            places,
+                            made_how,
+                            demanded=require_certificate,
+                            quiet=as_json or name == STREAM,
                         )
                 except Exception as error:
                     complain(f"error: {explain(error)}", error, debug=debug)
@@ -159,8 +173,8 @@ class Places(NamedTuple):
     report: str | None
 
 
-def read_scan(path: str, maps: str | None = None) -> Scan:
-    """A scan with the maps of the file `maps`, if there is one, found to fit it.
+def read_scan(path: str, maps: str | None = None, dataset: str | None = None) -> Scan:
+    """A scan with the maps of the file `maps`, if there is one, found to fit it; ``-`` is standard input.
 
     Raises:
         FormatError: the file holds an image, not k-space.
@@ -170,7 +184,8 @@ def read_scan(path: str, maps: str | None = None) -> Scan:
     from resolvent.data import Scan
     from resolvent.data.io import read, read_maps
 
-    scan = read(path)
+    with spooled(path) as place:
+        scan = read(place, dataset)
     if not isinstance(scan, Scan):
         raise FormatError(f"{path} holds an image, not k-space. Make a scan of it with `resolvent simulate`.")
     if maps is None:
@@ -178,12 +193,14 @@ def read_scan(path: str, maps: str | None = None) -> Scan:
     return scan.replace(coil_maps=read_maps(maps, scan.ndim)).validated()
 
 
-def _reconstructed(path: str, maps: str | None, model: MOL, options: dict[str, Any], *, compare: bool) -> Outcome:
+def _reconstructed(
+    path: str, maps: str | None, dataset: str | None, model: MOL, options: dict[str, Any], *, compare: bool
+) -> Outcome:
     from resolvent.cli.reconstruct import reconstruct
 
     with progress() as say:
         say(f"reading {path}")
-        scan = read_scan(path, maps)
+        scan = read_scan(path, maps, dataset)
         return reconstruct(scan, model, compare=compare, say=lambda text: say(f"{Path(path).name}: {text}"), **options)
 
 
@@ -196,7 +213,9 @@ def _delivered(
     if demanded and not outcome.recon.certificate.proved:
         code, result = REFUSED, _refusal(path, outcome.recon.certificate.text)
         return code, {"input": path, "output": None, **outcome.summary, "error": result["error"]}
-    if places.image is not None:
+    if places.image == STREAM:
+        stream_image(outcome, path)
+    elif places.image is not None:
         save_image(outcome, path, places.image, asked)
     if places.figure is not None:
         draw(outcome, places.figure, Path(path).name)

@@ -5,7 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from io_files import Acquisitions, Example, crandn, header, write_fastmri, write_modl
+from io_files import (
+    Acquisitions,
+    Example,
+    Measurement,
+    crandn,
+    header,
+    write_calgary,
+    write_fastmri,
+    write_mat73,
+    write_modl,
+    write_mrd_stream,
+    write_twix,
+)
+from scipy.io import savemat
 
 from resolvent.data.io import hdf5, write
 from resolvent.data.scan import Geometry, Scan, Volume
@@ -59,6 +72,20 @@ def example(tmp_path: Path, scan: Scan, affine: np.ndarray) -> Example:
             write_modl(hdf5)
         elif kind == "mrd":
             Acquisitions(hdf5, header()).frame(crandn(2, 8, 32).numpy()).close()
+        elif kind == "calgary":
+            write_calgary(hdf5, crandn(2, 3, 8, 10).numpy())
+        elif kind == "mrd-stream":
+            return write_mrd_stream(stem.with_suffix(".bin"), crandn(2, 8, 32).numpy())
+        elif kind == "mrd-images":
+            write(Volume(image=crandn(3, 8, 10), geometry=Geometry(affine)), stem.with_suffix(".mrd"))
+            return str(stem.with_suffix(".mrd"))
+        elif kind == "twix":
+            return write_twix(stem.with_suffix(".dat"), Measurement().frame(crandn(2, 8, 32).numpy()))
+        elif kind == "mat":
+            savemat(stem.with_suffix(".mat"), {"data": crandn(8, 10, 3).numpy()})
+            return str(stem.with_suffix(".mat"))
+        elif kind == "mat73":
+            return write_mat73(stem.with_suffix(".mat"), kspace_full=crandn(8, 10, 3, 2, 2).numpy())
         else:
             path = f"{stem}.{kind}"
             write(scan if kind == "cfl" else Volume(image=crandn(3, 8, 10), geometry=Geometry(affine)), path)

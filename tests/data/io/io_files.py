@@ -147,4 +147,145 @@ def write_modl(path: Path, half: str = "trn", slices: int = 2, coils: int = 3, s
 
 
 Example = Callable[[str], str]
-KINDS = ("nii", "nii.gz", "npy", "cfl", "native", "fastmri", "modl", "mrd")
+VOLUMES = ("nii", "nii.gz", "npy", "mrd-images")
+KINDS = (*VOLUMES, "cfl", "native", "fastmri", "modl", "mrd", "mrd-stream", "twix", "mat", "mat73", "calgary")
+
+
+PROTOCOL = """<XProtocol> {{ <ParamMap."x"> {{ <ParamDouble."flReadoutOSFactor"> {{ {factor:.1f} }}
+<ParamLong."alRegridMode"> {{ {regrid} 1 }} <ParamLong."alDwellTime"> {{ {dwell} 0 }} }} }}
+"""
+ASCCONV = """### ASCCONV BEGIN ###
+sKSpace.ucTrajectory\t = \t{trajectory}
+sSliceArray.asSlice[0].dThickness\t = \t5.0
+sSliceArray.asSlice[0].dReadoutFOV\t = \t{read}
+sSliceArray.asSlice[0].dPhaseFOV\t = \t{phase}
+### ASCCONV END ###
+"""
+TWIX_FLAGS = {"end": 0, "regrid": 0, "patref": 22, "patref_image": 23, "reflect": 24, "noise": 25, "phasecor": 21}
+
+
+class Measurement:
+    """One measurement of a Siemens twix file under construction, with the block layout of twixtools' definitions."""
+
+    def __init__(self, **protocol: object) -> None:
+        settings = {"factor": 2.0, "regrid": 1, "dwell": 5000, "trajectory": 1, "read": 32.0, "phase": 24.0, **protocol}
+        self.parts = []
+        for name, form in (("Meas", PROTOCOL), ("MeasYaps", ASCCONV)):
+            text = form.format(**settings).encode()
+            self.parts.append(name.encode() + b"\0" + len(text).to_bytes(4, "little") + text)
+        self.blocks: list[bytes] = []
+
+    def add(
+        self,
+        line: np.ndarray,
+        row: int = 0,
+        plane: int = 0,
+        *,
+        flags: tuple[str, ...] = (),
+        column: int | None = None,
+        centre: tuple[int, int] = (4, 0),
+        position: ArrayLike = (0, 0, 0),
+        quaternion: ArrayLike = (1, 0, 0, 0),
+        **counters: int,
+    ) -> Measurement:
+        """Append one readout (coil, sample)."""
+        from twixtools import mdh_def
+
+        line = np.ascontiguousarray(line, dtype="<c8")
+        head = mdh_def.Scan_header()
+        head.UsedChannels, head.SamplesInScan = line.shape
+        head.EvalInfoMask = sum(1 << TWIX_FLAGS[flag] for flag in flags)
+        head.Counter.Lin, head.Counter.Par = row, plane
+        for name, value in counters.items():
+            setattr(head.Counter, name, value)
+        head.CenterCol = line.shape[1] // 2 if column is None else column
+        head.CenterLin, head.CenterPar = centre
+        place = head.SliceData.SlicePos
+        place.Sag, place.Cor, place.Tra = np.asarray(position, dtype=float)
+        head.SliceData.Quaternion[:] = np.asarray(quaternion, dtype=float)
+        block = b"".join(bytes(mdh_def.Channel_header()) + channel.tobytes() for channel in line)
+        head.FlagsAndDMALength = len(bytes(head)) + len(block)
+        self.blocks.append(bytes(head) + block)
+        return self
+
+    def frame(self, kspace: np.ndarray, **settings: object) -> Measurement:
+        """Append the rows of one plane (coil, row, sample)."""
+        for row in range(kspace.shape[1]):
+            self.add(kspace[:, row], row, **settings)  # pyright: ignore[reportArgumentType]
+        return self
+
+    def bytes(self) -> bytes:
+        from twixtools import mdh_def
+
+        end = mdh_def.Scan_header()
+        end.EvalInfoMask, end.FlagsAndDMALength = 1, 192
+        text = len(self.parts).to_bytes(4, "little") + b"".join(self.parts)
+        return (len(text) + 4).to_bytes(4, "little") + text + b"".join(self.blocks) + bytes(end)
+
+
+def write_twix(path: Path, *measurements: Measurement) -> str:
+    """All measurements in one file, each at a multiple of 512 bytes behind the table of where they are."""
+    table, body, start = b"", b"", 10240
+    for number, one in enumerate(measurements):
+        raw = one.bytes()
+        entry = number.to_bytes(4, "little") * 2 + start.to_bytes(8, "little") + len(raw).to_bytes(8, "little")
+        table += entry + bytes(128)
+        raw += bytes(-len(raw) % 512 if one is not measurements[-1] else 0)
+        body, start = body + raw, start + len(raw)
+    head = bytes(4) + len(measurements).to_bytes(4, "little") + table
+    path.write_bytes(head.ljust(10240, b"\0") + body)
+    return str(path)
+
+
+def write_mrd_stream(path: Path, kspace: np.ndarray, noise: np.ndarray | None = None, **head: object) -> str:
+    """A plane (coil, row, sample), twice oversampled, with the format's own library; voxels of 2 x 3 x 5 mm."""
+    import mrd
+
+    _, rows, columns = kspace.shape
+
+    def space(width: int) -> object:
+        matrix, fov = mrd.MatrixSizeType(x=width, y=rows, z=1), mrd.FieldOfViewMm(x=2.0 * width, y=3.0 * rows, z=5.0)
+        return mrd.EncodingSpaceType(matrix_size=matrix, field_of_view_mm=fov)
+
+    limits = mrd.EncodingLimitsType(kspace_encoding_step_1=mrd.LimitType(minimum=0, maximum=rows - 1, center=rows // 2))
+    settings = {"trajectory": mrd.Trajectory.CARTESIAN, **head}
+    encoding = mrd.EncodingType(
+        encoded_space=space(columns), recon_space=space(columns // 2), encoding_limits=limits, **settings
+    )
+
+    def items():
+        if noise is not None:
+            first = mrd.AcquisitionHeader(flags=mrd.AcquisitionFlags.IS_NOISE_MEASUREMENT)
+            yield mrd.StreamItem.Acquisition(mrd.Acquisition(head=first, data=noise.astype("c8")))
+        for row in range(rows):
+            one = mrd.AcquisitionHeader(idx=mrd.EncodingCounters(kspace_encode_step_1=row))
+            one.position = np.array([1, 2, 3], "f4")
+            one.read_dir, one.phase_dir, one.slice_dir = np.eye(3, dtype="f4")
+            yield mrd.StreamItem.Acquisition(mrd.Acquisition(head=one, data=kspace[:, row].astype("c8")))
+
+    with mrd.BinaryMrdWriter(str(path)) as writer:
+        writer.write_header(mrd.Header(encoding=[encoding]))
+        writer.write_data(items())
+    return str(path)
+
+
+def write_mat73(path: Path, **arrays: np.ndarray) -> str:
+    """Arrays as MATLAB's version 7.3 stores them: axes reversed, complex numbers as pairs, the class as attribute."""
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            stored = np.ascontiguousarray(array.transpose())
+            if np.iscomplexobj(stored):
+                pairs = np.empty(stored.shape, dtype=[("real", stored.real.dtype), ("imag", stored.real.dtype)])
+                pairs["real"], pairs["imag"] = stored.real, stored.imag
+                stored = pairs
+            file[name] = stored
+            file[name].attrs["MATLAB_class"] = np.bytes_("single" if array.dtype.itemsize <= 8 else "double")
+    return str(path)
+
+
+def write_calgary(path: Path, images: np.ndarray) -> str:
+    """Coil images (slice, coil, y, x) as that set stores them: ``fftshift(fft2(image))``, pairs along the last axis."""
+    kspace = np.fft.fftshift(np.fft.fft2(images, axes=(-2, -1)), axes=(-2, -1)).astype("c8").transpose(0, 2, 3, 1)
+    with h5py.File(path, "w") as file:
+        file["kspace"] = np.ascontiguousarray(kspace).view("f4")
+    return str(path)

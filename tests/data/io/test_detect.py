@@ -6,7 +6,7 @@ from pathlib import Path
 
 import h5py
 import pytest
-from io_files import KINDS, Example
+from io_files import KINDS, VOLUMES, Example
 
 from resolvent import _errors
 from resolvent.data.io import read
@@ -16,7 +16,7 @@ from resolvent.data.io import read
 def test_content_decides(example: Example, tmp_path: Path, kind: str):
     disguised = tmp_path / "data.bin"
     Path(example(kind)).rename(disguised)
-    assert type(read(disguised)).__name__ == ("Volume" if kind.startswith("n") and kind != "native" else "Scan")
+    assert type(read(disguised)).__name__ == ("Volume" if kind in VOLUMES else "Scan")
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,10 @@ def test_content_decides(example: Example, tmp_path: Path, kind: str):
         ("a.h5", b"hello", "does not begin like a HDF5 file"),
         ("a.nii.gz", b"\x1f\x8bhello", "does not begin like a NIfTI file"),
         ("a.txt", b"hello", "is of no known format"),
-        ("a.mat", b"MATLAB 5.0 MAT-file", "is a MATLAB file, which cannot be read"),
+        ("a.mat", b"MATLAB 5.0 MAT-file", "a.mat is truncated or damaged"),
+        ("a.mat", b"hello", "does not begin like a MATLAB file"),
+        ("a.dat", b"hello", "does not begin like a Siemens twix file"),
+        ("a.dat", b"\0\0\1\0\6\0\0\0Config\0", "a twix file of software VB, which is not read"),
         ("a.dcm", bytes(128) + b"DICM", "is a DICOM file, which cannot be read"),
     ],
 )
@@ -54,8 +57,7 @@ def test_hdf5_of_no_known_layout_lists_what_it_holds(tmp_path: Path):
 
 
 def test_import_brings_no_file_library():
-    code = (
-        "import sys, resolvent.data.io; print([m for m in ('h5py', 'nibabel', 'ismrmrd', 'PIL') if m in sys.modules])"
-    )
+    libraries = ("h5py", "nibabel", "ismrmrd", "mrd", "twixtools", "pydicom", "scipy.io", "PIL")
+    code = f"import sys, resolvent.data.io; print([m for m in {libraries} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

@@ -168,7 +168,7 @@ def test_flipped_bits_end_in_a_named_error_or_a_valid_result(example: Example, k
             file.with_suffix(".cfl").write_bytes(path.read_bytes())
     else:
         damaged = mutants(path)
-    if path.suffix == ".h5":
+    if path.read_bytes()[:8] == b"\x89HDF\r\n\x1a\n":
         damaged = survivors(damaged)  # for all at once, since a process for each takes a minute
     seen = {outcome(str(file)) for file in damaged}
     assert "valid" in seen and len(seen) > 1

@@ -95,7 +95,9 @@ def test_record_of_a_scan_keeps_its_scale(tmp_path: Path, scan: Scan):
 
 @pytest.mark.parametrize("name", ["a.jpg", "a", "a.nii.gzip", ".h5"])
 def test_unknown_suffix_lists_the_known(tmp_path: Path, name: str):
-    with pytest.raises(_errors.FormatError, match=r"no known suffix. Use one of .nii.gz, .nii, .h5, .cfl, .png, .npy"):
+    with pytest.raises(
+        _errors.FormatError, match=r"no known suffix. Use one of .nii.gz, .nii, .h5, .mrd, .dcm, .cfl, .png, .npy"
+    ):
         write(crandn(1, 8, 10), tmp_path / name)
 
 

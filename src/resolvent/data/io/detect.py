@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import os
+import struct
 import zlib
 from pathlib import Path
 
 from resolvent._errors import CorruptFileError, FormatError, nearest
 from resolvent.data.io.limits import decoding
 
-READABLE = "ISMRMRD, fastMRI, MoDL or resolvent HDF5, BART .cfl, NIfTI, .npy"
+READABLE = (
+    "ISMRMRD (HDF5 or stream), fastMRI, Calgary-Campinas, CMRxRecon, MoDL or resolvent HDF5, Siemens twix, .mat, "
+    "BART .cfl, NIfTI, .npy"
+)
+EXPECTED = {
+    ".h5": "HDF5",
+    ".hdf5": "HDF5",
+    ".mrd": "MRD",
+    ".nii": "NIfTI",
+    ".gz": "NIfTI",
+    ".npy": "NPY",
+    ".mat": "MATLAB",
+    ".dat": "Siemens twix",
+    ".hdr": "BART header",
+}
+"""What a file of that suffix ought to begin like."""
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def detect(path: str) -> str:
-    """One of ``hdf5``, ``nifti``, ``npy``, ``cfl``; `path` of a cfl may end in .cfl, .hdr or in neither.
+    """One of ``hdf5``, ``mrd-stream``, ``twix``, ``mat``, ``nifti``, ``npy``, ``cfl``.
+
+    `path` of a cfl may end in .cfl, .hdr or in neither.
 
     Raises:
         FormatError: no such file, a folder, or no format that can be read.
@@ -32,12 +50,14 @@ def detect(path: str) -> str:
         head = file.read(4096)
     if not head:
         raise CorruptFileError(f"{path} is empty. Copy or export it again.")
-    if head.startswith(b"MATLAB"):
-        raise FormatError(f"{path} is a MATLAB file, which cannot be read. Save it as one of: {READABLE}.")
+    if head.startswith(b"yardl"):
+        return "mrd-stream"
     if any(head[offset : offset + 8] == _HDF5 for offset in (0, 512, 1024, 2048)):
         return "hdf5"
     if head.startswith(b"\x93NUMPY"):
         return "npy"
+    if head.startswith(b"MATLAB 5.0"):
+        return "mat"
     if head.startswith(b"\x89PNG") or head[128:132] == b"DICM":
         kind = "PNG" if head.startswith(b"\x89PNG") else "DICOM"
         raise FormatError(f"{path} is a {kind} file, which cannot be read. Give one of: {READABLE}.")
@@ -50,9 +70,12 @@ def detect(path: str) -> str:
         or (suffix == ".hdr" and os.path.exists(path[:-4] + ".cfl"))
     ):
         return "cfl"
-    expected = {".h5": "HDF5", ".hdf5": "HDF5", ".nii": "NIfTI", ".gz": "NIfTI", ".npy": "NPY", ".hdr": "BART header"}
-    if suffix in expected:
-        raise CorruptFileError(f"{path} does not begin like a {expected[suffix]} file. Copy or export it again.")
+    if _is_twix(head):
+        return "twix"
+    if suffix == ".dat" and head[8:14] == b"Config":
+        raise FormatError(f"{path} is a twix file of software VB, which is not read. Convert it to ISMRMRD first.")
+    if suffix in EXPECTED:
+        raise CorruptFileError(f"{path} does not begin like a {EXPECTED[suffix]} file. Copy or export it again.")
     raise FormatError(f"{path} is of no known format. Give one of: {READABLE}.")
 
 
@@ -65,6 +88,12 @@ def _meant(path: str) -> str:
         return f"There is no folder {folder}: check the path." if not os.path.isdir(folder) else "Check the path."
     meant = nearest(name, there)
     return f"Did you mean {os.path.join(folder, meant)}?" if meant else "Check the path."
+
+
+def _is_twix(head: bytes) -> bool:
+    """A small number, the count of measurements (at most 64), the table of where they are (software VD and later)."""
+    kind, count, _, _, start = struct.unpack_from("<IIIIQ", head.ljust(24, b"\0"))
+    return kind < 10000 and 1 <= count <= 64 and 8 + 152 * count <= start < 2**48 and start % 8 == 0
 
 
 def _inflated(head: bytes) -> bytes:

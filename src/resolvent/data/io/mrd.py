@@ -1,28 +1,16 @@
-"""ISMRMRD HDF5: the acquisition table in one read, sorted onto the Cartesian grid, whitened, cropped, placed."""
+"""ISMRMRD (MRD version 1) HDF5: the acquisition table in two reads."""
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
-
 import h5py
 import numpy as np
-import torch
 
 from resolvent._errors import CorruptFileError, FormatError
+from resolvent.data.io.acquisitions import scan_of
 from resolvent.data.io.hdf5 import load, required, text
 from resolvent.data.io.limits import check_unpacked
-from resolvent.data.io.mrd_header import MRDHeader, parse_header
-from resolvent.data.io.mrd_sort import Table, sort_lines
-from resolvent.data.io.noise import whitener
-from resolvent.data.io.orientation import affine_from_lps, affine_from_spacing
-from resolvent.data.io.oversampling import crop_readout
-from resolvent.data.scan import Geometry, Scan
-from resolvent.data.validation import infer_mask
-
-NOISE, CALIBRATION, CALIBRATION_AND_IMAGING, REVERSED = 19, 20, 21, 22
-NOT_IMAGING = (23, 24, 26, 27, 28, 29, 30, 31)
-"""Navigation, phase correction, feedback, dummy, surface-coil and phase-stabilisation readouts."""
+from resolvent.data.io.mrd_header import parse_header
+from resolvent.data.scan import Scan
 
 
 def mrd_group(file: h5py.File) -> str | None:
@@ -34,12 +22,7 @@ def mrd_group(file: h5py.File) -> str | None:
 
 
 def read_mrd(file: h5py.File, path: str) -> Scan:
-    """K-space of the first encoding.
-
-    Slices become batch, ordered by position; contrasts, phases, repetitions and sets that are in use become
-    lead axes in this order; averages are averaged; encoding step 2 makes the scan 3-D. Lines land where the centre of
-    the encoding limits says. With a noise scan the coils are whitened: `noise` is then 1 (less after averaging), and
-    k-space is in units of it. Lines for calibration only stay out of `kspace` and are kept as `calibration`.
+    """The acquisitions as a scan; see `resolvent.data.io.acquisitions.scan_of`.
 
     Raises:
         FormatError: not Cartesian, no image lines, or sizes that the file cannot hold.
@@ -47,60 +30,8 @@ def read_mrd(file: h5py.File, path: str) -> Scan:
     """
     group = file[mrd_group(file)]
     header = parse_header(text(load(required(group, "xml", path), path)), path)
-    if header.trajectory not in ("cartesian", "epi"):
-        raise FormatError(
-            f"{path} has a {header.trajectory} trajectory, only Cartesian ones can be read. Grid it first."
-        )
     heads, data = _bulk(required(group, "data", path), path)
-    flags = heads["flags"].astype(np.uint64)
-
-    def flagged(*bits: int) -> np.ndarray:
-        wanted = sum(1 << (bit - 1) for bit in bits)
-        return (flags & np.uint64(wanted)) != 0
-
-    noise, other = flagged(NOISE), flagged(*NOT_IMAGING)
-    first = heads["encoding_space_ref"] == 0
-    if header.encodings > 1 or (~first & ~noise).any():
-        warnings.warn(f"{path} has {max(header.encodings, 2)} encodings; only the first is read.", stacklevel=4)
-    lines = first & ~noise & ~other
-    only = flagged(CALIBRATION) & ~flagged(CALIBRATION_AND_IMAGING)
-    if not (lines & ~only).any():
-        raise FormatError(
-            f"{path} holds no image lines in the first of its encodings. Check which acquisitions were exported."
-        )
-    coils = np.unique(heads["active_channels"][lines])
-    if len(coils) != 1:
-        raise CorruptFileError(
-            f"{path} has lines of {coils.tolist()} channels; all need the same number. Export it again."
-        )
-
-    table = Table(heads, data, flagged(REVERSED), int(coils[0]))
-    white = whitener(heads[noise], data[noise], heads[lines], header.noise_bandwidth, path) if noise.any() else None
-    image = _assemble(table, lines & ~only, header, white, path)
-    separate = None
-    if (lines & only).any():
-        chosen = lines & (only | flagged(CALIBRATION_AND_IMAGING))
-        separate = _calibration(_assemble(table, chosen, header, white, path), image, path)
-    return Scan(
-        kspace=image.kspace,
-        mask=infer_mask(image.kspace, image.ndim) if image.mask is None else image.mask,
-        noise=None if white is None else image.averaging,
-        geometry=_geometry(heads[lines & ~only], image, header),
-        ndim=image.ndim,
-        source=path,
-        calibration=separate,
-    )
-
-
-@dataclass(frozen=True)
-class _Assembled:
-    """K-space on the grid, its mask, which slices, and by how much averaging lowered the noise."""
-
-    kspace: torch.Tensor
-    mask: torch.Tensor | None
-    slices: np.ndarray
-    averaging: float
-    ndim: int
+    return scan_of(heads, data, header, path)
 
 
 def _bulk(table: h5py.Dataset, path: str) -> tuple[np.ndarray, np.ndarray]:
@@ -121,77 +52,3 @@ def _bulk(table: h5py.Dataset, path: str) -> tuple[np.ndarray, np.ndarray]:
             "Copy or export it again."
         )
     return heads, data
-
-
-def _assemble(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.ndarray | None, path: str) -> _Assembled:
-    slices = _slice_order(table.heads[chosen])
-    grid, counts = sort_lines(table, chosen, slices, header, path)
-    kspace = torch.from_numpy(grid)
-    if white is not None:
-        kspace = torch.einsum("ij,bj...->bi...", torch.from_numpy(white.astype(np.complex64)), kspace).contiguous()
-    measured = torch.from_numpy(counts > 0)
-    mask = None
-    if bool((measured == measured[..., :1]).all()):  # whole lines: the oversampling can go
-        kept = header.readout
-        kspace, mask = crop_readout(kspace, kept), measured[..., :kept]
-    else:
-        mask = measured
-    ndim = 3 if grid.shape[-3] > 1 or header.encoded.matrix[2] > 1 else 2
-    if ndim == 2:
-        kspace, mask = kspace.squeeze(-3), mask.squeeze(-3)
-    for axis in range(mask.ndim - ndim):
-        if bool((mask == mask.narrow(axis, 0, 1)).all()):
-            mask = mask.narrow(axis, 0, 1)
-    averaging = float(np.sqrt(np.mean(1.0 / counts[counts > 0])))
-    return _Assembled(kspace, mask.to(torch.float32).contiguous(), slices, averaging, ndim)
-
-
-def _calibration(separate: _Assembled, image: _Assembled, path: str) -> Scan | None:
-    """The calibration lines as a scan of their own: first frame, slices as in the image; None where they do not fit."""
-    order = [int(np.flatnonzero(separate.slices == s)[0]) for s in image.slices if s in separate.slices]
-    if len(order) != len(image.slices) or separate.kspace.shape[-image.ndim :] != image.kspace.shape[-image.ndim :]:
-        warnings.warn(f"{path}: the calibration lines do not cover all slices and are left out.", stacklevel=5)
-        return None
-    kspace = (
-        separate.kspace[order].flatten(2, -1 - image.ndim)[:, :, 0]
-        if separate.kspace.ndim > 2 + image.ndim
-        else separate.kspace[order]
-    )
-    return Scan(kspace=kspace.contiguous(), mask=infer_mask(kspace, image.ndim), ndim=image.ndim, source=path)
-
-
-def _slice_order(heads: np.ndarray) -> np.ndarray:
-    """Slice counters in the order in which the slices lie along the slice direction; as counted if that is unknown."""
-    slices, first = np.unique(heads["idx"]["slice"], return_index=True)
-    along = (heads["position"][first] * heads["slice_dir"][first]).sum(axis=1)
-    steps = np.diff(along)
-    monotone = (steps > 0).all() or (steps < 0).all()
-    distinct = len(np.unique(along)) == len(along)
-    return slices if monotone or not distinct else slices[np.argsort(along)]
-
-
-def _geometry(heads: np.ndarray, image: _Assembled, header: MRDHeader) -> Geometry | None:
-    """Columns along the readout, rows along the phase encoding; the voxel ``N // 2`` lies at `position`."""
-    x, y, _ = header.encoded.spacing()
-    thickness = header.encoded.spacing()[2] if image.ndim == 3 else header.recon.spacing()[2]
-    columns, rows = image.kspace.shape[-1], image.kspace.shape[-2]
-    depth = image.kspace.shape[-3] if image.ndim == 3 else len(image.slices)
-    chosen = [int(np.flatnonzero(heads["idx"]["slice"] == s)[0]) for s in image.slices]
-    directions = np.stack([heads[name][chosen[0]] for name in ("read_dir", "phase_dir", "slice_dir")]).astype(float)
-    if not np.allclose(directions @ directions.T, np.eye(3), atol=1e-2):
-        return Geometry(affine_from_spacing((x, y, thickness), (columns, rows, depth)))
-    positions = heads["position"][chosen].astype(float)
-    if not np.isfinite(positions).all():
-        return None
-    if image.ndim == 3:
-        origin = (columns // 2, rows // 2, depth // 2)
-    else:
-        origin = (columns // 2, rows // 2, 0)
-        if depth > 1:
-            step = (positions[-1] - positions[0]) / (depth - 1)
-            even = np.allclose(np.diff(positions, axis=0), step, atol=1e-2 * max(np.linalg.norm(step), 1e-6))
-            if even and np.linalg.norm(step) > 0:
-                directions[2], thickness = step / np.linalg.norm(step), float(np.linalg.norm(step))
-            elif np.linalg.norm(step) > 0:
-                return None  # uneven slices have no affine
-    return Geometry(affine_from_lps(positions[0], directions, np.array([x, y, thickness]), origin))

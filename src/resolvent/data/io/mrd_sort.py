@@ -48,34 +48,40 @@ def sort_lines(
     lookup = {int(value): n for n, value in enumerate(slices)}
     batch = np.array([lookup[int(value)] for value in counter["slice"]])
 
-    outer = (len(slices), *(size for size, _ in leads), nz, ny)
-    check_unpacked(math.prod(outer) * nx * (table.coils * 8 + 4), path, "k-space on the encoded matrix")
-    place = np.ravel_multi_index((batch, *(index for _, index in leads), planes, rows), outer)
-    grid = np.zeros((math.prod(outer), nx, table.coils), dtype=np.complex64)
-    counts = np.zeros((math.prod(outer), nx), dtype=np.float32)
-
-    lines, turned = table.data[chosen], table.reversed[chosen]
-    for group in _alike(heads, turned):
-        block = np.stack(list(lines[group])).view(np.complex64).reshape(len(group), table.coils, -1)
-        total = block.shape[-1]
-        first, last = int(heads["discard_pre"][group[0]]), total - int(heads["discard_post"][group[0]])
-        centre = int(heads["center_sample"][group[0]])
-        if turned[group[0]]:
-            block = block[..., ::-1]
-            first, last = total - last, total - first
-            centre = centre if centre == total // 2 else total - 1 - centre
-        offset = nx // 2 - centre  # column of sample 0
-        first, last = max(first, -offset), min(last, nx - offset)
-        if last <= first:
-            raise CorruptFileError(
-                f"a line in {path} has no sample within the encoded matrix (center_sample {centre})."
-            )
-        columns = slice(first + offset, last + offset)
-        _add(grid, counts, place[group], columns, block[..., first:last].swapaxes(1, 2))
+    sizes = (*(size for size, _ in leads), nz, ny)
+    check_unpacked(math.prod((len(slices), *sizes, nx)) * (table.coils * 8 + 4), path, "k-space on the encoded matrix")
+    grid = np.zeros((len(slices), table.coils, *sizes, nx), dtype=np.complex64)
+    counts = np.zeros((len(slices), *sizes, nx), dtype=np.float32)
+    lines = np.moveaxis(grid, 1, -2)  # the same memory, (slice, *lead, z, y, coil, x): a line is one item
+    places = zip(*(index.tolist() for index in (batch, *(index for _, index in leads), planes, rows)), strict=True)
+    turned = table.reversed[chosen]
+    extents = zip(*(part.tolist() for part in _extents(heads, turned, nx, path)), strict=True)
+    for data, place, back, (first, last, column) in zip(
+        table.data[chosen], places, turned.tolist(), extents, strict=True
+    ):
+        samples = data.view(np.complex64).reshape(table.coils, -1)[:, :: -1 if back else 1]
+        there = slice(column, column + last - first)
+        with np.errstate(invalid="ignore", over="ignore"):  # damaged numbers are found by the check of the scan
+            lines[place][:, there] += samples[:, first:last]
+        counts[place][there] += 1
     if counts.max() > 1:
-        grid /= np.maximum(counts, 1)[..., None]
-    grid = np.moveaxis(grid.reshape(*outer, nx, table.coils), -1, 1)
-    return np.ascontiguousarray(grid), counts.reshape(*outer, nx)
+        grid /= np.maximum(counts, 1)[:, None]
+    return grid, counts
+
+
+def _extents(heads: np.ndarray, turned: np.ndarray, nx: int, path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every line the first sample that is kept, the one behind the last, and the column of the first."""
+    total, pre, post, centre = (
+        heads[name].astype(np.int64) for name in ("number_of_samples", "discard_pre", "discard_post", "center_sample")
+    )
+    centre = np.where(turned & (centre != total // 2), total - 1 - centre, centre)
+    first, last = np.where(turned, post, pre), total - np.where(turned, pre, post)
+    offset = nx // 2 - centre  # column of sample 0
+    first, last = np.maximum(first, -offset), np.minimum(last, nx - offset)
+    if (last <= first).any():
+        wrong = int(centre[last <= first][0])
+        raise CorruptFileError(f"a line in {path} has no sample within the encoded matrix (center_sample {wrong}).")
+    return first, last, first + offset
 
 
 def _rows(step: np.ndarray, centre: int | None, size: int, name: str, path: str) -> np.ndarray:
@@ -86,26 +92,3 @@ def _rows(step: np.ndarray, centre: int | None, size: int, name: str, path: str)
             f"{name} {wrong} in {path} lies outside the encoded matrix of {size} (centre {centre}). Export it again."
         )
     return rows
-
-
-def _alike(heads: np.ndarray, turned: np.ndarray) -> list[np.ndarray]:
-    """Indices of lines of the same length, centre, discarded samples and direction: one block copy each."""
-    keys = [
-        heads[name].astype(np.int64) for name in ("number_of_samples", "center_sample", "discard_pre", "discard_post")
-    ]
-    _, group = np.unique(np.stack([*keys, turned.astype(np.int64)]), axis=1, return_inverse=True)
-    group = group.reshape(-1)
-    return [np.flatnonzero(group == n) for n in range(int(group.max()) + 1)]
-
-
-def _add(grid: np.ndarray, counts: np.ndarray, place: np.ndarray, columns: slice, block: np.ndarray) -> None:
-    """Sum the lines of `block` into the grid; repeats of a place in one go are dealt with in rounds."""
-    order = np.argsort(place, kind="stable")
-    ordered = place[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    repeat = np.empty(len(place), dtype=np.int64)
-    repeat[order] = np.arange(len(place)) - np.repeat(starts, np.diff(np.r_[starts, len(place)]))
-    for n in range(int(repeat.max()) + 1):
-        now = repeat == n
-        grid[place[now], columns] += block[now]
-        counts[place[now], columns] += 1

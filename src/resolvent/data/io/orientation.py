@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
@@ -35,3 +37,37 @@ def affine_from_spacing(spacing: tuple[float, float, float], shape: tuple[int, i
     """
     origin = tuple(float(size // 2) for size in shape)
     return affine_from_lps(np.zeros(3), np.eye(3), np.asarray(spacing), origin)  # pyright: ignore[reportArgumentType]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an image lies, as MRD and DICOM say it: LPS, millimetres.
+
+    Attributes:
+        corner: position of the first voxel's centre.
+        centre: position of the voxel ``N // 2`` along each axis.
+        directions: 3 x 3; row a is the unit vector along which voxel index a (column, row, slice) grows.
+        spacing: voxel size along the three axes.
+    """
+
+    corner: np.ndarray
+    centre: np.ndarray
+    directions: np.ndarray
+    spacing: np.ndarray
+
+
+def lps_from_affine(affine: np.ndarray | None, shape: tuple[int, int, int], first_slice: int = 0) -> Place:
+    """The inverse of `affine_from_lps`; voxels of 1 mm around the origin where there is no affine.
+
+    Args:
+        affine: voxel index (column, row, slice, 1) to RAS.
+        shape: columns, rows and slices of the image.
+        first_slice: its first slice, as an index of the affine.
+    """
+    if affine is None:
+        affine = affine_from_spacing((1.0, 1.0, 1.0), shape)
+    axes = LPS_TO_RAS @ np.asarray(affine, dtype=float)[:3, :3]
+    spacing = np.linalg.norm(axes, axis=0)
+    corner = LPS_TO_RAS @ np.asarray(affine, dtype=float)[:3, 3] + first_slice * axes[:, 2]
+    middle = np.array([size // 2 for size in shape], dtype=float)
+    return Place(corner=corner, centre=corner + axes @ middle, directions=(axes / spacing).T, spacing=spacing)

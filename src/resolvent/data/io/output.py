@@ -13,7 +13,7 @@ from pathlib import Path
 
 from resolvent._errors import FormatError, ResolventError
 
-WRITTEN = (".nii.gz", ".nii", ".h5", ".cfl", ".png", ".npy")
+WRITTEN = (".nii.gz", ".nii", ".h5", ".mrd", ".dcm", ".cfl", ".png", ".npy")
 """Suffixes that can be written."""
 
 

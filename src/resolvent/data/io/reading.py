@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from resolvent._errors import DataError, FormatError
 from resolvent.data.io.detect import READABLE, detect
 from resolvent.data.scan import Scan, Volume
 
+if TYPE_CHECKING:
+    import h5py
 
-def read(path: str | Path) -> Scan | Volume:
+
+def read(path: str | Path, dataset: str | None = None) -> Scan | Volume:
     """Read measured data as a `Scan`, images as a `Volume`.
 
-    ISMRMRD, fastMRI, MoDL and the project's own HDF5, BART .cfl/.hdr, NIfTI and .npy. The name of the file
-    decides nothing, except for .cfl, which is bare numbers. Nothing outside the file is opened, declared
-    sizes are checked before they are believed, and a scan is validated (`Scan.validated`).
+    ISMRMRD (HDF5 or stream), fastMRI, Calgary-Campinas, CMRxRecon, MoDL and the project's own HDF5, Siemens twix,
+    MATLAB .mat, BART .cfl/.hdr, NIfTI and .npy. The name of the file decides nothing, except for .cfl, which is bare
+    numbers. Nothing outside the file is opened, declared sizes are checked before they are believed, and a scan is
+    validated (`Scan.validated`).
+
+    Args:
+        path: the file.
+        dataset: the array that is k-space, of a .mat file that holds several.
 
     Raises:
         FormatError: no such file, no known format, or larger than the limit.
@@ -24,7 +33,21 @@ def read(path: str | Path) -> Scan | Volume:
     path = str(path)
     kind = detect(path)
     if kind == "hdf5":
-        found = _read_hdf5(path)
+        found = _read_hdf5(path, dataset)
+    elif kind == "mat":
+        from resolvent.data.io.mat import read_mat5
+
+        found = read_mat5(path, dataset)
+    elif dataset is not None:
+        raise FormatError(f"{path} is no .mat file, so it holds no array {dataset}. Leave out --dataset.")
+    elif kind == "mrd-stream":
+        from resolvent.data.io.mrd_stream import read_mrd_stream
+
+        found = read_mrd_stream(path)
+    elif kind == "twix":
+        from resolvent.data.io.twix import read_twix
+
+        found = read_twix(path)
     elif kind == "cfl":
         from resolvent.data.io.cfl import read_cfl
 
@@ -40,26 +63,74 @@ def read(path: str | Path) -> Scan | Volume:
     return found.validated() if isinstance(found, Scan) else _checked(found, path)
 
 
-def _read_hdf5(path: str) -> Scan | Volume:
+def format_of(path: str) -> str:
+    """Name of a file's format, for people."""
+    kind = detect(path)
+    if kind == "hdf5":
+        from resolvent.data.io.hdf5 import open_hdf5
+
+        with open_hdf5(path) as file:
+            return _layout(file, path)
+    names = {"nifti": "NIfTI", "cfl": "BART .cfl", "npy": ".npy", "mat": "MATLAB .mat", "twix": "Siemens twix"}
+    return names.get(kind, "MRD stream")
+
+
+def _layout(file: h5py.File, path: str) -> str:
+    """Which of the layouts an HDF5 file has.
+
+    Raises:
+        FormatError: none of them.
+    """
+    from resolvent.data.io.calgary import is_calgary
+    from resolvent.data.io.mat import is_mat73
+    from resolvent.data.io.modl import is_modl
+    from resolvent.data.io.mrd import mrd_group
+    from resolvent.data.io.mrd_image import image_group
+    from resolvent.data.io.native import is_native
+
+    if is_native(file):
+        return "resolvent HDF5"
+    if is_mat73(file):
+        return "MATLAB .mat"
+    if is_calgary(file):
+        return "Calgary-Campinas HDF5"
+    if "kspace" in file:
+        return "fastMRI HDF5"
+    if is_modl(file):
+        return "MoDL HDF5"
+    if mrd_group(file) is not None:
+        return "ISMRMRD HDF5"
+    if image_group(file) is not None:
+        return "ISMRMRD images"
+    names = ", ".join(list(file)[:8]) or "none"
+    raise FormatError(f"{path} is HDF5, but its datasets ({names}) are of no known layout. Give one of: {READABLE}.")
+
+
+def _read_hdf5(path: str, dataset: str | None) -> Scan | Volume:
+    from resolvent.data.io.calgary import read_calgary
     from resolvent.data.io.fastmri import read_fastmri
     from resolvent.data.io.hdf5 import open_hdf5
-    from resolvent.data.io.modl import is_modl, read_modl
-    from resolvent.data.io.mrd import mrd_group, read_mrd
-    from resolvent.data.io.native import is_native, read_native
+    from resolvent.data.io.mat import read_mat73
+    from resolvent.data.io.modl import read_modl
+    from resolvent.data.io.mrd import read_mrd
+    from resolvent.data.io.mrd_image import image_group, read_mrd_images
+    from resolvent.data.io.native import read_native
 
+    readers = {
+        "resolvent HDF5": read_native,
+        "Calgary-Campinas HDF5": read_calgary,
+        "fastMRI HDF5": read_fastmri,
+        "MoDL HDF5": read_modl,
+        "ISMRMRD HDF5": read_mrd,
+    }
     with open_hdf5(path) as file:
-        if is_native(file):
-            return read_native(file, path)
-        if "kspace" in file:
-            return read_fastmri(file, path)
-        if is_modl(file):
-            return read_modl(file, path)
-        if mrd_group(file) is not None:
-            return read_mrd(file, path)
-        names = ", ".join(list(file)[:8]) or "none"
-        raise FormatError(
-            f"{path} is HDF5, but its datasets ({names}) are of no known layout. Give one of: {READABLE}."
-        )
+        layout = _layout(file, path)
+        if layout == "MATLAB .mat":
+            return read_mat73(file, path, dataset)
+        if dataset is not None:
+            raise FormatError(f"{path} is no .mat file, so it holds no array {dataset}. Leave out --dataset.")
+        images = image_group(file) if layout == "ISMRMRD images" else None
+        return readers[layout](file, path) if images is None else read_mrd_images(images, path)
 
 
 def _checked(volume: Volume, path: str) -> Volume:

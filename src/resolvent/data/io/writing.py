@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
     """Write `obj` to `path`, and ``NAME.json`` beside it; both appear whole or not at all.
 
     An image is written in the units of the file that `like` came from (``image * like.scale``) and at its place in the
-    patient. .h5, .npy and .cfl keep the phase; .nii and .png hold the magnitude, which the record says.
+    patient. .h5, .mrd, .npy and .cfl keep the phase; .nii, .dcm and .png hold the magnitude, which the record says.
+    A .dcm is one file for each slice and frame: ``NAME.dcm``, or ``NAME-001.dcm`` and on.
 
     Args:
         obj: a tensor (batch, *lead, *spatial), a `Volume`, a `Scan` (.h5 with all its fields, .cfl with k-space), or
             anything with ``.image`` and ``.record()``.
-        path: ends in .nii.gz, .nii, .h5, .cfl, .png or .npy.
+        path: ends in .nii.gz, .nii, .h5, .mrd, .dcm, .cfl, .png or .npy.
         like: gives geometry, scale and number of spatial axes.
         record: further entries for the JSON file; they win over those of ``obj.record()``.
 
@@ -50,7 +52,7 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
         _write(path, suffix, notes, scan=obj)
         return
     image, ndim, geometry = _image(obj, like, path)
-    if suffix in (".nii", ".nii.gz", ".png") and image.is_complex():
+    if suffix in (".nii", ".nii.gz", ".dcm", ".png") and image.is_complex():
         notes["phase"] = "dropped: the format holds the magnitude"
     notes["shape"] = list(image.shape)
     notes["affine"] = None if geometry is None else geometry.affine
@@ -93,11 +95,23 @@ def _write(
     geometry: Geometry | None = None,
 ) -> None:
     """Draft all files, then let them appear together, the record last."""
-    names = [path, *([path[:-4] + ".hdr"] if suffix == ".cfl" else []), sidecar_path(path)]
+    names = [path]
+    if suffix == ".cfl":
+        names.append(path[:-4] + ".hdr")
+    elif suffix == ".dcm" and image is not None:
+        from resolvent.data.io.dicom import dicom_names, planes
+
+        names = dicom_names(path, math.prod(planes(image, ndim).shape[:2]))
+        notes["output"] = names[0] if len(names) == 1 else names
+    names.append(sidecar_path(path))
     text = to_json(notes)
     with whole(path, names) as drafts:
         draft = drafts[0]
-        if scan is not None:
+        if suffix == ".dcm" and image is not None:
+            from resolvent.data.io.dicom import write_dicom
+
+            write_dicom(drafts[:-1], image, ndim, geometry, str(notes.get("input_sha256") or ""))
+        elif scan is not None:
             _draft_scan(draft, suffix, scan)
         elif image is not None:
             _draft_image(draft, suffix, image, ndim, geometry, text)
@@ -120,6 +134,10 @@ def _draft_image(draft: str, suffix: str, image: Tensor, ndim: int, geometry: Ge
         from resolvent.data.io.native import write_native_image
 
         write_native_image(draft, image, ndim, geometry, text)
+    elif suffix == ".mrd":
+        from resolvent.data.io.mrd_image import write_mrd_images
+
+        write_mrd_images(draft, image, ndim, geometry, text)
     elif suffix == ".cfl":
         from resolvent.data.io.cfl import write_cfl
 

@@ -1,0 +1,128 @@
+"""DICOM out: a series of MR images, one file a slice and frame, derived and without a patient (extra ``dicom``)."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from resolvent._errors import FormatError, ShapeError
+from resolvent._version import __version__
+from resolvent.data.io.orientation import lps_from_affine
+from resolvent.data.scan import Geometry
+
+WHITE = 65535
+MISSING = "DICOM needs the package pydicom, which is not installed. Run: pip install 'resolvent[dicom]'."
+
+
+def dicom_names(path: str, count: int) -> list[str]:
+    """``out.dcm`` for one image, ``out-001.dcm`` and on for several."""
+    digits = max(3, len(str(count)))
+    return [path] if count == 1 else [f"{path[:-4]}-{n + 1:0{digits}}.dcm" for n in range(count)]
+
+
+def planes(image: Tensor, ndim: int) -> np.ndarray:
+    """Magnitudes (slice, frame, y, x): the slices of a stack are its batch, those of a volume its z axis.
+
+    Raises:
+        ShapeError: several volumes, whose slices would lie on top of each other.
+    """
+    values = image.detach().abs().cpu().numpy().astype(np.float64)
+    if ndim == 3:
+        if len(values) > 1:
+            raise ShapeError(f"{len(values)} volumes are no series of slices. Write one volume to a DICOM series.")
+        values = np.moveaxis(values[0], -3, 0)
+    return values.reshape(len(values), -1, *values.shape[-2:])
+
+
+def write_dicom(paths: list[str], image: Tensor, ndim: int, geometry: Geometry | None, source: str) -> None:
+    """Write one file a plane: ``|x| = slope * pixel``, one slope for the series, pixels of 16 bits.
+
+    ImageType says DERIVED, the patient's name and number are there and empty as the standard demands, and so is
+    whatever else is not known. Identifiers are made from the pixels and the hash of the input: the same image has the
+    same ones. Position and orientation are those of the affine, LPS; without an affine voxels of 1 mm lie around the
+    origin, and the description says so.
+
+    Args:
+        paths: of `dicom_names`, in the order of `planes`.
+        image: (batch, *lead, *spatial).
+        ndim: number of spatial axes.
+        geometry: place in the patient.
+        source: hash of the input, or nothing.
+
+    Raises:
+        FormatError: pydicom is not installed.
+    """
+    try:
+        import pydicom
+        import pydicom.valuerep
+    except ImportError as error:
+        raise FormatError(MISSING) from error
+    values = planes(image, ndim)
+    top = float(values.max())
+    slope = top / WHITE if top > 0 else 1.0
+    slope = float(pydicom.valuerep.DSfloat(slope, auto_format=True)) or 1.0  # what the file can say, in 16 characters
+    pixels = np.clip(np.round(values / slope), 0, WHITE).astype("<u2")
+    series = hashlib.sha256(pixels.tobytes() + source.encode()).hexdigest()
+    slices, frames, rows, columns = pixels.shape
+    affine = None if geometry is None else geometry.affine
+    for number, path in enumerate(paths):
+        along, frame = divmod(number, frames)
+        place = lps_from_affine(affine, (columns, rows, slices), first_slice=along)
+        one = _dataset(pydicom, series, number)
+        one.ImagePositionPatient = [_decimal(pydicom, x) for x in place.corner]
+        one.ImageOrientationPatient = [_decimal(pydicom, x) for x in place.directions[:2].ravel()]
+        one.PixelSpacing = [_decimal(pydicom, place.spacing[1]), _decimal(pydicom, place.spacing[0])]
+        one.SliceThickness = one.SpacingBetweenSlices = _decimal(pydicom, place.spacing[2])
+        if frames > 1:
+            one.TemporalPositionIdentifier, one.NumberOfTemporalPositions = frame + 1, frames
+        if geometry is None:
+            one.DerivationDescription += "; position and voxel size are unknown"
+        one.Rows, one.Columns, one.PixelData = rows, columns, pixels[along, frame].tobytes()
+        one.RescaleSlope, one.RescaleIntercept, one.RescaleType = _decimal(pydicom, slope), 0, "US"
+        one.VOILUTFunction = "LINEAR_EXACT"
+        one.WindowCenter, one.WindowWidth = _decimal(pydicom, top / 2), _decimal(pydicom, max(top, 1e-30))
+        one.save_as(path, enforce_file_format=True)
+
+
+def _dataset(pydicom: Any, series: str, number: int) -> Any:
+    """Everything that does not depend on the place: identifiers, modules of an MR image, pixel format."""
+
+    def uid(*parts: str) -> Any:
+        return pydicom.uid.generate_uid(entropy_srcs=["resolvent", *parts, series])
+
+    one = pydicom.Dataset()
+    one.file_meta = pydicom.dataset.FileMetaDataset()
+    one.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    one.SOPClassUID = one.file_meta.MediaStorageSOPClassUID = pydicom.uid.MRImageStorage
+    one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = uid("image", str(number))
+    one.StudyInstanceUID, one.SeriesInstanceUID, one.FrameOfReferenceUID = uid("study"), uid("series"), uid("frame")
+    for name in (
+        *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
+        *("AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator", "ScanOptions", "EchoTime"),
+        *("RepetitionTime", "EchoTrainLength", "MRAcquisitionType", "PatientPosition", "Laterality"),
+    ):
+        setattr(one, name, None)
+    one.Modality, one.Manufacturer, one.SoftwareVersions = "MR", "resolvent", __version__
+    one.ImageType = ["DERIVED", "PRIMARY", "OTHER"]
+    one.SeriesDescription = "resolvent (research use only)"
+    one.DerivationDescription = f"Reconstructed by resolvent {__version__}; magnitude; research use only"
+    one.SeriesNumber, one.InstanceNumber = 1, number + 1
+    one.ScanningSequence, one.SequenceVariant = "RM", "NONE"
+    one.SamplesPerPixel, one.PhotometricInterpretation, one.PixelRepresentation = 1, "MONOCHROME2", 0
+    one.BitsAllocated, one.BitsStored, one.HighBit = 16, 16, 15
+    return one
+
+
+def _decimal(pydicom: Any, value: float) -> Any:
+    """A decimal string of at most 16 characters."""
+    return pydicom.valuerep.DSfloat(float(value), auto_format=True)
+
+
+def is_dicom(path: str | Path) -> bool:
+    """Whether a file has the preamble and the mark of DICOM."""
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"

@@ -1,0 +1,100 @@
+"""Images in ISMRMRD HDF5 (.mrd): one image a slice and frame, with its place (writing needs the extra ``mrd``)."""
+
+from __future__ import annotations
+
+import warnings
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from resolvent._errors import FormatError, ShapeError
+from resolvent.data.io.hdf5 import load, load_complex, required
+from resolvent.data.io.mrd_stream import blocks
+from resolvent.data.io.orientation import affine_from_lps, lps_from_affine
+from resolvent.data.scan import Geometry, Volume
+
+COMPLEX, MAGNITUDE = 5, 1
+"""Image types of the format."""
+
+
+def image_group(file: h5py.File) -> h5py.Group | None:
+    """The first group of images (``header`` and ``data``) of an ISMRMRD file."""
+    for dataset in file.values():
+        for item in dataset.values() if isinstance(dataset, h5py.Group) else ():
+            if isinstance(item, h5py.Group) and {"header", "data"} <= set(item):
+                return item
+    return None
+
+
+def read_mrd_images(group: h5py.Group, path: str) -> Volume:
+    """Images of one channel; slices become batch and repetitions a lead axis, images with depth are 3-D.
+
+    Raises:
+        ShapeError: several channels, or not one image for each slice and repetition.
+    """
+    heads, data = load(required(group, "header", path), path), load_complex(required(group, "data", path), path)
+    if data.ndim != 5 or data.shape[1] != 1 or len(heads) != len(data):
+        raise ShapeError(f"{path} holds images of the shape {data.shape}, not one channel each. Combine the coils.")
+    slices, times = np.unique(heads["slice"]), np.unique(heads["repetition"])
+    order = np.lexsort((heads["repetition"], heads["slice"]))
+    if len(slices) * len(times) != len(heads):
+        raise ShapeError(f"{path} holds {len(heads)} images, not one for each slice and repetition. Split the file.")
+    heads, ndim = heads[order], 3 if data.shape[2] > 1 else 2
+    image = data[order, 0].reshape(len(slices), len(times), *data.shape[2:])
+    image = image if ndim == 3 else image[:, :, 0]
+    image = image[:, 0] if len(times) == 1 else image
+    return Volume(torch.from_numpy(np.ascontiguousarray(image)), _geometry(heads, data.shape), path, ndim)
+
+
+def _geometry(heads: np.ndarray, shape: tuple[int, ...]) -> Geometry | None:
+    first = heads[0]
+    directions = np.stack([first[name] for name in ("read_dir", "phase_dir", "slice_dir")]).astype(float)
+    size = np.array(shape[:1:-1][:3], dtype=float)
+    spacing, centre = first["field_of_view"] / size, first["position"].astype(float)
+    if not (
+        np.isfinite(centre).all()
+        and (spacing > 0).all()
+        and np.allclose(directions @ directions.T, np.eye(3), atol=1e-2)
+    ):
+        return None
+    middle = tuple(float(n // 2) for n in size)
+    return Geometry(affine_from_lps(centre, directions, spacing, middle))  # pyright: ignore[reportArgumentType]
+
+
+def write_mrd_images(path: str, image: Tensor, ndim: int, geometry: Geometry | None, record: str) -> None:
+    """Write `path`: complex images keep their phase; the record (JSON) is an attribute of every image.
+
+    Raises:
+        FormatError: ismrmrd is not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the library's own
+            import ismrmrd
+    except ImportError as error:
+        raise FormatError("MRD images need the package ismrmrd. Run: pip install 'resolvent[mrd]'.") from error
+    values = image.detach().cpu().resolve_conj().numpy()
+    values = values.astype(np.complex64 if np.iscomplexobj(values) else np.float32)
+    kind = COMPLEX if np.iscomplexobj(values) else MAGNITUDE
+    affine = None if geometry is None else geometry.affine
+    with warnings.catch_warnings(), ismrmrd.Dataset(path, "dataset") as dataset:
+        warnings.simplefilter("ignore")
+        for number, ((batch, frame), block) in enumerate(blocks(values, ndim)):
+            place = lps_from_affine(affine, block.shape[::-1], first_slice=batch if ndim == 2 else 0)
+            one = ismrmrd.Image.from_array(
+                block,
+                transpose=False,
+                image_type=kind,
+                field_of_view=tuple(place.spacing * block.shape[::-1]),
+                position=tuple(place.centre),
+                read_dir=tuple(place.directions[0]),
+                phase_dir=tuple(place.directions[1]),
+                slice_dir=tuple(place.directions[2]),
+                slice=batch,
+                repetition=frame,
+                image_index=number,
+            )
+            one.meta = ismrmrd.Meta({"resolvent": record})
+            dataset.append_image("image_0", one)

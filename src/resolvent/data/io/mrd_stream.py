@@ -1,0 +1,168 @@
+"""MRD version 2, the binary stream: acquisitions in, images out (extra ``mrd``)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from resolvent._errors import CorruptFileError, FormatError
+from resolvent.data.io import acquisitions as mrd
+from resolvent.data.io.limits import check_unpacked, decoding
+from resolvent.data.io.mrd_header import MRDHeader, Space
+from resolvent.data.io.orientation import lps_from_affine
+from resolvent.data.scan import Geometry, Scan
+
+COUNTERS = tuple(mrd.HEAD["idx"].names or ())
+NUMBERS = ("discard_pre", "discard_post", "encoding_space_ref", "sample_time_us")
+VECTORS = ("position", "read_dir", "phase_dir", "slice_dir")
+MISSING = "MRD streams need the package mrd-python, which is not installed. Run: pip install 'resolvent[mrd]'."
+
+
+def read_mrd_stream(path: str) -> Scan:
+    """The acquisitions of a stream in a file as a scan; see `resolvent.data.io.acquisitions.scan_of`.
+
+    Raises:
+        FormatError: mrd-python is not installed, no header, not Cartesian, or no image lines.
+        CorruptFileError: the stream ends early or is damaged.
+    """
+    try:
+        import mrd as library
+    except ImportError as error:
+        raise FormatError(MISSING) from error
+    heads, lines = [], []
+    with decoding(path), open(path, "rb") as file, library.BinaryMrdReader(file) as reader:
+        reader._stream = _bounded(reader._stream, os.path.getsize(path))
+        header = _header(reader.read_header(), path)
+        for item in reader.read_data():
+            if isinstance(item, library.StreamItem.Acquisition):
+                heads.append(_head(item.value))
+                lines.append(np.ascontiguousarray(item.value.data, dtype=np.complex64).view(np.float32).ravel())
+    if not heads:
+        raise FormatError(f"{path} is an MRD stream without acquisitions. Export the k-space.")
+    check_unpacked(sum(line.nbytes for line in lines), path, "the acquisitions")
+    return mrd.scan_of(np.array(heads, dtype=mrd.HEAD), lines, header, path)
+
+
+def _bounded(stream: Any, size: int) -> Any:
+    """The library allocates what a length field asks for before it reads: refuse more than the file holds."""
+
+    def guarded(read: Any) -> Any:
+        def checked(count: int) -> Any:
+            if count > size:
+                raise EOFError(f"a length of {count} in a file of {size} bytes")
+            return read(count)
+
+        return checked
+
+    stream.read_view, stream.read_bytearray = guarded(stream.read_view), guarded(stream.read_bytearray)
+    return stream
+
+
+def _head(acquisition: Any) -> tuple:
+    """One record of `acquisitions.HEAD`; counters that are not given are 0, the centre then the middle."""
+    head = acquisition.head
+    samples = acquisition.data.shape[1]
+    found = {
+        "flags": int(head.flags),
+        "number_of_samples": samples,
+        "active_channels": acquisition.data.shape[0],
+        "center_sample": samples // 2 if head.center_sample is None else head.center_sample,
+        "idx": tuple(getattr(head.idx, name) or 0 for name in COUNTERS),
+        **{name: getattr(head, name) or 0 for name in NUMBERS},
+        **{name: tuple(float(value) for value in getattr(head, name)) for name in VECTORS},
+    }
+    return tuple(found[name] for name in mrd.HEAD.names or ())
+
+
+def _header(header: Any, path: str) -> MRDHeader:
+    if header is None or not header.encoding:
+        raise FormatError(f"{path} is an MRD stream without a header or an encoding. Export it again.")
+    first = header.encoding[0]
+    system = header.acquisition_system_information
+    limits = first.encoding_limits
+    steps = (limits.kspace_encoding_step_1, limits.kspace_encoding_step_2)
+    spaces = []
+    for space in (first.encoded_space, first.recon_space):
+        matrix, fov = space.matrix_size, space.field_of_view_mm
+        spaces.append(Space((int(matrix.x), int(matrix.y), int(matrix.z)), (fov.x, fov.y, fov.z)))
+        if not all(0 < size <= 65_535 for size in spaces[-1].matrix):
+            raise CorruptFileError(f"{path} gives the matrix {spaces[-1].matrix}. Export it again.")
+    return MRDHeader(
+        encoded=spaces[0],
+        recon=spaces[1],
+        centre=tuple(None if step is None else int(step.center) for step in steps),  # pyright: ignore[reportArgumentType]
+        trajectory=first.trajectory.name.lower(),
+        encodings=len(header.encoding),
+        noise_bandwidth=float((system and system.relative_receiver_noise_bandwidth) or 1.0),
+    )
+
+
+def write_mrd_stream(file: Any, image: Tensor, ndim: int, geometry: Geometry | None, record: str) -> None:
+    """A header and one image for each slice and frame: complex float with its phase, its place and the record as meta.
+
+    Args:
+        file: a binary file, open for writing; it need not be seekable.
+        image: (batch, *lead, *spatial), complex or real.
+        ndim: number of spatial axes.
+        geometry: the place in the patient, if it is known.
+        record: JSON of how the image was made.
+
+    Raises:
+        FormatError: mrd-python is not installed.
+    """
+    try:
+        import mrd as library
+    except ImportError as error:
+        raise FormatError(MISSING) from error
+    with library.BinaryMrdWriter(file) as writer:
+        writer.write_header(_image_header(image, ndim, geometry, library))
+        writer.write_data(_images(image, ndim, geometry, record, library))
+
+
+def _image_header(image: Tensor, ndim: int, geometry: Geometry | None, library: Any) -> Any:
+    """A header whose spaces are those of the image: nothing of the patient is in it."""
+    sizes = [*([1] * (3 - ndim)), *image.shape[-ndim:]][::-1]
+    place = lps_from_affine(None if geometry is None else geometry.affine, (sizes[0], sizes[1], sizes[2]))
+    fov = [float(size * step) for size, step in zip(sizes, place.spacing, strict=True)]
+    space = library.EncodingSpaceType(
+        matrix_size=library.MatrixSizeType(x=sizes[0], y=sizes[1], z=sizes[2]),
+        field_of_view_mm=library.FieldOfViewMm(x=fov[0], y=fov[1], z=fov[2]),
+    )
+    encoding = library.EncodingType(
+        encoded_space=space,
+        recon_space=space,
+        encoding_limits=library.EncodingLimitsType(),
+        trajectory=library.Trajectory.CARTESIAN,
+    )
+    return library.Header(encoding=[encoding])
+
+
+def _images(image: Tensor, ndim: int, geometry: Geometry | None, record: str, library: Any) -> Iterator[Any]:
+    values = image.detach().cpu().resolve_conj().numpy()
+    values = values.astype(np.complex64 if np.iscomplexobj(values) else np.float32)
+    wrap = library.StreamItem.ImageComplexFloat if np.iscomplexobj(values) else library.StreamItem.ImageFloat
+    kind = library.ImageType.COMPLEX if np.iscomplexobj(values) else library.ImageType.MAGNITUDE
+    affine = None if geometry is None else geometry.affine
+    for number, (position, block) in enumerate(blocks(values, ndim)):
+        depth, rows, columns = block.shape
+        place = lps_from_affine(affine, (columns, rows, depth), first_slice=position[0] if ndim == 2 else 0)
+        head = library.ImageHeader(image_type=kind)
+        head.field_of_view = (place.spacing * (columns, rows, depth)).astype(np.float32)
+        head.position = place.centre.astype(np.float32)
+        head.col_dir, head.line_dir, head.slice_dir = place.directions.astype(np.float32)
+        head.slice, head.repetition, head.image_index = position[0], position[1], number
+        meta = {"resolvent": [library.ImageMetaValue.String(record)]}
+        yield wrap(library.Image(head=head, data=block[None], meta=meta))
+
+
+def blocks(values: np.ndarray, ndim: int) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    """((batch, frame), (z, y, x)) of an image (batch, *lead, *spatial)."""
+    spatial = values.shape[-ndim:]
+    flat = values.reshape(values.shape[0], -1, *([1] * (3 - ndim)), *spatial)
+    for batch in range(flat.shape[0]):
+        for frame in range(flat.shape[1]):
+            yield (batch, frame), np.ascontiguousarray(flat[batch, frame])

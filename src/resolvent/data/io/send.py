@@ -1,0 +1,123 @@
+"""DICOM files to an archive: C-STORE (``dicom://host:port/TITLE``) or STOW-RS (``http://host/dicom-web``)."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from resolvent._errors import FormatError, ResolventError
+from resolvent.data.io.dicom import MISSING, is_dicom
+
+TRIES, PAUSE, PATIENCE = 3, 0.5, 30.0
+"""Attempts for a file, seconds before the second (twice as long before the third), seconds to wait for an answer."""
+TITLE = "RESOLVENT"
+"""How we call ourselves in an association."""
+
+
+class SendError(ResolventError, OSError):
+    """The archive cannot be reached, or refuses an image."""
+
+
+def dicom_files(places: list[str]) -> list[str]:
+    """The DICOM files among the files and in the folders (not below), in order of their names.
+
+    Raises:
+        FormatError: a file that is none, or none at all.
+    """
+    found: list[str] = []
+    for place in places:
+        if Path(place).is_dir():
+            found += [str(path) for path in sorted(Path(place).iterdir()) if path.is_file() and is_dicom(path)]
+        elif Path(place).is_file() and is_dicom(place):
+            found.append(place)
+        else:
+            raise FormatError(f"{place} is no DICOM file. Write one with `resolvent recon SCAN -o NAME.dcm`.")
+    if not found:
+        raise FormatError(
+            f"{', '.join(places)} holds no DICOM file. Write some with `resolvent recon SCAN -o DIR/x.dcm`."
+        )
+    return found
+
+
+def send(path: str, to: str) -> str:
+    """Send one file as it is and return its SOP instance UID; a second attempt sends the same UID, so no copy is made.
+
+    Args:
+        path: a DICOM file.
+        to: ``dicom://host:port/TITLE`` (title of the archive, ANY-SCP by default), or the http(s) address of a
+            DICOMweb service, to which ``/studies`` is added if it is not there.
+
+    Raises:
+        FormatError: pydicom or pynetdicom is not installed, or `to` is no such address.
+        SendError: refused, or not reached in three attempts.
+    """
+    try:
+        import pydicom
+        import pynetdicom  # noqa: F401
+    except ImportError as error:
+        raise FormatError(MISSING.replace("pydicom, which is", "pydicom and pynetdicom, which are")) from error
+    address = urlsplit(to)
+    if address.scheme not in ("dicom", "http", "https") or not address.hostname:
+        raise FormatError(f"{to} is no address of an archive. Give dicom://host:port/TITLE or https://host/dicom-web.")
+    dataset = pydicom.dcmread(path)
+    attempt = _store if address.scheme == "dicom" else _post
+    reason = ""
+    for number in range(TRIES):
+        time.sleep(PAUSE * number)
+        try:
+            attempt(path, dataset, to)
+        except (OSError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            if isinstance(error, SendError):
+                raise
+        else:
+            return str(dataset.SOPInstanceUID)
+    raise SendError(f"{path} was not sent to {to} in {TRIES} attempts ({reason}). Check the address and the archive.")
+
+
+def _store(path: str, dataset: Any, to: str) -> None:
+    """C-STORE in an association of its own."""
+    from pynetdicom import AE
+
+    address = urlsplit(to)
+    entity = AE(ae_title=TITLE)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = PATIENCE
+    entity.add_requested_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)
+    host, port = address.hostname or "", address.port or 104
+    association = entity.associate(host, port, ae_title=address.path.strip("/") or "ANY-SCP")
+    if not association.is_established:
+        raise RuntimeError("no association")
+    try:
+        status = association.send_c_store(dataset)
+    finally:
+        association.release()
+    code = status.get("Status")
+    if code is None:
+        raise RuntimeError("no answer")
+    if code != 0 and code >> 12 != 0xB:  # Bxxx: stored, with a warning
+        raise SendError(f"{path} was refused by {to} (status {code:#06x}). Ask the archive's administrator.")
+
+
+def _post(path: str, dataset: Any, to: str) -> None:
+    """STOW-RS: one part in a multipart/related request."""
+    boundary = uuid.uuid4().hex
+    head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+    body = head + Path(path).read_bytes() + f"\r\n--{boundary}--\r\n".encode()
+    kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
+    place = to.rstrip("/") if to.rstrip("/").endswith("/studies") else to.rstrip("/") + "/studies"
+    request = urllib.request.Request(
+        place, data=body, headers={"Content-Type": kind, "Accept": "application/dicom+json"}, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE):
+            pass
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code < 500:
+                raise SendError(f"{path} was refused by {to} (HTTP {error.code}). Check the address.") from None
+            raise RuntimeError(f"HTTP {error.code}") from None

@@ -1,0 +1,49 @@
+"""Images in ISMRMRD HDF5, read by the format's own library and by ours."""
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from io_files import crandn
+
+from resolvent import _errors
+from resolvent.data.io import read, write
+from resolvent.data.scan import Geometry, Volume
+
+ismrmrd = pytest.importorskip("ismrmrd", reason="ismrmrd is not installed (extra mrd)")
+
+
+@pytest.mark.parametrize(("shape", "ndim"), [((3, 8, 10), 2), ((2, 3, 8, 10), 2), ((1, 4, 8, 10), 3)])
+def test_image_comes_back_with_phase_and_place(tmp_path: Path, affine: np.ndarray, shape: tuple[int, ...], ndim: int):
+    volume = Volume(image=crandn(*shape), geometry=Geometry(affine), ndim=ndim)
+    write(volume, tmp_path / "out.mrd")
+    found = read(tmp_path / "out.mrd")
+    assert isinstance(found, Volume)
+    assert found.ndim == ndim
+    assert torch.equal(found.image, volume.image)
+    assert found.geometry is not None
+    np.testing.assert_allclose(found.geometry.affine, affine, atol=1e-5)
+
+
+def test_library_of_the_format_reads_image_place_and_record(tmp_path: Path, affine: np.ndarray):
+    image = crandn(2, 8, 10)
+    write(Volume(image=image, geometry=Geometry(affine)), tmp_path / "out.mrd", record={"lam": 3})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the library's own
+        with ismrmrd.Dataset(str(tmp_path / "out.mrd"), "dataset") as dataset:
+            one = dataset.read_image("image_0", 1)
+    np.testing.assert_array_equal(one.data[0, 0], image[1].numpy())
+    np.testing.assert_allclose(np.array(one.position) * [-1, -1, 1], (affine @ [5, 4, 1, 1])[:3], atol=1e-4)
+    assert json.loads(one.meta["resolvent"])["lam"] == 3
+
+
+def test_images_of_single_coils_are_refused(tmp_path: Path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with ismrmrd.Dataset(str(tmp_path / "a.mrd"), "dataset") as dataset:
+            dataset.append_image("image_0", ismrmrd.Image.from_array(crandn(3, 1, 8, 10).numpy(), transpose=False))
+    with pytest.raises(_errors.ShapeError, match="not one channel each"):
+        read(tmp_path / "a.mrd")

@@ -1,0 +1,99 @@
+"""MRD version 2: acquisitions become the scan that a file of them would be; images keep phase and place."""
+
+import io
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from io_files import crandn, write_mrd_stream
+
+from resolvent import _errors
+from resolvent.data.io import read
+from resolvent.data.io.mrd_stream import write_mrd_stream as write_images
+from resolvent.data.io.oversampling import crop_readout
+from resolvent.data.scan import Geometry, Scan
+from resolvent.linop.fourier import ifft
+
+mrd = pytest.importorskip("mrd", reason="mrd-python is not installed (extra mrd)")
+
+
+def read_scan(path: str | Path) -> Scan:
+    found = read(path)
+    assert isinstance(found, Scan)
+    return found
+
+
+def test_acquisitions_are_sorted_and_cropped(tmp_path: Path):
+    plane = crandn(2, 8, 32).numpy()
+    found = read_scan(write_mrd_stream(tmp_path / "s.bin", plane))
+    torch.testing.assert_close(found.kspace[0], crop_readout(torch.from_numpy(plane), 16))
+    assert found.geometry is not None
+    np.testing.assert_allclose(found.geometry.affine @ [8 + 1, 4, 0, 1], [-(1 + 2), -2, 3, 1], atol=1e-5)
+
+
+def test_noise_acquisition_whitens(tmp_path: Path):
+    plane, noise = crandn(2, 8, 32).numpy(), 3 * crandn(2, 8192, seed=4).numpy()
+    found = read_scan(write_mrd_stream(tmp_path / "s.bin", plane, noise))
+    ratio = found.kspace.abs().square().sum() / crop_readout(torch.from_numpy(plane), 16).abs().square().sum()
+    assert found.noise == 1
+    assert ratio == pytest.approx(1 / 9, rel=0.05)
+
+
+def test_phantom_of_the_library_is_a_phantom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "phantom.bin"
+    monkeypatch.setattr(sys, "argv", ["phantom", "-c", "4", "-m", "64", "-n", "0.01", "-o", str(path)])
+    runpy.run_module("mrd.tools.phantom", run_name="__main__")
+    found = read_scan(path)
+    image = ifft(found.kspace).abs().square().sum(1).sqrt()[0]
+    theirs = io.BytesIO()
+    from mrd.tools.stream_recon import reconstruct_mrd_stream
+
+    with path.open("rb") as stream:
+        reconstruct_mrd_stream(stream, theirs)
+    theirs.seek(0)
+    with mrd.BinaryMrdReader(theirs) as reader:
+        reader.read_header()
+        (item,) = list(reader.read_data())
+    other = torch.from_numpy(item.value.data[0, 0].copy())
+    agreement = (image * other).sum() / (image.norm() * other.norm())
+    assert agreement > 0.995  # theirs is not whitened
+
+
+def test_spiral_is_refused(tmp_path: Path):
+    path = write_mrd_stream(tmp_path / "s.bin", crandn(2, 8, 32).numpy(), trajectory=mrd.Trajectory.SPIRAL)
+    with pytest.raises(_errors.FormatError, match="spiral trajectory, only Cartesian"):
+        read(path)
+
+
+def test_length_that_the_file_cannot_hold_is_not_allocated(tmp_path: Path):
+    path = Path(write_mrd_stream(tmp_path / "s.bin", crandn(2, 8, 32).numpy()))
+    whole = path.read_bytes()
+    first = whole.index(crandn(2, 8, 32).numpy()[:, 0].astype("c8").tobytes())  # behind its two sizes, 2 and 32
+    assert whole[first - 2 : first] == b"\x02\x20"
+    path.write_bytes(whole[: first - 1] + b"\xff\xff\xff\xff\xff\x7f" + whole[first:])
+    with pytest.raises(_errors.CorruptFileError, match="a length of"):
+        read(path)
+
+
+@pytest.mark.parametrize(("shape", "ndim"), [((2, 3, 8, 10), 2), ((1, 4, 8, 10), 3)])
+def test_images_keep_phase_and_place(affine: np.ndarray, shape: tuple[int, ...], ndim: int):
+    image, stream = crandn(*shape), io.BytesIO()
+    write_images(stream, image, ndim, Geometry(affine), '{"lam": 3}')
+    stream.seek(0)
+    with mrd.BinaryMrdReader(stream) as reader:
+        space = reader.read_header().encoding[0].recon_space.matrix_size
+        images = [item.value for item in reader.read_data()]
+    assert (space.x, space.y, space.z) == (10, 8, 4 if ndim == 3 else 1)
+    together = np.stack([one.data[0] for one in images])
+    np.testing.assert_array_equal(together.reshape(shape), image.numpy())
+    assert json.loads(images[0].meta["resolvent"][0].value) == {"lam": 3}
+    last = images[-1].head
+    depth = 4 if ndim == 3 else 1
+    index = [5, 4, 2 if ndim == 3 else 1, 1]  # the voxel N // 2 of the last slice or of the volume
+    np.testing.assert_allclose(last.position * [-1, -1, 1], (affine @ index)[:3], atol=1e-4)
+    step = np.stack([last.col_dir, last.line_dir, last.slice_dir]).T * (last.field_of_view / [10, 8, depth])
+    np.testing.assert_allclose(np.diag([-1, -1, 1]) @ step, affine[:3, :3], atol=1e-5)
