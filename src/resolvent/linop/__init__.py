@@ -2,7 +2,20 @@
 
 from resolvent.linop.base import LinearOperator
 from resolvent.linop.fourier import fft, ifft
+from resolvent.linop.imaging import Blur, Decimation, Sampling, fourier
 from resolvent.linop.noise import estimate_noise
 from resolvent.linop.sense import SENSE
+from resolvent.linop.tomography import ParallelBeam
 
-__all__ = ["SENSE", "LinearOperator", "estimate_noise", "fft", "ifft"]
+__all__ = [
+    "SENSE",
+    "Blur",
+    "Decimation",
+    "LinearOperator",
+    "ParallelBeam",
+    "Sampling",
+    "estimate_noise",
+    "fft",
+    "fourier",
+    "ifft",
+]

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from resolvent._errors import DataError
+
 
 class LinearOperator(nn.Module, ABC):
     """A linear map A from images to measurements, complex to complex, one independent map a sample of the batch.
@@ -40,10 +42,25 @@ class LinearOperator(nn.Module, ABC):
         """The pixels that A sees, 1 or 0, in the shape of an image (axes may be 1); None if it sees them all."""
         return None
 
+    def noise(self, y: Tensor) -> Tensor:
+        """Standard deviation of the complex noise of a sample of y, as far as y shows it, ``(batch,)``.
+
+        Raises:
+            DataError: measurements of this kind do not show it.
+        """
+        raise DataError(
+            f"The measurements of {type(self).__name__.strip('_')} do not show the noise level. "
+            "Pass noise=, 0 if there is none."
+        )
+
     @property
     def H(self) -> LinearOperator:
         """The adjoint as an operator: ``A.H(y) = A^H y`` and ``A.H.H is A``."""
         return _Adjoint(self)
+
+    def __matmul__(self, inner: LinearOperator) -> LinearOperator:
+        """``A @ B``, first B, then A: ``(A B) x = A (B x)``."""
+        return _Product(self, inner)
 
     def select(self, index: Tensor) -> Self:
         """The operators of the samples `index` (integer tensor); tensors of batch size 1 serve every sample."""
@@ -99,3 +116,30 @@ class _Adjoint(LinearOperator):
     @property
     def H(self) -> LinearOperator:
         return self.operator
+
+
+class _Product(LinearOperator):
+    """``A B``."""
+
+    def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
+        super().__init__()
+        self.outer, self.inner = outer, inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outer(self.inner(x))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        return self.inner.adjoint(self.outer.adjoint(y))
+
+    def normal(self, x: Tensor) -> Tensor:
+        """``B^H (A^H A) B x``, with the fused normal operator of A."""
+        return self.inner.adjoint(self.outer.normal(self.inner(x)))
+
+    @property
+    def norm_bound(self) -> Tensor:
+        return self.outer.norm_bound * self.inner.norm_bound
+
+    @property
+    def support(self) -> Tensor | None:
+        """The pixels that B sees."""
+        return self.inner.support

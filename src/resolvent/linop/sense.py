@@ -11,6 +11,7 @@ from resolvent._errors import DataError, ShapeError
 from resolvent._types import Image, KSpace, Maps, Mask
 from resolvent.linop.base import LinearOperator
 from resolvent.linop.fourier import centring_phase
+from resolvent.linop.noise import estimate_noise
 
 _CACHE = 2**19
 """Bytes of a coil image above which coils are transformed one by one."""
@@ -172,6 +173,10 @@ class SENSE(LinearOperator):
     def support(self) -> Tensor:
         """The pixels in which some map is not zero, ``(batch or 1, [set], *lead or 1, *spatial)``."""
         return (self.weighted_maps.detach() != 0).any(1).to(self.power.dtype)
+
+    def noise(self, y: KSpace) -> Tensor:
+        """`estimate_noise` of the corners of k-space."""
+        return estimate_noise(y, self.ndim)
 
     def _chunks(self) -> list[slice]:
         return [slice(first, first + self.coil_chunk) for first in range(0, self.n_coils, self.coil_chunk)]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resolvent._errors import DataError, ModelError, ShapeError
+from resolvent._errors import DataError, ModelError
 from resolvent._types import Image, KSpace
 from resolvent._version import __version__
 from resolvent.linop import LinearOperator
@@ -224,12 +224,6 @@ class MOL(ScanUnits):
         )
 
     def _check(self, y: Tensor) -> None:
-        spatial_and_lead = y.ndim - 2
-        if spatial_and_lead < self.score.ndim:
-            raise ShapeError(
-                f"k-space has {spatial_and_lead} axes behind batch and coil; the network convolves {self.score.ndim}. "
-                "Pass (batch, coil, *lead, *spatial), or a model for 2-D images."
-            )
         largest = y.abs().flatten(1).amax(1)
         if not bool(torch.isfinite(largest).all()):
             sample = int((~torch.isfinite(largest)).nonzero()[0])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from resolvent._errors import DataError
 from resolvent._types import KSpace
-from resolvent.linop import LinearOperator, estimate_noise
+from resolvent.linop import LinearOperator
 from resolvent.mol.attack import Attack, Reconstruct, attack
 from resolvent.mol.baselines import sense_weight
 from resolvent.mol.equation import Equation, shrink
@@ -65,7 +65,7 @@ def attack_model(
         DataError: see `attack`; and a clean solve that does not converge.
     """
     if noise is None:
-        noise = estimate_noise(y, model.score.ndim)
+        noise = A.noise(y)
     sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(len(y))
     clean = model.solve(y, A, tol=min(1e-3, SEARCH * epsilon), max_steps=model.max_steps, noise=sigma)
     if not clean.solution.converged:
@@ -114,7 +114,7 @@ def attack_conditioning(
         options: those of `attack`, but for `measure` and `accuracy`.
     """
     if noise is None:
-        noise = estimate_noise(y, model.score.ndim)
+        noise = A.noise(y)
     sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(len(y))
     model = copy.deepcopy(model).eval().requires_grad_(False)
     model.linear_tol = max(ACCURACY * epsilon, ROUNDING)

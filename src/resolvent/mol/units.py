@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from resolvent._errors import ModelError
+from resolvent._errors import ModelError, ShapeError
 from resolvent._types import Image, KSpace
-from resolvent.linop import LinearOperator, estimate_noise
+from resolvent.linop import LinearOperator
 from resolvent.mol.equation import Work, shrink
 from resolvent.mol.scale import intensity
 from resolvent.monotone import ScanContext
@@ -99,13 +99,18 @@ class ScanUnits(nn.Module):
             noise: standard deviation of the complex noise of a sample of y; if None it is estimated from y where
                 anything depends on it, else 0.
             work: counts the applications of N.
-            ndim: number of spatial axes.
+            ndim: number of axes that the network convolves.
             sees_noise: whether the network depends on the noise level.
             loose: accuracy of the linear reconstruction where the model makes no other use of it than to start there.
         """
         zero_filled = A.adjoint(y)
+        if zero_filled.ndim <= ndim:
+            raise ShapeError(
+                f"the image has {zero_filled.ndim - 1} axes behind the batch; the network convolves {ndim}. "
+                "Pass the data of (batch, *lead, *spatial), or a model for 2-D images."
+            )
         if noise is None:
-            noise = estimate_noise(y, ndim) if sees_noise or self.noise_slope is not None else 0.0
+            noise = A.noise(y) if sees_noise or self.noise_slope is not None else 0.0
         sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(y.shape[0])
         noise_level = sigma / intensity(zero_filled)
         lam = self._lam_at(noise_level)

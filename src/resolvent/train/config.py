@@ -22,13 +22,19 @@ class _Section(BaseModel):
 class Scans(_Section):
     """How the scans of training are simulated from images, each by its own draw."""
 
-    spatial: Literal["2d", "3d", "2d+t"] = Field(default="2d", description="Slices, volumes, or series of frames.")
+    spatial: Literal["2d", "3d", "2d+t", "picture"] = Field(
+        default="2d", description="Slices, volumes, series of frames; or photographs, blurred and with missing pixels."
+    )
     matrix: tuple[int, int] = Field(
         default=(72, 128), description="Least and largest number of pixels of an axis (y, x)."
     )
     depth: tuple[int, int] = Field(default=(8, 16), description="The same for planes (3d) or frames (2d+t).")
     coils: list[int] = Field(default=[4, 6, 8, 12, 16], min_length=1, description="Coil counts, each as likely.")
-    acceleration: Range = Field(default=(2.0, 8.0), description="Least and largest, drawn uniformly in its logarithm.")
+    acceleration: Range = Field(
+        default=(2.0, 8.0),
+        description="Least and largest, drawn uniformly in its logarithm; of pictures, pixels over pixels measured.",
+    )
+    blur: Range = Field(default=(0.0, 2.0), description="Of pictures: standard deviation of the blur, in pixels.")
     masks: dict[str, float] = Field(default={"gaussian2d": 1.0}, min_length=1, description="Mask kinds and their odds.")
     snr_db: Range = Field(
         default=(15.0, 50.0), description="Signal to noise of a pixel of the object, drawn uniformly."
@@ -66,12 +72,14 @@ class Scans(_Section):
         for kind in self.masks:
             if kind not in MASK_KINDS:
                 raise ValueError(f"there is no mask kind {kind!r}; use one of {', '.join(MASK_KINDS)}")
-        for name in ("matrix", "depth", "acceleration", "snr_db", "contrast", "zoom"):
+        for name in ("matrix", "depth", "acceleration", "blur", "snr_db", "contrast", "zoom"):
             low, high = getattr(self, name)
             if low > high:
                 raise ValueError(f"{name} is from {low} to {high}; give the smaller number first")
         if self.acceleration[0] < 1 or self.matrix[0] < 8 or min(self.coils) < 1:
             raise ValueError("acceleration and coils must be at least 1, matrix at least 8")
+        if self.blur[0] < 0 or 6 * self.blur[1] + 3 > self.matrix[0]:
+            raise ValueError("blur must be at least 0, and at most a sixth of the matrix")
         return self
 
 

@@ -17,6 +17,7 @@ from resolvent.data.io import read_maps
 from resolvent.linop import estimate_noise
 from resolvent.train.config import Config
 from resolvent.train.draws import Batch, draw_batch, unit
+from resolvent.train.pictures import draw_pictures, read_picture
 
 _TRAIN, _VALIDATION = 0, 1  # streams of draws of one seed
 
@@ -35,15 +36,16 @@ class Draws(Dataset[Batch]):
         if validating:  # subjects in turn
             number, which = divmod(number, len(subjects))
             subjects = [subjects[which]]
-        batch = draw_batch(
-            subjects,
-            data.scans,
-            seed=2 * self.config.seed + self.stream,
-            number=number,
-            size=1 if validating else data.batch,
-            measured_maps=self.maps,
-            denoise=not validating and number < first,
-        )
+        options = {
+            "seed": 2 * self.config.seed + self.stream,
+            "number": number,
+            "size": 1 if validating else data.batch,
+            "denoise": not validating and number < first,
+        }
+        if data.scans.spatial == "picture":
+            batch = draw_pictures(subjects, data.scans, **options)
+        else:
+            batch = draw_batch(subjects, data.scans, measured_maps=self.maps, **options)
         return batch._replace(subject=torch.full_like(batch.subject, which)) if validating else batch
 
 
@@ -80,9 +82,13 @@ class ScansModule(pl.LightningDataModule):
         self.config = config
         scans = data.scans
         ndim = 2 if scans.spatial == "2d" else 3
-        self.train = _subjects([data.folder / path for path in data.train], ndim, data.supervision)
-        self.train += _subjects([data.folder / path for path in data.stills], 2, data.supervision)
-        self.validation = _subjects([data.folder / path for path in data.validation], ndim, "full")
+        train, validation = ([data.folder / path for path in paths] for paths in (data.train, data.validation))
+        if scans.spatial == "picture":
+            self.train, self.validation = [*map(read_picture, train)], [*map(read_picture, validation)]
+        else:
+            self.train = _subjects(train, ndim, data.supervision)
+            self.train += _subjects([data.folder / path for path in data.stills], 2, data.supervision)
+            self.validation = _subjects(validation, ndim, "full")
         both = {(s.source, s.name) for s in self.train} & {(s.source, s.name) for s in self.validation}
         if both:
             source, name = min(both)

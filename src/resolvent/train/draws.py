@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d, max_pool3d
 
-from resolvent._types import Image, KSpace, Maps, Mask
+from resolvent._types import Image, Maps, Mask
 from resolvent.data import Scan, Subject, birdcage_maps, make_mask, smooth_phase
-from resolvent.linop import estimate_noise
+from resolvent.linop import SENSE, LinearOperator, estimate_noise
 from resolvent.linop.fourier import fft, ifft
 from resolvent.train.config import Scans
 from resolvent.train.motion import moving
@@ -26,16 +26,16 @@ class Batch(NamedTuple):
     """Scans of one matrix and coil count.
 
     Attributes:
-        y: k-space ``(batch, coil, *lead, *spatial)``, zero where not measured.
-        maps: what the reconstruction is given.
-        mask: 1 where measured.
+        y: k-space ``(batch, coil, *lead, *spatial)`` or pictures ``(batch, y, x)``, zero where not measured.
+        A: the physics that the reconstruction is given.
+        mask: 1 where measured; with the axes of y, of which that of the coils is 1.
         noise: standard deviation of a sample that the reconstruction is told, ``(batch,)``.
         reference: the image; for a measured scan without one, zeros.
         subject: number of the subject, ``(batch,)``.
     """
 
-    y: KSpace
-    maps: Maps
+    y: Tensor
+    A: LinearOperator
     mask: Mask
     noise: Tensor
     reference: Image
@@ -80,7 +80,9 @@ def draw_batch(
         shape, readout = (depth, *shape), rng.random() < 0.5
     maps = measured_maps if len(shape) == 2 else ()
     drawn = [_draw(subjects, scans, rng, shape, readout, frames, n_coils, maps, denoise) for _ in range(size)]
-    return Batch(*map(torch.stack, zip(*drawn, strict=True)))
+    y, maps, mask, noise, reference, which = map(torch.stack, zip(*drawn, strict=True))
+    A = SENSE(maps, mask, ndim=len(shape))
+    return Batch(y, A, mask.unsqueeze(1), noise, reference, which)
 
 
 def quick_sizes(low: int, high: int) -> list[int]:
@@ -109,7 +111,8 @@ def draw_measured(scan: Scan, scans: Scans, rng: np.random.Generator, size: int)
         shape, frames = tuple(y.shape[-scan.ndim :]), lead[0] if len(lead) == 1 else None
         mask = torch.stack([draw_mask(scans, rng, shape, frames) for _ in range(size)]).expand(size, *mask.shape[1:])
     noise = torch.full((size,), scan.noise)
-    return Batch(mask.unsqueeze(1) * y, maps, mask, noise, reference, torch.zeros(size, dtype=torch.int64))
+    A, mask = SENSE(maps, mask, ndim=scan.ndim), mask.unsqueeze(1)
+    return Batch(mask * y, A, mask, noise, reference, torch.zeros(size, dtype=torch.int64))
 
 
 def _draw(

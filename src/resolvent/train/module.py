@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from resolvent._types import Image
-from resolvent.linop import SENSE
+from resolvent.linop import LinearOperator, Sampling
 from resolvent.mol import MOL
 from resolvent.mol.baselines import Baseline, sense
 from resolvent.mol.equation import Work
@@ -59,10 +59,6 @@ class Training(pl.LightningModule):
         )
         return torch.optim.Adam([{"params": group} for group in groups if group], lr=self.config.optimiser.rate)
 
-    def operator(self, batch: Batch, mask: Tensor) -> SENSE:
-        """The physics of a batch."""
-        return SENSE(batch.maps, mask, ndim=3 if self.config.data.scans.spatial == "3d" else 2)
-
     def training_step(self, batch: Batch, number: int) -> None:
         """Reconstruct, differentiate, and step unless the guard says no."""
         optimiser = self.optimizers()
@@ -94,10 +90,11 @@ class Training(pl.LightningModule):
         config, seed = self.config, self.config.seed + 1_000_003 * self.step
         if config.data.supervision == "self":
             given, held = split(batch.mask, config.data.held_out, seed)
-            x = self.reconstruct(batch, given, work)
-            errors = held_out_loss(self.operator(batch, held)(x), held.unsqueeze(1) * batch.y)
+            part, rest = Sampling(given), Sampling(held)
+            x = self.reconstruct(part(batch.y), part @ batch.A, batch.noise, work)
+            errors = held_out_loss(rest(batch.A(x)), rest(batch.y))
         else:
-            x = self.reconstruct(batch, batch.mask, work)
+            x = self.reconstruct(batch.y, batch.A, batch.noise, work)
             errors = image_loss(x, batch.reference, config.loss)
         loss, parts = errors.log().mean(), {"loss": errors.mean()}
         penalties = config.penalties
@@ -116,16 +113,13 @@ class Training(pl.LightningModule):
                 loss = loss + penalties.slope * parts["shortfall"]
         return loss, {name: float(value.detach()) for name, value in parts.items()}
 
-    def reconstruct(self, batch: Batch, mask: Tensor, work: Work) -> Image:
-        """The image from the samples in `mask`."""
-        A, y = self.operator(batch, mask), mask.unsqueeze(1) * batch.y
-        return (
-            self.model(y, A, batch.noise, work=work) if isinstance(self.model, MOL) else self.model(y, A, batch.noise)
-        )
+    def reconstruct(self, y: Tensor, A: LinearOperator, noise: Tensor, work: Work) -> Image:
+        """The image, differentiable."""
+        return self.model(y, A, noise, work=work) if isinstance(self.model, MOL) else self.model(y, A, noise)
 
     def validation_step(self, batch: Batch, number: int) -> None:
         """PSNR of the averaged model, and once of SENSE, kept for its subject."""
-        model, A = self.average.module, self.operator(batch, batch.mask)
+        model, A = self.average.module, batch.A
         if isinstance(model, MOL):
             model.tol, model.max_steps = 1e-3, 100
         images = {"psnr": model(batch.y, A, batch.noise)}

@@ -27,7 +27,7 @@ def sense(y: KSpace, A: LinearOperator, *, weight: float | None = None, noise: T
     """
     zero_filled = A.adjoint(y)
     if weight is None:
-        lam = sense_weight(y, zero_filled, noise)
+        lam = sense_weight(y, zero_filled, A.noise(y) if noise is None else noise)
     else:
         lam = torch.full((y.shape[0],), weight, dtype=y.real.dtype, device=y.device)
     return shrink(A, lam, along(lam, zero_filled) * zero_filled, tol=1e-4)
