@@ -11,6 +11,7 @@ EXAMPLES = {
     "view": ("resolvent view brain.nii.gz",),
     "simulate": ("resolvent simulate volume.nii.gz -o scan.h5 --coils 8 --acceleration 6",),
     "info": ("resolvent info brain.h5",),
+    "send": ("resolvent send series --to dicom://127.0.0.1:4242/ORTHANC",),
     "certify": ("resolvent certify brain-2d", "resolvent certify brain-2d scan.h5 --steps 20 --json"),
     "convert": ("resolvent convert model.pth.tar -o converted",),
     "attack": ("resolvent attack brain-2d scan.h5 --steps 10",),

@@ -16,7 +16,7 @@ from resolvent.linop import LinearOperator
 from resolvent.mol.certificate import Certificate, certify
 from resolvent.mol.equation import INNER, Equation, Work
 from resolvent.mol.units import ScanUnits
-from resolvent.monotone import Bound, MonotoneOperator, ScanContext, Tier
+from resolvent.monotone import Bound, MonotoneOperator, ScanContext, Tier, Tile
 from resolvent.solve import Solution
 from resolvent.solve.solution import along
 
@@ -145,7 +145,12 @@ class MOL(ScanUnits):
         return "per-scan" if self.score.tier == "all-data" and adapts else self.score.tier
 
     def pose(
-        self, y: KSpace, A: LinearOperator, noise: Tensor | float | None = None, work: Work | None = None
+        self,
+        y: KSpace,
+        A: LinearOperator,
+        noise: Tensor | float | None = None,
+        work: Work | None = None,
+        tile: Tile | None = None,
     ) -> tuple[Equation, Tensor, ScanContext]:
         """The equation of the scans, their scale and what the score was conditioned on.
 
@@ -154,14 +159,17 @@ class MOL(ScanUnits):
             A: the physics.
             noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
             work: filled with what is spent.
+            tile: what the network may see at once (see `in_tiles`); None for everything.
         """
         work = work or Work()
         sees_noise = self.score.tier == "per-scan"
         loose = INNER if self.score.conditioning(1.0).value == 0 else None
         scan = self.in_units(y, A, noise, work, ndim=self.score.ndim, sees_noise=sees_noise, loose=loose)
-        score = replace(self.score.condition(scan.context), ridge=self.ridge, support=scan.support)
+        context = replace(scan.context, tile=tile)
+        score = self.score.condition(context).in_tiles(self.score.radius, tile)
+        score = replace(score, ridge=self.ridge, support=scan.support)
         equation = Equation(A, scan.y, scan.lam, scan.data, score, self.c.value, self.m, work)
-        return equation, scan.scale, scan.context
+        return equation, scan.scale, context
 
     def forward(
         self, y: KSpace, A: LinearOperator, noise: Tensor | float | None = None, *, work: Work | None = None

@@ -8,6 +8,7 @@ from resolvent.monotone.estimates import lipschitz_penalty, local_lipschitz, log
 from resolvent.monotone.operator import Bound, Kind, MonotoneOperator, ScanContext, Score, Tier
 from resolvent.monotone.ridge import ConvexRidge
 from resolvent.monotone.strict import ProductNetwork, ResidualStack
+from resolvent.monotone.tiling import Tile, in_tiles
 
 __all__ = [
     "Bound",
@@ -23,7 +24,9 @@ __all__ = [
     "ScanContext",
     "Score",
     "Tier",
+    "Tile",
     "conv_norm_bound",
+    "in_tiles",
     "lipschitz_penalty",
     "local_lipschitz",
     "log_barrier",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from resolvent.monotone.channels import kernel_init
+from resolvent.monotone.layers import reach
 from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, cnn
 
 
@@ -38,6 +39,11 @@ class PlainCNN(MonotoneOperator):
     def m(self) -> Bound:
         """What training aimed at: an estimate."""
         return Bound(self.margin, "estimated")
+
+    @property
+    def radius(self) -> int:
+        """Half-widths of all kernels."""
+        return reach(self.weights)
 
     def condition(self, context: ScanContext | None = None) -> Score:
         """F; nothing to normalise."""

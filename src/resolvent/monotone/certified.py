@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, kernel_init, per_sample, to_channels
-from resolvent.monotone.layers import UnitKernel
+from resolvent.monotone.layers import UnitKernel, reach
 from resolvent.monotone.operator import Bound, ScanContext, Score, noise_channel
 from resolvent.monotone.strict import _Strict, rectified, residual_layers
+from resolvent.monotone.tiling import in_tiles
 
 
 class CertifiedStack(_Strict):
@@ -71,6 +72,11 @@ class CertifiedStack(_Strict):
         inside = k > 1 and k**2 <= (k**2 - 1) * (1 + a**2 * (k**2 - 1))  # the worst |df| is positive
         return Bound(moved * (k * math.sqrt(a**2 + 1 / (k**2 - 1)) if inside else 1 + a), "proved")
 
+    @property
+    def radius(self) -> int:
+        """Half-widths of the kernels of R, each of which is applied twice."""
+        return 2 * reach(self.convs[self.trunk_layers :].parameters())
+
     def condition(self, context: ScanContext | None = None) -> Score:
         """F for the scans of `context`: S runs here, and never in the solve."""
         if context is None:
@@ -80,11 +86,17 @@ class CertifiedStack(_Strict):
         deep, width = self.trunk_layers, kernels[0].shape[1]
         trunk = rectified(kernels[:deep], biases[:deep])
         v, level = context.sense, 0.1 * (noise_channel(context, self.ndim) + 2)  # no larger than an image
+
+        def look(v: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
+            state = torch.cat([to_channels(v, self.ndim), own[0].flatten(0, 1)], 1)
+            return per_sample(residual_layers(state, trunk, keep=width), len(v))
+
+        in_parts = in_tiles(look, 2 * reach(kernels[:deep]), context.tile)
         for done in range(self.passes):
             v = context.data_consistent(v) if done else v
-            seen = residual_layers(torch.cat([to_channels(v, self.ndim), level], 1), trunk, keep=width)
-            v = from_channels(seen[:, :2], v)
-        features = per_sample(self.emphasis * seen[:, 2:], len(v))
+            seen = in_parts(v, (), (per_sample(level, len(v)),))
+            v = from_channels(seen[:, :, :2].flatten(0, 1), v)
+        features = self.emphasis * seen[:, :, 2:]
         return Score(self._network, (*kernels[deep:], *biases[deep:]), (v, features))
 
     def _network(self, x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, kernel_init, per_sample, to_channels
-from resolvent.monotone.layers import UnitKernel
+from resolvent.monotone.layers import UnitKernel, reach
 from resolvent.monotone.operator import Bound, ScanContext, Score, conv, noise_channel
 from resolvent.monotone.ridge import fine
 from resolvent.monotone.splines import MonotoneSpline, spline
 from resolvent.monotone.strict import _Strict, lift_fits, residual_layers
+from resolvent.monotone.tiling import in_tiles
 
 
 class _Conditioned(_Strict):
@@ -42,17 +43,22 @@ class _Conditioned(_Strict):
         """The anchor u, and the features of the trunk ``(batch, fold, width, *spatial)``."""
         if context is None:
             raise ModelError("a conditioned score needs a scan. Use it in MOL, or pass a ScanContext to condition().")
-        batch, anchor = context.sense.shape[0], context.sense
-        zero_filled = to_channels(context.zero_filled, self.ndim)
-        noise = noise_channel(context, self.ndim)
-        features = zero_filled
+        anchor, ndim = context.sense, self.ndim
+        given = (context.zero_filled, per_sample(noise_channel(context, ndim), len(anchor)))
+
+        def look(x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
+            zero_filled, noise = own
+            seen = torch.cat([to_channels(x, ndim), to_channels(zero_filled, ndim), noise.flatten(0, 1)], 1)
+            return per_sample(torch.cat(self.trunk(seen), 1), len(x))
+
+        in_parts = in_tiles(look, self.trunk.radius, context.tile)
+        seen = anchor
         for remaining in reversed(range(self.passes)):
-            seen = torch.cat([to_channels(anchor, self.ndim), zero_filled, noise], 1)
-            features, change = self.trunk(seen)
-            anchor = anchor + from_channels(change, anchor)
+            seen = in_parts(anchor, (), given)
+            anchor = anchor + from_channels(seen[:, :, -2:].flatten(0, 1), anchor)
             if remaining:
                 anchor = context.data_consistent(anchor)
-        return anchor, per_sample(features, batch)
+        return anchor, seen[:, :, :-2].movedim(2, -1).contiguous().movedim(-1, 2)  # channels last
 
 
 class ConditionedStack(_Conditioned):
@@ -80,6 +86,11 @@ class ConditionedStack(_Conditioned):
     ) -> None:
         super().__init__(ndim, m, layers * lift_fits(channels), width, passes, channels=channels, layers=layers)
         self.convs = nn.ModuleList(UnitKernel(kernel_init(channels, channels, ndim)) for _ in range(layers))
+
+    @property
+    def radius(self) -> int:
+        """Half-widths of all kernels, each of which is applied twice."""
+        return 2 * reach(self.convs.parameters())
 
     def condition(self, context: ScanContext | None = None) -> Score:
         """F for the scans of `context`: the trunk runs here, and never in the solve."""
@@ -122,6 +133,11 @@ class ConditionedRidge(_Conditioned):
         self.filters = UnitKernel(kernel_init(channels, 2, ndim, size), grid=fine(size))
         self.splines = MonotoneSpline(channels)
 
+    @property
+    def radius(self) -> int:
+        """The half-width of the filters, which are applied twice."""
+        return 2 * reach(self.filters.parameters())
+
     def condition(self, context: ScanContext | None = None) -> Score:
         """F for the scans of `context`: the trunk runs here, and never in the solve."""
         anchor, features = self.features(context)
@@ -161,6 +177,11 @@ class Trunk(nn.Module):
         self.weights = nn.ParameterList(2**0.5 * kernel_init(b, a, ndim) for a, b in pairs)
         self.biases = nn.ParameterList(torch.zeros(width) for _ in range(depth))
         self.last = nn.Parameter(0.1 * kernel_init(2, width, ndim))
+
+    @property
+    def radius(self) -> int:
+        """Pixels on every axis around a pixel that the change of the image depends on."""
+        return reach((*self.weights, self.last))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Features ``(n, width, ...)`` and the change of the image ``(n, 2, ...)``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -44,6 +46,11 @@ class UnitKernel(nn.Module):
     def __getstate__(self) -> dict[str, object]:
         """Pickle without the cache."""
         return {**self.__dict__, "_cached": None}
+
+
+def reach(kernels: Iterable[Tensor]) -> int:
+    """Pixels on every axis around a pixel that convolutions with these kernels, one after another, see there."""
+    return sum(kernel.shape[-1] // 2 for kernel in kernels)
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, to_channels
+from resolvent.monotone.tiling import Network, Tile, in_tiles
 
 Kind = Literal["proved", "estimated"]
 QUIET = 1e-3
@@ -47,12 +48,14 @@ class ScanContext:
         zero_filled: ``A^H b``.
         noise: noise level over the image scale, ``(batch,)``.
         data_consistent: ``u -> (I + lam N)^-1 (u + lam A^H b)``, differentiable.
+        tile: what a network may see at once (see `in_tiles`); None for everything.
     """
 
     sense: Tensor
     zero_filled: Tensor
     noise: Tensor
     data_consistent: Callable[[Tensor], Tensor]
+    tile: Tile | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Score:
         start: an image near the solution, where a solve starts; the linear reconstruction where it is None.
     """
 
-    network: Callable[[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]], Tensor]
+    network: Network
     shared: tuple[Tensor, ...]
     own: tuple[Tensor, ...] = ()
     ridge: float = 0.0
@@ -88,6 +91,10 @@ class Score:
     def __call__(self, x: Tensor) -> Tensor:
         """``F(x)``."""
         return (1 + self.ridge) * x - self.H(x)
+
+    def in_tiles(self, radius: int | None, tile: Tile | None) -> Score:
+        """The same function, its network evaluated and differentiated tile by tile."""
+        return replace(self, network=in_tiles(self.network, radius, tile))
 
     def select(self, index: Tensor) -> Score:
         """The score of the samples `index`."""
@@ -145,6 +152,11 @@ class MonotoneOperator(nn.Module, ABC):
     def r(self) -> Bound:
         """Bound ``c - m`` of ``|F - c I|_Lip``."""
         return Bound(self.c.value - self.m.value, self.m.kind)
+
+    @property
+    def radius(self) -> int | None:
+        """Pixels on every axis around a pixel that H sees there; None if nothing is known, then H sees all at once."""
+        return None
 
     def conditioning(self, lam: float) -> Bound:
         """Bound of ``|F_1(x) - F_2(x)| / |b_1 - b_2|`` for F conditioned on the data b_1 and b_2, whatever A and x are.

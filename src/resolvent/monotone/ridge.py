@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from resolvent.monotone.channels import from_channels, kernel_init, to_channels
-from resolvent.monotone.layers import UnitKernel
+from resolvent.monotone.layers import UnitKernel, reach
 from resolvent.monotone.operator import ScanContext, Score
 from resolvent.monotone.splines import MonotoneSpline, spline
 from resolvent.monotone.strict import _Strict, residual_layers
@@ -31,6 +31,11 @@ class ConvexRidge(_Strict):
         super().__init__(ndim, m, channels=channels, size=size)
         self.filters = UnitKernel(kernel_init(channels, 2, ndim, size), grid=fine(size))
         self.splines = MonotoneSpline(channels)
+
+    @property
+    def radius(self) -> int:
+        """The half-width of the filters, which are applied twice."""
+        return 2 * reach(self.filters.parameters())
 
     def condition(self, context: ScanContext | None = None) -> Score:
         """F with normalised weights."""

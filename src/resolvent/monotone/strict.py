@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, kernel_init, to_channels
-from resolvent.monotone.layers import UnitKernel
+from resolvent.monotone.layers import UnitKernel, reach
 from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, cnn, conv, conv_adjoint
 
 
@@ -51,6 +51,11 @@ class ProductNetwork(_Strict):
         self.convs = nn.ModuleList(UnitKernel(kernel_init(b, a, ndim)) for a, b in itertools.pairwise(widths))
         self.biases = nn.ParameterList(torch.zeros(b) for b in widths[1:])
 
+    @property
+    def radius(self) -> int:
+        """Half-widths of all kernels."""
+        return reach(self.convs.parameters())
+
     def condition(self, context: ScanContext | None = None) -> Score:
         """F with normalised weights."""
         shared = tuple(t for pair in zip(self.convs, self.biases, strict=True) for t in (pair[0](), pair[1]))
@@ -82,6 +87,11 @@ class ResidualStack(_Strict):
         super().__init__(ndim, m, channels=lift_fits(channels), layers=layers)
         self.convs = nn.ModuleList(UnitKernel(kernel_init(channels, channels, ndim)) for _ in range(layers))
         self.biases = nn.ParameterList(torch.zeros(channels) for _ in range(layers))
+
+    @property
+    def radius(self) -> int:
+        """Half-widths of all kernels, each of which is applied twice."""
+        return 2 * reach(self.convs.parameters())
 
     def condition(self, context: ScanContext | None = None) -> Score:
         """F with normalised weights."""

@@ -1,0 +1,81 @@
+"""A network in tiles: the same numbers and the same gradients with the memory of one tile."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+Network = Callable[[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]], Tensor]
+"""A function of an image x, of tensors for all samples (`shared`) and of tensors in the shape of x (`own`)."""
+
+Tile = tuple[int, ...]
+"""Largest ``(images, *spatial)`` seen at once, halo not counted; images are the axes before the spatial ones."""
+
+
+def in_tiles(network: Network, radius: int | None, tile: Tile | None) -> Network:
+    """The function `network` tile by tile; itself where `tile` or `radius` is None.
+
+    An output pixel depends on the input within `radius` pixels on every axis. So a tile with a halo of that width on
+    every side gives the numbers of the whole image on the tile, but for the order of additions. Where a halo would
+    leave the image it ends with it: there every convolution pads zeros, as it does for the whole image.
+
+    Under a gradient each tile keeps its input alone and is evaluated anew in the backward pass, to which it adds its
+    part of the gradients of x, `shared` and `own`. So a Jacobian product costs one evaluation more, and its memory,
+    too, is that of a tile.
+
+    Args:
+        network: of ``(x, shared, own)``, x complex ``(batch, *lead, *spatial)``; each of `own` in the shape of x, or
+            ``(batch, fold, channel, *spatial)`` with the lead axes as one, fold. The output has either form.
+        radius: of the receptive field, in pixels on every spatial axis; None if it is not known.
+        tile: see `Tile`.
+    """
+    if tile is None or radius is None:
+        return network
+    spatial = len(tile) - 1
+
+    halo = (0, *(radius,) * spatial)
+
+    def run(x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
+        folded = x.reshape(len(x), -1, *x.shape[-spatial:])
+        own = tuple(t.reshape(folded.shape) if t.shape == x.shape else t for t in own)
+        out: Tensor | None = None
+        for core, wide, inner in cuts(tuple(folded.shape[1:]), tile, halo):
+            seen = (folded[wide], shared, tuple(t[wide] for t in own))
+            if torch.is_grad_enabled():
+                part = checkpoint(network, *seen, use_reentrant=False, preserve_rng_state=False)
+            else:
+                part = network(*seen)
+            assert isinstance(part, Tensor)
+            if out is None:
+                out = part.new_empty(*folded.shape[:2], *part.shape[2:-spatial], *folded.shape[2:])
+            out[core] = part[inner]
+        assert out is not None
+        return out.reshape(x.shape) if out.ndim == folded.ndim else out
+
+    return run
+
+
+def cuts(shape: tuple[int, ...], tile: Tile, halo: tuple[int, ...]) -> Iterator[tuple[tuple, tuple, tuple]]:
+    """The tiles of an image: for each an index of the tile, of the tile with its halo, and of the one in the other.
+
+    The indices are for ``(batch, images, ..., *spatial)``.
+
+    Args:
+        shape: ``(images, *spatial)``.
+        tile: largest tile.
+        halo: width on each axis.
+    """
+    axes = []
+    for size, largest, width in zip(shape, tile, halo, strict=True):
+        parts = math.ceil(size / largest)
+        edges = [size * i // parts for i in range(parts + 1)]
+        with_halo = [(a, b, max(0, a - width), min(size, b + width)) for a, b in itertools.pairwise(edges)]
+        axes.append([(slice(a, b), slice(c, d), slice(a - c, b - c)) for a, b, c, d in with_halo])
+    for tiles in itertools.product(*axes):
+        core, wide, inner = ((slice(None), images, ..., *space) for images, *space in zip(*tiles, strict=True))
+        yield core, wide, inner
