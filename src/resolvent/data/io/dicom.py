@@ -64,7 +64,7 @@ def write_dicom(paths: list[str], image: Tensor, ndim: int, geometry: Geometry |
     values = planes(image, ndim)
     top = float(values.max())
     slope = top / WHITE if top > 0 else 1.0
-    slope = float(pydicom.valuerep.DSfloat(slope, auto_format=True)) or 1.0  # what the file can say, in 16 characters
+    slope = float(pydicom.valuerep.DSfloat(slope, auto_format=True) or 1.0)  # what the file can say, in 16 characters
     pixels = np.clip(np.round(values / slope), 0, WHITE).astype("<u2")
     series = hashlib.sha256(pixels.tobytes() + source.encode()).hexdigest()
     slices, frames, rows, columns = pixels.shape
