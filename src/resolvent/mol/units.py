@@ -71,7 +71,7 @@ class ScanUnits(nn.Module):
         if not 0 < lam < math.inf:
             raise ModelError(f"lam is {lam}; the weight of the data must be positive.")
         self.log_lam = nn.Parameter(torch.tensor(math.log(lam)))
-        self.noise_slope = nn.Parameter(torch.tensor(-2.0)) if noise_aware else None
+        self.noise_slope = nn.Parameter(torch.tensor(-1.0)) if noise_aware else None
         self.normalise = normalise
         self.linear_tol = 1e-3
 
