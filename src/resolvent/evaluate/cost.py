@@ -48,12 +48,12 @@ def training_step(model: nn.Module, case: Case) -> Row:
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     times, kept, facts = [], 0, {}
     for _ in range(REPEATS + 1):
-        saved: dict[int, int] = {}
+        saved: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice
 
-        def keep(t: Tensor, saved: dict[int, int] = saved) -> Tensor:
+        def keep(t: Tensor, saved: dict[int, torch.UntypedStorage] = saved) -> Tensor:
             storage = t.untyped_storage()
             if storage.data_ptr() not in weights:
-                saved[storage.data_ptr()] = storage.nbytes()
+                saved[storage.data_ptr()] = storage
             return t
 
         model.zero_grad()
@@ -65,7 +65,7 @@ def training_step(model: nn.Module, case: Case) -> Row:
             else:
                 image = model(case.y, case.A, case.noise)
             loss = (image - case.reference).abs().square().mean()
-        kept = sum(saved.values())
+        kept = sum(storage.nbytes() for storage in saved.values())
         loss.backward()
         times.append(time.perf_counter() - began)
         if isinstance(model, MOL):
