@@ -128,24 +128,24 @@ MUTANTS = (
         (("torch.where(solvable, scale, torch.ones_like(scale))", "torch.ones_like(scale)"),),
         CG_TESTS,
     ),
-    Mutant("tolerance not squared", "solve/cg.py", (("rr <= tol**2 *", "rr <= tol *"),), CG_TESTS),
+    Mutant("tolerance not squared", "solve/cg.py", (("error <= tol**2 *", "error <= tol *"),), CG_TESTS),
     Mutant(
         "samples stop together",
         "solve/cg.py",
-        (("running = running & ~done()", "running = running & ~done().all()"),),
+        (("running = sound & ~done()", "running = sound & ~done().all()"),),
         CG_TESTS,
     ),
     Mutant(
         "zero data keep the start",
         "solve/cg.py",
-        (("torch.where(along(scale == 0, b), torch.zeros_like(x), x / unit)", "x / unit"),),
+        (("torch.where(along(scale == 0, b), torch.zeros_like(result), result / unit)", "result / unit"),),
         CG_TESTS,
     ),
-    Mutant("no conjugate directions", "solve/cg.py", (("p = r + along(beta, b) * p", "p = r.clone()"),), CG_TESTS),
+    Mutant("no conjugate directions", "solve/cg.py", (("p = p.mul_(along(d, b)).add_(r)", "p = r.clone()"),), CG_TESTS),
     Mutant(
         "breakdown unnoticed",
         "solve/cg.py",
-        (("running & ~(curvature > 0)", "running & (curvature == 12345.0)"),),
+        (("sound = curvature > 0", "sound = curvature != 12345.0"),),
         CG_TESTS,
     ),
     Mutant(
@@ -298,9 +298,9 @@ MUTANTS = (
         ("theory/test_identities.py",),
     ),
     Mutant(
-        "linear solve too loose for c below one",
+        "smallest eigenvalue of the linear solve overstated",
         "mol/equation.py",
-        (("tol=self.inexact * min(1.0, shift))", "tol=self.inexact)"),),
+        (("smallest=shift, select", "smallest=1e4 * shift, select"),),
         CERTIFICATE_TESTS,
     ),
     Mutant(
@@ -318,7 +318,7 @@ MUTANTS = (
     Mutant(
         "no gradient through the linear solve",
         "mol/equation.py",
-        (("    return implicit(x, lambda x: matvec(x) - rhs, lambda _, v: solve(v))", "    return x"),),
+        (("    return implicit(x, lambda x: matrix(A, lam)(x) - rhs, lambda _, v: solve(v))", "    return x"),),
         GRADIENT_TESTS,
     ),
     Mutant(

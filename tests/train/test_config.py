@@ -78,5 +78,5 @@ def test_recipes_are_valid(request):
         config = read_config(path)
         assert config.name == path.stem == yaml.safe_load(path.read_text())["name"]
         model = build(config.model)
-        convolved = 3 if config.data.scans.spatial != "2d" else 2
+        convolved = 2 if config.data.scans.spatial in ("2d", "picture") else 3
         assert not isinstance(model, MOL) or model.score.ndim == convolved
