@@ -4,12 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-from resolvent.data import Subject, simulate
-from resolvent.linop import estimate_noise
+from resolvent.data import Subject, birdcage_maps, simulate
+from resolvent.linop import estimate_noise, fft
 from resolvent.train.config import Scans
-from resolvent.train.draws import draw_batch, framed, quick_sizes, received, toned
+from resolvent.train.draws import (
+    calibrated,
+    draw_batch,
+    draw_subject,
+    framed,
+    object_phase,
+    quick_sizes,
+    received,
+    toned,
+)
 
-EXACT = {"clean": 1.0, "map_error": 0.0, "noise_error": 0.0, "estimated": 0.0}
+EXACT = {"clean": 1.0, "calibrated": 0.0, "map_error": 0.0, "noise_error": 0.0, "estimated": 0.0}
 
 
 def subject(seed=0, shape=(3, 26, 22)):
@@ -48,6 +57,40 @@ def test_another_contrast_swaps_tissues_and_leaves_zero_at_zero():
     swapped = sum(bool((curve.diff() < 0).any()) for curve in curves)
     assert 0 < swapped < 20
     torch.testing.assert_close(toned(tissues, 0.0, np.random.default_rng(0)), tissues)
+
+
+def test_phase_is_that_of_the_tissue_the_field_and_more():
+    tissue = torch.zeros(40, 32)
+    tissue[10:30, 8:24] = 1.0
+    edge, inside = [], []
+    for seed in range(20):
+        phase = object_phase(tissue, 2, 1.5, np.random.default_rng(seed))
+        assert phase.shape == tissue.shape and float((phase - phase.mean()).abs().max()) < 20
+        edge.append(float((phase[10, 8:24] - phase[9, 8:24]).abs().mean()))
+        inside.append(float(phase[14:26, 8:24].diff(dim=0).abs().mean()))
+    assert np.median(edge) > 1.5 * np.median(inside)
+    assert float(object_phase(tissue, 2, 0.0, np.random.default_rng(0)).abs().max()) == 0
+
+
+def test_maps_of_the_middle_of_kspace_are_wrong_where_the_object_ends():
+    true = birdcage_maps(6, (48, 40), seed=1)
+    x = torch.zeros(48, 40, dtype=torch.complex64)
+    x[12:36, 10:30] = 1.0
+    for seed in range(6):
+        told = calibrated(fft(true * x, 2), true, np.random.default_rng(seed))
+        power = told.abs().square().sum(0)
+        assert float(power.max()) < 1.001 and float(power[12:36, 10:30].min()) > 0.999
+        told = told * torch.exp(-1j * (true.conj() * told).sum(0).angle())
+        wrong = (told - true).abs().square().sum(0).sqrt()
+        assert float(wrong[20:28, 16:24].mean()) < 0.5 * float(wrong[12, 10:30].mean()) < 0.5
+
+
+def test_every_file_is_as_likely_whatever_it_holds():
+    many = [Subject(f"a{i}", "a", images=torch.ones(1, 24, 24)) for i in range(9)]
+    few = [Subject("b", "b", images=torch.ones(1, 24, 24))]
+    rng = np.random.default_rng(0)
+    drawn = [draw_subject([*many, *few], scans(), None, rng) for _ in range(400)]
+    assert 160 < drawn.count(9) < 240 and len(set(drawn)) == 10
 
 
 def test_a_ring_of_coils_receives_more_from_the_rim():

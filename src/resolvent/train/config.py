@@ -55,7 +55,10 @@ class Scans(_Section):
     map_error: float = Field(
         default=0.1, ge=0, description="Largest weight of a foreign smooth coil in the maps given."
     )
-    phase: float = Field(default=1.5, ge=0, description="Largest factor of the smooth random phase.")
+    calibrated: float = Field(
+        default=0.5, ge=0, le=1, description="Fraction of scans whose maps are made of the middle of their own k-space."
+    )
+    phase: float = Field(default=1.5, ge=0, description="Largest weight of the parts of the phase of the object.")
     contrast: Range = Field(default=(0.6, 1.5), description="Exponent of the magnitude.")
     tone: float = Field(default=0.6, ge=0, description="Largest strength of a random tone curve of the magnitude.")
     shading: float = Field(

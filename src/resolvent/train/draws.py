@@ -59,7 +59,7 @@ def draw_batch(
     the true ones, and the reference is what these make of the full data, ``sum_c conj(s'_c) s_c x``.
 
     Args:
-        subjects: with images; scan i of the batch comes from a subject drawn at random, each as likely.
+        subjects: with images; scan i of the batch comes from a subject drawn at random, see `draw_subject`.
         scans: the settings.
         seed: of the stream.
         number: of the batch.
@@ -127,7 +127,7 @@ def _draw(
     denoise: bool,
 ) -> tuple[Tensor, ...]:
     spatial = len(shape)
-    which = draw_subject(subjects, scans, rng) if frames is not None else int(rng.integers(len(subjects)))
+    which = draw_subject(subjects, scans, frames, rng)
     images = subjects[which].images
     assert images is not None
     seed = int(rng.integers(2**31))
@@ -135,8 +135,10 @@ def _draw(
     if readout:
         x, shape = x.movedim(0, -1), (*shape[1:], shape[0])
     true = coil_maps(n_coils, shape, rng, measured_maps)
-    told = true
-    if scans.map_error and rng.random() < 0.5:
+    clean, told = fft(true[:, None] * x if frames is not None else true * x, spatial), true
+    if rng.random() < scans.calibrated:
+        told = calibrated(clean if frames is None else clean.mean(1), true, rng)
+    elif scans.map_error and rng.random() < 0.5:
         told = unit(true + scans.map_error * rng.random() ** 2 * birdcage_maps(n_coils, shape, seed=seed))
     if rng.random() < _NEAR:  # as estimated maps are: zero where there is no signal
         told = told * near(x, spatial)
@@ -152,7 +154,6 @@ def _draw(
     elif rng.random() < scans.clean:
         sigma = 0.0
     generator = torch.Generator().manual_seed(seed)
-    clean = fft(true * x, spatial)
     y = mask * (clean + sigma * torch.randn(clean.shape, dtype=clean.dtype, generator=generator))
     noise = sigma * rng.uniform(1 - scans.noise_error, 1 + scans.noise_error)
     if rng.random() < scans.estimated:  # as for a scan without a noise scan
@@ -161,11 +162,16 @@ def _draw(
     return y, told, mask, torch.tensor(noise, dtype=torch.float32), reference, torch.tensor(which)
 
 
-def draw_subject(subjects: Sequence[Subject], scans: Scans, rng: np.random.Generator) -> int:
-    """Number of a subject of series or, with the odds of `scans.motion`, of still images."""
-    still = rng.random() < scans.motion
-    chosen = [i for i, s in enumerate(subjects) if s.images is not None and (s.images.ndim == 3) == still]
-    return chosen[int(rng.integers(len(chosen)))] if chosen else int(rng.integers(len(subjects)))
+def draw_subject(subjects: Sequence[Subject], scans: Scans, frames: int | None, rng: np.random.Generator) -> int:
+    """Number of a subject, each file as likely; for series, one of still images with the odds of `scans.motion`."""
+    chosen = range(len(subjects))
+    if frames is not None:
+        still = rng.random() < scans.motion
+        chosen = [i for i, s in enumerate(subjects) if s.images is not None and (s.images.ndim == 3) == still] or chosen
+    files = sorted({subjects[i].source for i in chosen})
+    source = files[int(rng.integers(len(files)))]
+    chosen = [i for i in chosen if subjects[i].source == source]
+    return chosen[int(rng.integers(len(chosen)))]
 
 
 def draw_mask(scans: Scans, rng: np.random.Generator, shape: tuple[int, ...], frames: int | None) -> Mask:
@@ -181,20 +187,17 @@ def object_image(
 ) -> Image:
     """One image as an object in the scanner: ``([frame,] *shape)``, complex, magnitudes of at most about 1."""
     spatial = len(shape)
-    finer = rng.uniform(1.1, 1.8) if rng.random() < 0.5 else 1.0  # then k-space of the matrix cuts it off
+    finer = rng.uniform(1.1, 2.5) if rng.random() < 0.8 else 1.0  # then k-space of the matrix cuts it off
     grid = tuple(2 * round(n * finer / 2) if n % 2 == 0 else n + 2 * round(n * (finer - 1) / 2) for n in shape)
     if spatial == 3:
         grid = (shape[0], *grid[1:])
-    magnitude = framed(image.abs(), grid, frames, scans, rng)
-    magnitude = toned((magnitude / magnitude.max()) ** rng.uniform(*scans.contrast), scans.tone, rng)
-    strength, tilt = rng.uniform(0, scans.phase), rng.uniform(0, 0.5)
+    magnitude = framed(image.abs(), grid, frames, scans, rng, finer)
+    tissue = (magnitude / magnitude.max()) ** rng.uniform(*scans.contrast)
+    tilt = rng.uniform(0, 0.5)
     transmit = torch.exp(tilt * torch.cos(smooth_phase(grid, seed=int(rng.integers(2**31)))))
-    x = (
-        magnitude
-        * transmit
-        * received(grid[-2:], rng.uniform(0, scans.shading), rng)
-        * torch.exp(1j * strength * smooth_phase(grid, seed=int(rng.integers(2**31))))
-    )
+    shading = received(grid[-2:], rng.uniform(0, scans.shading), rng)
+    phase = object_phase(tissue, spatial, scans.phase, rng)
+    x = toned(tissue, scans.tone, rng) * transmit * shading * torch.exp(1j * phase)
     if grid != shape:
         axes = [slice(n // 2 - s // 2, n // 2 - s // 2 + s) for n, s in zip(grid, shape, strict=True)]
         x = ifft(fft(x, spatial)[(..., *axes)], spatial) * math.sqrt(math.prod(shape) / math.prod(grid))
@@ -205,6 +208,23 @@ def toned(magnitude: Tensor, strength: float, rng: np.random.Generator) -> Tenso
     """Another contrast: ``m exp(a cos(w m + p))``, which swaps the order of tissues and leaves zero at zero."""
     strength, waves, turn = rng.uniform(0, strength), rng.uniform(1, 8), rng.uniform(0, 2 * math.pi)
     return magnitude * torch.exp(strength * torch.cos(waves * magnitude + turn))
+
+
+def object_phase(tissue: Tensor, spatial: int, strength: float, rng: np.random.Generator) -> Tensor:
+    """Phase in radians: smooth over the field of view, another in each tissue, and uneven in between.
+
+    Of a field, of fat and iron, and of air nearby: ``a_1 smooth + a_2 cos(w m + p) + a_3 rough``, each weight drawn
+    from 0 to `strength`, but the square of it for the parts that real phase has less of.
+    """
+    grid = tuple(tissue.shape[-spatial:])
+    smooth, own, uneven = strength * rng.uniform(0, 1, 3) ** np.array([1, 2, 2])
+    waves, turn = rng.uniform(1, 8), rng.uniform(0, 2 * math.pi)
+    coarse = tuple(max(2, round(n / rng.uniform(4, 24))) for n in grid)
+    field = torch.from_numpy(rng.standard_normal(coarse)).float()[None, None]
+    mode = "bicubic" if spatial == 2 else "trilinear"
+    rough = interpolate(field, grid, mode=mode, align_corners=False)[0, 0]
+    whole = smooth_phase(grid, seed=int(rng.integers(2**31)))
+    return smooth * whole + own * torch.cos(waves * tissue + turn) + uneven * rough / 2
 
 
 def received(shape: tuple[int, ...], exponent: float, rng: np.random.Generator) -> Tensor:
@@ -220,9 +240,16 @@ def received(shape: tuple[int, ...], exponent: float, rng: np.random.Generator) 
 
 
 def framed(
-    magnitude: Tensor, shape: tuple[int, ...], frames: int | None, scans: Scans, rng: np.random.Generator
+    magnitude: Tensor,
+    shape: tuple[int, ...],
+    frames: int | None,
+    scans: Scans,
+    rng: np.random.Generator,
+    finer: float = 1.0,
 ) -> Tensor:
     """Turned, mirrored, zoomed, cropped or padded to `shape`; of a series, `frames` frames that follow each other.
+
+    The grid is `finer` than that to which `scans.zoom` refers.
 
     A still image is set in motion if `frames` are wanted, see `moving`.
     """
@@ -236,7 +263,7 @@ def framed(
         start = int(rng.integers(len(t)))
         t = t[(start + torch.arange(frames)) % len(t)]  # cardiac phases and breaths come round
     fit = min(n / s for n, s in zip(shape[-2:], t.shape[-2:], strict=True))
-    zoom = fit * rng.uniform(0.8, 1.2) if rng.random() < scans.whole else rng.uniform(*scans.zoom)
+    zoom = fit * rng.uniform(0.8, 1.2) if rng.random() < scans.whole else finer * rng.uniform(*scans.zoom)
     size = [max(8, round(n * zoom)) for n in t.shape[-2:]]
     t = interpolate(t.reshape(-1, 1, *t.shape[-2:]), size, mode="bilinear", antialias=True).reshape(-1, *size)
     t = t.clamp_min(0) if frames is not None or spatial == 3 else t[0].clamp_min(0)
@@ -248,7 +275,9 @@ def framed(
         put.append(slice(max(0, -corner), max(0, -corner) + min(have, want)))
     padded[(..., *put)] = t[(..., *take)]
     return (
-        padded if float(padded.max()) > 0.1 * float(magnitude.max()) else framed(magnitude, shape, frames, scans, rng)
+        padded
+        if float(padded.max()) > 0.1 * float(magnitude.max())
+        else framed(magnitude, shape, frames, scans, rng, finer)
     )
 
 
@@ -264,6 +293,30 @@ def coil_maps(n_coils: int, shape: tuple[int, ...], rng: np.random.Generator, me
     parts = torch.view_as_real(maps.resolve_conj()).movedim(-1, 1)
     parts = interpolate(parts, shape, mode="bicubic", align_corners=True)
     return unit(torch.view_as_complex(parts.movedim(1, -1).contiguous()))
+
+
+def calibrated(kspace: Tensor, true: Maps, rng: np.random.Generator) -> Maps:
+    """Maps as a scan calibrates itself: coil images of the middle of k-space, over their root sum of squares.
+
+    Where the object ends they are wrong, as estimated maps are. Half of the time they keep the phase of the object.
+
+    Args:
+        kspace: full, ``(coil, *spatial)``.
+        true: the maps it was made with.
+        rng: what is drawn.
+
+    Source: C. A. McKenzie et al., MRM 47:529-538 (2002).
+    """
+    width = rng.uniform(16, 48)
+    for axis, n in enumerate(kspace.shape[1:], 1):
+        t = ((torch.arange(n) - n // 2) / (width / 2)).clamp(-1, 1)
+        kspace = kspace * ((1 + torch.cos(math.pi * t)) / 2).reshape(
+            [-1 if a == axis else 1 for a in range(kspace.ndim)]
+        )
+    low = ifft(kspace, kspace.ndim - 1)
+    if rng.random() < 0.5:
+        low = low * torch.exp(-1j * (true.conj() * low).sum(0).angle())
+    return unit(low)
 
 
 def unit(maps: Maps) -> Maps:
