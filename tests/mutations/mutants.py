@@ -181,13 +181,13 @@ MUTANTS = (
     Mutant(
         "Anderson without the points",
         "solve/anderson.py",
-        (("(dx + dr).mT @ gamma", "dr.mT @ gamma"),),
+        (("((x - old) / scale.unsqueeze(1) + d)", "d"),),
         FIXED_POINT_TESTS,
     ),
     Mutant(
         "Anderson with units",
         "solve/anderson.py",
-        (("dr, dx = dr / length, dx / length", "dr, dx = dr * 1.0, dx * 1.0"),),
+        (("d.div_(scale.unsqueeze(1))", "d"), ("(x - old) / scale.unsqueeze(1)", "(x - old)")),
         FIXED_POINT_TESTS,
     ),
     # ---- networks

@@ -55,7 +55,7 @@ def _sigma(kspace: Tensor, ndim: int) -> Tensor:
 def _smallest(y: Tensor, white: Tensor, width: int, ndim: int) -> Tensor | None:
     """``sqrt(lambda_min(R) / lambda_min(R of white))`` for patches of `width`; None where there are too few."""
     spatial = y.shape[-ndim:]
-    measured = _patches((y != 0).any(0), width, ndim).all(-1)
+    measured = _complete((y != 0).any(0), width, ndim)
     radius2 = torch.zeros((), device=y.device)
     for axis, (size, count) in enumerate(zip(spatial, measured.shape[-ndim:], strict=True)):
         place = (torch.arange(count, device=y.device) + (width - 1) / 2 - size // 2) / (size / 2)
@@ -66,17 +66,24 @@ def _smallest(y: Tensor, white: Tensor, width: int, ndim: int) -> Tensor | None:
         return None
     count = min(total, max(total // 10, (50 if width == 1 else 16) * unknowns))
     outer = measured.nonzero()[radii.argsort(descending=True, stable=True)[:count]]
-    p, reference = (_patches(t, width, ndim)[(slice(None), *outer.T)].movedim(0, 1).flatten(1) for t in (y, white))
+    p, reference = (_windows(t, width, ndim)[(slice(None), *outer.T)].movedim(0, 1).flatten(1) for t in (y, white))
     if count <= unknowns:
         return p.abs().square().mean().sqrt()
     return (_eigenvalue(p).clamp_min(0) / _eigenvalue(reference)).sqrt().to(y.real.dtype)
 
 
-def _patches(t: Tensor, width: int, ndim: int) -> Tensor:
-    """All patches of `width` along the last `ndim` axes, a view, their samples flattened into a last axis."""
+def _windows(t: Tensor, width: int, ndim: int) -> Tensor:
+    """All patches of `width` along the last `ndim` axes, a view; their own axes are the last ones."""
     for axis in range(t.ndim - ndim, t.ndim):
         t = t.unfold(axis, width, 1)
-    return t.flatten(-ndim)
+    return t
+
+
+def _complete(measured: Tensor, width: int, ndim: int) -> Tensor:
+    """Which of the patches are measured everywhere: `_windows` with all their samples true, axis by axis."""
+    for axis in range(measured.ndim - ndim, measured.ndim):
+        measured = measured.unfold(axis, width, 1).all(-1)
+    return measured
 
 
 def _eigenvalue(p: Tensor) -> Tensor:

@@ -159,10 +159,13 @@ class SENSE(LinearOperator):
 
         Proved; exact when every sample is measured. Shape ``(batch or 1,)``.
         """
-        maps = self.weighted_maps.detach().to(torch.complex128)
+        maps = self.weighted_maps.detach()
         if self.sets == 1:
-            energy = (maps.real**2 + maps.imag**2).sum(1)
+            energy = torch.zeros(maps.shape[0], *maps.shape[2:], dtype=torch.float64, device=maps.device)
+            for one in maps.unbind(1):  # one coil in double precision at a time
+                energy += one.real.double().square() + one.imag.double().square()
         else:
+            maps = maps.to(torch.complex128)
             gram = torch.einsum("bcs...,bct...->b...st", maps.conj(), maps)
             energy = torch.linalg.eigvalsh(gram)[..., -1]
         largest = self.power.detach().to(torch.float64).flatten(1).amax(1) * energy.flatten(1).amax(1)

@@ -160,9 +160,9 @@ class Equation:
 
     def to_double(self) -> Equation:
         """The same equation in double precision: the same weights and conditioning, its numbers not rounded again."""
-        A, y, lam = self.A.to_double(), self.y.detach().to(torch.complex128), self.lam.detach().double()
-        data = A.adjoint(y)
-        return replace(self, A=A, y=y, lam=lam, data=along(lam, data) * data, score=self.score.to_double())
+        A, lam = self.A.to_double(), self.lam.detach().double()
+        data = A.adjoint(self.y.detach().to(torch.complex128))
+        return replace(self, A=A, lam=lam, data=along(lam, data) * data, score=self.score.to_double())
 
 
 def shrink(

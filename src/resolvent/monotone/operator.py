@@ -185,21 +185,34 @@ def noise_channel(context: ScanContext, ndim: int) -> Tensor:
     return level.reshape(-1, 1, *shape[-ndim:]).to(context.sense.real.dtype)
 
 
+_BLOCK = 2**15
+"""Pixels of the planes that a 3-D convolution computes at once: with its neighbours a block stays in the cache."""
+
+
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Convolution with zero padding that keeps the size, 2-D or 3-D by the kernel; channels last, which is fastest.
 
-    A 3-D one is a sum over the planes of the kernel, ``sum_d conv2d(x[z + d], W[d])``: on a processor that takes a
-    sixth of the time of `conv3d`.
+    A 3-D one is a sum over the planes of the kernel, ``sum_d conv2d(x[z + d], W[d])``, a block of planes z at a time:
+    on a processor that takes a sixth of the time of `conv3d`, and beside input and output the memory of a block.
     """
+    last = x.movedim(1, -1).contiguous()  # memory_format=channels_last, which vmap does not know
     if weight.ndim == 4:
-        last = x.movedim(1, -1).contiguous().movedim(-1, 1)  # memory_format=channels_last, which vmap does not know
-        return torch.nn.functional.conv2d(last, weight, bias, padding=weight.shape[-1] // 2)
-    depth, half = x.shape[2], weight.shape[2] // 2
-    planes = torch.nn.functional.pad(x, (0, 0, 0, 0, half, half)).transpose(1, 2)  # (n, z, channel, y, x)
-    out = conv(planes[:, :depth].flatten(0, 1), weight[:, :, 0], bias)
-    for d in range(1, weight.shape[2]):
-        out = out + conv(planes[:, d : d + depth].flatten(0, 1), weight[:, :, d])
-    return out.unflatten(0, (-1, depth)).transpose(1, 2)
+        return torch.nn.functional.conv2d(last.movedim(-1, 1), weight, bias, padding=weight.shape[-1] // 2)
+    batch, depth, half = len(last), last.shape[1], weight.shape[2] // 2
+    size = max(1, _BLOCK // last[:, 0, ..., 0].numel())
+    blocks = []
+    for first in range(0, depth, size):
+        end = min(first + size, depth)
+        before, after = first - half, end + half
+        seen = last[:, max(before, 0) : after]
+        if before < 0 or after > depth:
+            seen = torch.nn.functional.pad(seen, (0,) * 6 + (max(-before, 0), max(after - depth, 0)))
+        planes = seen.movedim(-1, 2)  # (n, z, channel, y, x)
+        block = conv(planes[:, : end - first].flatten(0, 1), weight[:, :, 0], bias)
+        for d in range(1, weight.shape[2]):
+            block = block + conv(planes[:, d : d + end - first].flatten(0, 1), weight[:, :, d])
+        blocks.append(block.movedim(1, -1).unflatten(0, (batch, -1)))
+    return torch.cat(blocks, 1).movedim(-1, 1)
 
 
 def conv_adjoint(x: Tensor, weight: Tensor) -> Tensor:

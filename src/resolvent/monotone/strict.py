@@ -127,10 +127,10 @@ def residual_layers(d: Tensor, layers: Iterable[Layer], *, keep: int = 2) -> Ten
     for kernel, s in layers:
         if z.shape[1] < kernel.shape[1]:
             z = torch.nn.functional.pad(z, (0, 0) * (d.ndim - 2) + (0, kernel.shape[1] - d.shape[1]))
-        z = z - 2 * conv_adjoint(s(conv(z, kernel)), kernel)
+        z = torch.sub(z, conv_adjoint(s(conv(z, kernel)), kernel), alpha=2)
     return z[:, :keep]
 
 
 def rectified(kernels: Iterable[Tensor], biases: Iterable[Tensor]) -> list[Layer]:
     """Layers with ``s(z) = relu(z + b)``."""
-    return [(w, lambda z, b=b: torch.relu(z + b)) for w, b in zip(kernels, biases, strict=True)]
+    return [(w, lambda z, b=b: (z + b).relu_()) for w, b in zip(kernels, biases, strict=True)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.linalg import vecdot
 
 from resolvent.solve.solution import norm
 
@@ -47,14 +48,17 @@ class AndersonHistory:
         x, r = self._points[-1], self._residuals[-1]
         if len(self._points) == 1:
             return x + r
-        dx = torch.stack([x - old for old in self._points[:-1]], 1)
-        dr = torch.stack([r - old for old in self._residuals[:-1]], 1)
+        earlier = list(zip(self._points[:-1], self._residuals[:-1], strict=True))
+        differences = [r - old for _, old in earlier]
         # Each difference is scaled to length one, so the Gram matrix and its regularisation have no units.
-        length = norm(dr.flatten(0, 1)).reshape(*dr.shape[:2], 1)
+        length = torch.stack([norm(d) for d in differences], 1)
         length = torch.where(length > 0, length, torch.ones_like(length))
-        dr, dx = dr / length, dx / length
-        gram = (dr @ dr.mT).to(torch.float64)
-        rhs = (dr @ r.unsqueeze(2)).to(torch.float64)
+        differences = [d.div_(scale.unsqueeze(1)) for d, scale in zip(differences, length.T, strict=True)]
+        gram = torch.stack([torch.stack([vecdot(a, b) for b in differences], 1) for a in differences], 1)
+        rhs = torch.stack([vecdot(d, r) for d in differences], 1).unsqueeze(2).to(torch.float64)
         eye = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
-        gamma = torch.linalg.solve(gram + 10 * torch.finfo(r.dtype).eps * eye, rhs).to(r.dtype)
-        return x + r - ((dx + dr).mT @ gamma).squeeze(2)
+        gamma = torch.linalg.solve(gram.to(torch.float64) + 10 * torch.finfo(r.dtype).eps * eye, rhs).to(r.dtype)
+        result = x + r
+        for (old, _), d, scale, weight in zip(earlier, differences, length.T, gamma.squeeze(2).T, strict=True):
+            result.sub_(weight.unsqueeze(1) * ((x - old) / scale.unsqueeze(1) + d))
+        return result
