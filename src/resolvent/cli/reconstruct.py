@@ -129,7 +129,7 @@ def reconstruct(
         parts.append(replace(part, image=part.image * unit, scale=part.scale * unit))
         spent += time.monotonic() - began
         if compare:
-            others["zero_filled"].append(A.adjoint(one.kspace) * unit)
+            others["zero_filled"].append(A.zero_filled(one.kspace) * unit)
             others["sense"].append(sense(one.kspace, A, noise=noise) * unit)
 
     recon = joined(parts)

@@ -7,6 +7,7 @@ from resolvent.data.metrics import metrics, nmse, psnr, ssim
 from resolvent.data.scan import Geometry, Scan, Volume
 from resolvent.data.simulate import add_noise, birdcage_maps, simulate, smooth_phase, undersample
 from resolvent.data.subjects import Subject, read_subjects
+from resolvent.data.trajectories import radial, spiral
 
 __all__ = [
     "MASK_KINDS",
@@ -23,9 +24,11 @@ __all__ = [
     "nmse",
     "noise_covariance",
     "psnr",
+    "radial",
     "read_subjects",
     "simulate",
     "smooth_phase",
+    "spiral",
     "ssim",
     "undersample",
     "whiten",
