@@ -4,7 +4,7 @@ from resolvent.data.coils import compress_coils, noise_covariance, whiten
 from resolvent.data.espirit import espirit
 from resolvent.data.masks import MASK_KINDS, make_mask
 from resolvent.data.metrics import metrics, nmse, psnr, ssim
-from resolvent.data.scan import Geometry, Scan, Volume
+from resolvent.data.scan import Geometry, Scan, Trajectory, Volume
 from resolvent.data.simulate import add_noise, birdcage_maps, simulate, smooth_phase, undersample
 from resolvent.data.subjects import Subject, read_subjects
 from resolvent.data.trajectories import radial, spiral
@@ -14,6 +14,7 @@ __all__ = [
     "Geometry",
     "Scan",
     "Subject",
+    "Trajectory",
     "Volume",
     "add_noise",
     "birdcage_maps",

@@ -100,10 +100,14 @@ class NonCartesian(LinearOperator):
 
     def adjoint(self, y: KSpace) -> Image:
         """``A^H y``: k-space to image; the mask is applied to y."""
+        return (self.maps.conj() * self.coil_images(y)).sum(1)
+
+    def coil_images(self, y: KSpace) -> Tensor:
+        """``F^H M y``, one image a coil: ``(batch, coil, *lead, *spatial)``."""
         self._check_kspace(y)
         grouped, places = self._grouped(self.mask * y, self.ndim)
-        coil_images = nufft_adjoint(grouped.flatten(2), places, self.spatial)
-        return (self.maps.conj() * self._ungrouped(coil_images, y.shape[: -self.ndim], self.spatial)).sum(1)
+        images = nufft_adjoint(grouped.flatten(2), places, self.spatial)
+        return self._ungrouped(images, y.shape[: -self.ndim], self.spatial)
 
     def normal(self, x: Image) -> Image:
         """``A^H A x`` by two Fourier transforms on a grid of twice the size, on the device of x."""
