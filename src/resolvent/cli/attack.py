@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from resolvent.data import Scan
-    from resolvent.linop import SENSE
     from resolvent.mol.attack import Attack
 
 LINEAR = "sense"
@@ -140,8 +140,12 @@ def _slice(scan: Scan, index: int) -> Scan:
     def part(tensor: Tensor | None) -> Tensor | None:
         return tensor if tensor is None or len(tensor) == 1 else tensor[index : index + 1]
 
+    trajectory = scan.trajectory
+    if trajectory is not None:
+        trajectory = replace(trajectory, places=part(trajectory.places))
     return scan.replace(
         kspace=part(scan.kspace),
+        trajectory=trajectory,
         mask=part(scan.mask),
         coil_maps=part(scan.coil_maps),
         reference=part(scan.reference),
@@ -153,15 +157,13 @@ def _search(
     model: str, scan: Scan, epsilon: float, options: dict[str, Any], *, held: bool
 ) -> tuple[str, Attack, Attack | None, float]:
     """Name of what was attacked, the attack, that with the conditioning held, and the seconds both took."""
-    from resolvent.cli.reconstruct import sets_of
-    from resolvent.linop import SENSE
     from resolvent.mol.targets import attack_model, attack_sense
     from resolvent.mol.weights import load_mol
 
     network = None if model == LINEAR else load_mol(model)
     options["say"]("coil maps")
     unit = scan.normalised()
-    A: SENSE = SENSE(scan.maps, scan.mask, ndim=scan.ndim, sets=sets_of(scan))
+    A = scan.operator()
     noise = unit.noise or None
     began = time.monotonic()
     again = None

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from resolvent._errors import ModelError
-from resolvent.cli.reconstruct import Outcome, one_slice, reconstruct, sets_of
+from resolvent.cli.reconstruct import Outcome, one_slice, reconstruct
 from resolvent.data import Scan
-from resolvent.linop import SENSE
 from resolvent.mol import MOL
 from resolvent.mol.certificate import data_gain
 from resolvent.mol.monotonicity import local_monotonicity, verified
@@ -130,7 +129,7 @@ def at_scan(model: MOL, scan: Scan, *, steps: int, say: Callable[[str], None]) -
     for number in range(scan.kspace.shape[0]):
         say(f"monotonicity at the solution of slice {number}")
         one = one_slice(scan, number).normalised()
-        A = SENSE(scan.maps[number : number + 1], one.mask, ndim=scan.ndim, sets=sets_of(scan))
+        A = one.operator(scan.maps[number : number + 1])
         with torch.no_grad():
             equation = model.pose(one.kspace, A, one.noise or None)[0]
         exact, x = equation.to_double(), outcome.recon.solution.x[number : number + 1]
@@ -149,7 +148,7 @@ def at_scan(model: MOL, scan: Scan, *, steps: int, say: Callable[[str], None]) -
 def at_data(model: MOL, scan: Scan, outcome: Outcome) -> dict[str, Any]:
     """What the certificate leaves out of a conditioned model: K of `attack_conditioning` for the first slice."""
     one = one_slice(scan, 0).normalised()
-    A = SENSE(scan.maps[:1], one.mask, ndim=scan.ndim, sets=sets_of(scan))
+    A = one.operator(scan.maps[:1])
     options = {"steps": ASCENT, "starts": 1, "methods": ("pgd",), "draws": 4}
     found = attack_conditioning(model, one.kspace, A, EPSILON, noise=one.noise or None, **options)
     worst = float(found.gain_worst)

@@ -94,8 +94,8 @@ def about_scan(scan: Scan, path: str) -> dict[str, Any]:
         "slices": scan.kspace.shape[0],
         "coils": scan.n_coils,
         "lead": list(scan.kspace.shape[2 : -scan.ndim]),
-        "matrix": list(scan.kspace.shape[-scan.ndim :]),
-        "sampling": sampling(scan.mask, scan.ndim),
+        "matrix": list(scan.matrix),
+        "sampling": sampling(scan),
         "maps": None if maps is None else list(maps.shape),
         "calibration": None if scan.calibration is None else list(scan.calibration.kspace.shape),
         "noise": scan.noise,
@@ -118,19 +118,24 @@ def about_volume(volume: Volume, path: str) -> dict[str, Any]:
     }
 
 
-def sampling(mask: Tensor, ndim: int) -> dict[str, Any]:
-    """Acceleration and pattern of a mask.
+def sampling(scan: Scan) -> dict[str, Any]:
+    """Acceleration and pattern of a scan.
 
-    ``pattern`` is "full"; "lines along AXIS" where the mask does not change along that axis, the readout; or "points".
+    ``pattern`` is "full"; "lines along AXIS" where the mask does not change along that axis, the readout; "points"; or
+    "trajectory of SAMPLES".
     """
+    mask, ndim = scan.mask, scan.ndim
     measured = mask != 0
     names = ("z", "y", "x")[-ndim:]
     constant = [n for axis, n in zip(range(-ndim, 0), names, strict=True) if _constant(measured, axis)]
     pattern = "points" if not constant else f"lines along {' and '.join(constant)}"
     if bool(measured.all()):
         pattern = "full"
+    if scan.trajectory is not None:
+        pattern = f"trajectory of {' x '.join(map(str, mask.shape[-ndim:]))} samples"
+        mask = scan.trajectory.places[..., 0]
     return {
-        "acceleration": round(float(measured.numel() / measured.sum()), 4),
+        "acceleration": round(scan.acceleration, 4),
         "pattern": pattern,
         "same_for_all": all(size == 1 for size in mask.shape[:-ndim]),
     }

@@ -14,7 +14,7 @@ def headline(outcome: Outcome) -> str:
     """Matrix, coils and sampling of a scan in one line: ``176 x 144 · 8 coils · R = 6``."""
     scan = outcome.scan
     slices, n_coils = scan.kspace.shape[:2]
-    matrix = " x ".join(str(n) for n in scan.kspace.shape[2:])
+    matrix = " x ".join(str(n) for n in (*scan.kspace.shape[2 : -scan.ndim], *scan.matrix))
     return " · ".join(
         [
             *([f"{slices} slices of {matrix}"] if slices > 1 else [matrix]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -65,6 +66,9 @@ def recon(
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="The array of a .mat file that is k-space, if it has several.")
+    ] = None,
+    trajectory: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The trajectory (.cfl) of k-space in a .cfl file, as BART's.")
     ] = None,
     acceleration: Annotated[
         float | None,
@@ -142,7 +146,8 @@ def recon(
                         )
                     else:
                         options = {"tol": tol, "max_steps": max_steps, "retrospective": retrospective}
-                        outcome = _reconstructed(path, maps, dataset, network, options, compare=bool(picture or page))
+                        inputs = {"maps": maps, "dataset": dataset, "trajectory": trajectory}
+                        outcome = _reconstructed(path, inputs, network, options, compare=bool(picture or page))
                         made_how = asked if retrospective is None else {**asked, "retrospective": vars(retrospective)}
                         places = Places(name, picture, page)
                         code, result = _delivered(
@@ -173,8 +178,10 @@ class Places(NamedTuple):
     report: str | None
 
 
-def read_scan(path: str, maps: str | None = None, dataset: str | None = None) -> Scan:
+def read_scan(path: str, maps: str | None = None, dataset: str | None = None, trajectory: str | None = None) -> Scan:
     """A scan with the maps of the file `maps`, if there is one, found to fit it; ``-`` is standard input.
+
+    Maps also say the matrix of a scan whose trajectory lies in a file of its own.
 
     Raises:
         FormatError: the file holds an image, not k-space.
@@ -185,22 +192,25 @@ def read_scan(path: str, maps: str | None = None, dataset: str | None = None) ->
     from resolvent.data.io import read, read_maps
 
     with spooled(path) as place:
-        scan = read(place, dataset)
+        scan = read(place, dataset, trajectory)
     if not isinstance(scan, Scan):
         raise FormatError(f"{path} holds an image, not k-space. Make a scan of it with `resolvent simulate`.")
     if maps is None:
         return scan
-    return scan.replace(coil_maps=read_maps(maps, scan.ndim)).validated()
+    coil_maps = read_maps(maps, scan.ndim)
+    if trajectory is not None and scan.trajectory is not None:
+        scan = scan.replace(trajectory=replace(scan.trajectory, matrix=tuple(coil_maps.shape[-scan.ndim :])))
+    return scan.replace(coil_maps=coil_maps).validated()
 
 
 def _reconstructed(
-    path: str, maps: str | None, dataset: str | None, model: MOL, options: dict[str, Any], *, compare: bool
+    path: str, inputs: dict[str, str | None], model: MOL, options: dict[str, Any], *, compare: bool
 ) -> Outcome:
     from resolvent.cli.reconstruct import reconstruct
 
     with progress() as say:
         say(f"reading {path}")
-        scan = read_scan(path, maps, dataset)
+        scan = read_scan(path, **inputs)
         return reconstruct(scan, model, compare=compare, say=lambda text: say(f"{Path(path).name}: {text}"), **options)
 
 

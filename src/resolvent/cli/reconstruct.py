@@ -13,7 +13,6 @@ from torch import Tensor
 
 from resolvent.cli.output import pace
 from resolvent.data import Scan, metrics, undersample
-from resolvent.linop import SENSE
 from resolvent.mol import MOL, Certificate, Reconstruction
 from resolvent.mol.baselines import sense
 from resolvent.solve import Solution
@@ -122,14 +121,14 @@ def reconstruct(
         say("reconstructing" + (f" · {pace(number, count, time.monotonic() - first)}" if count > 1 else ""))
         began = time.monotonic()
         one = one_slice(scan, number).normalised()
-        A = SENSE(maps[number : number + 1], one.mask, ndim=scan.ndim, sets=sets)
+        A = one.operator(maps[number : number + 1])
         noise = one.noise or None  # none at all: the level below which nothing can be told is estimated
         part = model.solve(one.kspace, A, tol=tol, max_steps=max_steps, noise=noise)
         unit = one.scale / scan.scale
         parts.append(replace(part, image=part.image * unit, scale=part.scale * unit))
         spent += time.monotonic() - began
         if compare:
-            others["zero_filled"].append(A.adjoint(one.kspace) * unit)
+            others["zero_filled"].append(A.zero_filled(one.kspace) * unit)
             others["sense"].append(sense(one.kspace, A, noise=noise) * unit)
 
     recon = joined(parts)
@@ -145,10 +144,17 @@ def reconstruct(
 
 
 def one_slice(scan: Scan, number: int) -> Scan:
-    """K-space, mask and noise of one entry of the batch; maps and reference are left out."""
-    kspace = scan.kspace[number : number + 1]
-    mask = scan.mask if scan.mask.shape[0] == 1 else scan.mask[number : number + 1]
-    return scan.replace(kspace=kspace, mask=mask, coil_maps=None, reference=None, calibration=None)
+    """K-space, mask, trajectory and noise of one entry of the batch; maps and reference are left out."""
+    kspace, mask, trajectory = scan.kspace[number : number + 1], _own(scan.mask, number), scan.trajectory
+    if trajectory is not None:
+        trajectory = replace(trajectory, places=_own(trajectory.places, number))
+    return scan.replace(
+        kspace=kspace, mask=mask, trajectory=trajectory, coil_maps=None, reference=None, calibration=None
+    )
+
+
+def _own(shared: Tensor, number: int) -> Tensor:
+    return shared if shared.shape[0] == 1 else shared[number : number + 1]
 
 
 def joined(parts: list[Reconstruction]) -> Reconstruction:
@@ -206,7 +212,7 @@ def sets_of(scan: Scan) -> int:
 
 def acceleration(scan: Scan) -> float:
     """Samples of the full grid over samples measured."""
-    return round(float(scan.mask.numel() / (scan.mask != 0).sum()), 3)
+    return round(scan.acceleration, 3)
 
 
 def _combined(image: Tensor, sets: int) -> Tensor:

@@ -4,15 +4,17 @@ from resolvent.data.coils import compress_coils, noise_covariance, whiten
 from resolvent.data.espirit import espirit
 from resolvent.data.masks import MASK_KINDS, make_mask
 from resolvent.data.metrics import metrics, nmse, psnr, ssim
-from resolvent.data.scan import Geometry, Scan, Volume
+from resolvent.data.scan import Geometry, Scan, Trajectory, Volume
 from resolvent.data.simulate import add_noise, birdcage_maps, simulate, smooth_phase, undersample
 from resolvent.data.subjects import Subject, read_subjects
+from resolvent.data.trajectories import radial, spiral
 
 __all__ = [
     "MASK_KINDS",
     "Geometry",
     "Scan",
     "Subject",
+    "Trajectory",
     "Volume",
     "add_noise",
     "birdcage_maps",
@@ -23,9 +25,11 @@ __all__ = [
     "nmse",
     "noise_covariance",
     "psnr",
+    "radial",
     "read_subjects",
     "simulate",
     "smooth_phase",
+    "spiral",
     "ssim",
     "undersample",
     "whiten",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,7 +25,8 @@ def espirit(scan: Scan, *, sets: int = 1) -> Tensor:
     """ESPIRiT coil maps from the fully sampled centre of a scan's own k-space.
 
     The centre is found from the mask (`calibration_block`). Lead axes (time, echo) are averaged over the samples that
-    were measured, so the maps have lead axes of length 1.
+    were measured, so the maps have lead axes of length 1. Of a non-Cartesian scan the centre is first brought onto the
+    grid (`gridded_centre`).
 
     Args:
         scan: its k-space and mask are used, nothing else.
@@ -42,15 +44,36 @@ def espirit(scan: Scan, *, sets: int = 1) -> Tensor:
     torch.Size([1, 4, 48, 48])
     """
     lead = tuple(range(2, scan.kspace.ndim - scan.ndim))
+    centres = _cartesian_centres(scan, lead) if scan.trajectory is None else _gridded_centres(scan)
+    maps = torch.stack([espirit_maps(centre, scan.matrix, sets=sets) for centre in centres])
+    maps = maps.reshape(*maps.shape[:3], *(1,) * len(lead), *maps.shape[3:])
+    return maps if sets > 1 else maps.squeeze(2)
+
+
+def _cartesian_centres(scan: Scan, lead: tuple[int, ...]) -> Tensor:
     mask = (scan.mask != 0).unsqueeze(1)
     kspace, times = scan.kspace * mask, mask.expand(-1, -1, *scan.kspace.shape[2:])
     if lead:
         kspace, times = kspace.sum(lead), times.sum(lead)
         kspace = kspace / times.clamp(min=1)
     block = calibration_block((times > 0).all(0).all(0), scan.source)
-    maps = torch.stack([espirit_maps(k[(slice(None), *block)], tuple(k.shape[1:]), sets=sets) for k in kspace])
-    maps = maps.reshape(*maps.shape[:3], *(1,) * len(lead), *maps.shape[3:])
-    return maps if sets > 1 else maps.squeeze(2)
+    return kspace[(slice(None), slice(None), *block)]
+
+
+def _gridded_centres(scan: Scan) -> list[Tensor]:
+    """Of each slice of a non-Cartesian scan."""
+    from resolvent.data.gridding import gridded_centre
+
+    def own(shared: Tensor, number: int) -> Tensor:
+        return shared if len(shared) == 1 else shared[number : number + 1]
+
+    assert scan.trajectory is not None
+    centres = []
+    for number in range(len(scan.kspace)):
+        trajectory = replace(scan.trajectory, places=own(scan.trajectory.places, number))
+        k, covered = gridded_centre(scan.kspace[number : number + 1], own(scan.mask, number), trajectory)
+        centres.append(k[(slice(None), *calibration_block(covered, scan.source))])
+    return centres
 
 
 def calibration_block(measured: Tensor, source: str = "") -> tuple[slice, ...]:

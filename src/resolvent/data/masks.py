@@ -17,7 +17,7 @@ from resolvent._errors import DataError
 MASK_KINDS = ("uniform1d", "random1d", "gaussian1d", "gaussian2d", "poisson2d", "radial")
 """Names that `make_mask` accepts."""
 
-_GOLDEN_ANGLE = math.pi * (math.sqrt(5) - 1) / 2  # 111.25 degrees, Winkelmann et al. 2007
+GOLDEN_ANGLE = math.pi * (math.sqrt(5) - 1) / 2  # 111.25 degrees, Winkelmann et al. 2007
 _WIDTH = 0.2  # standard deviation of the Gaussian densities, as a fraction of the k-space extent
 
 
@@ -192,7 +192,7 @@ def _radial(middle: np.ndarray, count: int, rng: np.random.Generator) -> np.ndar
         flat = flat[np.sort(first)][:missing]
         mask.flat[flat] = True
         missing -= flat.size
-        angle += _GOLDEN_ANGLE
+        angle += GOLDEN_ANGLE
     mask.flat[np.flatnonzero(~mask)[:missing]] = True  # nearly full: the corners that no spoke rounds to
     return mask
 

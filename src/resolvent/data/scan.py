@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +13,9 @@ from torch import Tensor
 
 from resolvent._errors import DataError
 from resolvent._types import Maps
+
+if TYPE_CHECKING:
+    from resolvent.linop import LinearOperator
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +47,20 @@ class Volume:
 
 
 @dataclass(frozen=True, eq=False)
+class Trajectory:
+    """Where the samples of a non-Cartesian scan lie.
+
+    Attributes:
+        places: in cycles per field of view, ``(batch or 1, *lead or 1, *samples, axis)``, components in the order of
+            the spatial axes; there are as many axes of samples as spatial ones, see `resolvent.linop.NonCartesian`.
+        matrix: the image that is to be reconstructed, ``(y, x)`` or ``(z, y, x)``.
+    """
+
+    places: Tensor
+    matrix: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Scan:
     """k-space as measured, with what is known about it. Frozen: every change makes a new scan.
 
@@ -61,6 +80,7 @@ class Scan:
         source: the path it was read from.
         calibration: lines that were measured for the maps only (a separate calibration scan), on the same matrix;
             `maps` are then estimated from it.
+        trajectory: of a non-Cartesian scan; the last `ndim` axes of k-space and mask are then those of its samples.
     """
 
     kspace: Tensor
@@ -73,10 +93,11 @@ class Scan:
     ndim: int = 2
     source: str = ""
     calibration: Scan | None = None
+    trajectory: Trajectory | None = None
 
     @cached_property
     def maps(self) -> Maps:
-        """The maps of the file, or ESPIRiT maps estimated from the fully sampled centre of k-space."""
+        """The maps of the file, or ESPIRiT maps estimated from the densely sampled centre of k-space."""
         if self.coil_maps is not None:
             return self.coil_maps
         from resolvent.data.espirit import espirit  # which takes a Scan
@@ -84,14 +105,42 @@ class Scan:
         return espirit(self if self.calibration is None else self.calibration)
 
     @property
+    def matrix(self) -> tuple[int, ...]:
+        """Spatial shape of the image."""
+        return tuple(self.kspace.shape[-self.ndim :]) if self.trajectory is None else self.trajectory.matrix
+
+    def operator(self, maps: Maps | None = None) -> LinearOperator:
+        """A of the scan: `SENSE`, or `NonCartesian` where it has a trajectory.
+
+        Args:
+            maps: coil maps; those of the scan by default.
+
+        Raises:
+            ShapeError, DataError: maps that do not fit; several map sets with a trajectory.
+        """
+        from resolvent.linop import SENSE, NonCartesian
+
+        maps = self.maps if maps is None else maps
+        if self.trajectory is not None:
+            return NonCartesian(maps, self.trajectory.places, self.mask)
+        sets = maps.shape[2] if maps.ndim > self.kspace.ndim else 1
+        return SENSE(maps, self.mask, ndim=self.ndim, sets=sets)
+
+    @property
     def n_coils(self) -> int:
         """Number of receive coils."""
         return self.kspace.shape[1]
 
     @property
+    def acceleration(self) -> float:
+        """Samples of the full grid over samples measured."""
+        frames = self.mask.numel() / math.prod(self.mask.shape[-self.ndim :])
+        return frames * math.prod(self.matrix) / int((self.mask != 0).sum())
+
+    @property
     def fully_sampled(self) -> bool:
-        """Whether every sample was measured."""
-        return bool((self.mask != 0).all())
+        """Whether every sample of the Cartesian grid was measured."""
+        return self.trajectory is None and bool((self.mask != 0).all())
 
     def replace(self, **changes: object) -> Scan:
         """A copy with some fields changed."""
@@ -111,7 +160,7 @@ class Scan:
     def normalised(self) -> Scan:
         """The same scan in units in which the largest coil-image magnitude is 1; `scale` keeps the factor.
 
-        ``kspace``, ``noise`` and ``reference`` are divided by ``max |ifft(kspace)|`` over slices, coils and frames;
+        ``kspace``, ``noise`` and ``reference`` are divided by the largest `coil_images` of all slices and frames;
         ``scale`` is multiplied by it. Range-safe: data times 1e-30 or 1e12 give the same numbers.
 
         Raises:
@@ -122,20 +171,30 @@ class Scan:
         >>> scan.scale, scan.kspace.abs().max().item()
         (12.0, 0.25)
         """
-        from resolvent.linop.fourier import ifft
-
         peak = float(torch.view_as_real(self.kspace).abs().max())
         if not peak > 0:
             where = f" in {self.source}" if self.source else ""
             raise DataError(f"k-space is zero everywhere (kspace{where}). Check the export; there is nothing to see.")
         kspace = _divided(self.kspace, peak)
-        rest = float(ifft(kspace, self.ndim).abs().max())
+        rest = float(coil_images(self.replace(kspace=kspace)).abs().max())
         return self.replace(
             kspace=_divided(kspace, rest),
             noise=None if self.noise is None else self.noise / peak / rest,
             reference=None if self.reference is None else _divided(_divided(self.reference, peak), rest),
             scale=self.scale * peak * rest,
         )
+
+
+def coil_images(scan: Scan) -> Tensor:
+    """The zero-filled image of each coil, ``(batch, coil, *lead, *spatial)``; nothing else is known of the coils."""
+    from resolvent.linop import NonCartesian, ifft
+
+    if scan.trajectory is None:
+        return ifft(scan.kspace, scan.ndim)
+    lead = (1,) * (scan.kspace.ndim - 2 - scan.ndim)
+    ones = torch.ones(1, scan.n_coils, *lead, *scan.matrix, dtype=scan.kspace.dtype, device=scan.kspace.device)
+    A = NonCartesian(ones, scan.trajectory.places, scan.mask)
+    return A.coil_images(A.density * scan.kspace)
 
 
 def _divided(values: Tensor, by: float) -> Tensor:

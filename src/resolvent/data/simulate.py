@@ -121,6 +121,11 @@ def undersample(scan: Scan, acceleration: float, kind: str = "gaussian2d", seed:
             f"maps have {scan.coil_maps.shape[2]} sets (axis 2 of maps for {scan.source or 'the scan'}), which have no "
             "single full image to compare with. Pass maps with one set, or leave out --acceleration."
         )
+    if scan.trajectory is not None:
+        raise DataError(
+            f"{scan.source or 'The scan'} is not Cartesian, and only samples of a grid can be left out. "
+            "Reconstruct it as it is."
+        )
     if not scan.fully_sampled:
         percent = 100 * float((scan.mask != 0).float().mean())
         raise DataError(

@@ -67,6 +67,8 @@ def read_subjects(path: str | Path, ndim: int = 2) -> list[Subject]:
     if not stacks:
         found, name = read(path), Path(path).stem
         if isinstance(found, Scan):
+            if found.trajectory is not None:
+                raise DataError(f"{path} is not Cartesian: none of its samples can be left out. Leave that file out.")
             return [Subject(name, path, scan=found)]
         stacks = {name: found.image.numpy()}
     return [Subject(name, path, _prepared(stack, f"{name} in {path}", ndim)) for name, stack in stacks.items()]

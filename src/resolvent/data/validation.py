@@ -11,7 +11,7 @@ from torch import Tensor
 from resolvent._errors import DataError, ShapeError
 
 if TYPE_CHECKING:
-    from resolvent.data.scan import Scan
+    from resolvent.data.scan import Scan, Trajectory
 
 ISOLATED = 0.01
 """Share of exact zeros among measured samples that is taken for chance (quantised data), not for missing samples."""
@@ -21,7 +21,7 @@ def check(scan: Scan) -> None:
     """Refuse a scan whose parts are unusable or contradict each other.
 
     Checked in this order: axes of k-space, finite, not all zero; mask: shape, not empty, agreement with the zeros of
-    k-space; maps: coils, matrix, slices, finite, not zero; reference: matrix, finite.
+    k-space; trajectory: axes, finite; maps: coils, matrix, slices, finite, not zero; reference: matrix, finite.
 
     Raises:
         ShapeError: two parts do not fit; the message names the axis and the file.
@@ -30,13 +30,15 @@ def check(scan: Scan) -> None:
     where = Path(scan.source).name if scan.source else "the scan"
     check_kspace(scan.kspace, scan.ndim, where)
     _check_mask(scan.kspace, scan.mask, scan.ndim, where)
+    if scan.trajectory is not None:
+        _check_trajectory(scan.trajectory, scan.kspace, scan.ndim, where)
     if scan.coil_maps is not None:
-        check_maps(scan.coil_maps, scan.kspace, scan.ndim, where)
+        check_maps(scan.coil_maps, scan.kspace, scan.ndim, where, scan.trajectory and scan.trajectory.matrix)
     if scan.reference is not None:
-        wanted, found = scan.kspace.shape[-scan.ndim :], scan.reference.shape[-scan.ndim :]
+        wanted, found = scan.matrix, tuple(scan.reference.shape[-scan.ndim :])
         if wanted != found:
             raise ShapeError(
-                f"reference is {_by(found)} but k-space is {_by(wanted)} (last {scan.ndim} axes of kspace in {where}). "
+                f"reference is {_by(found)} but k-space is {_by(wanted)} (its spatial axes in {where}). "
                 "Leave the reference out, or crop it to the matrix of the scan."
             )
         _finite(scan.reference, "reference", where)
@@ -62,8 +64,11 @@ def check_kspace(kspace: Tensor, ndim: int, where: str) -> None:
         )
 
 
-def check_maps(maps: Tensor, kspace: Tensor, ndim: int, where: str) -> None:
-    """Maps ``(batch, coil, *lead or 1, *spatial)`` that fit k-space; one lead axis more is the map set."""
+def check_maps(maps: Tensor, kspace: Tensor, ndim: int, where: str, matrix: tuple[int, ...] | None = None) -> None:
+    """Maps ``(batch, coil, *lead or 1, *spatial)`` that fit k-space; one lead axis more is the map set.
+
+    The matrix is that of k-space, or `matrix` where k-space has a trajectory.
+    """
     advice = "Pass maps estimated from the same scan."
     if not maps.is_complex() or maps.ndim < 2 + ndim:
         raise ShapeError(
@@ -75,10 +80,11 @@ def check_maps(maps: Tensor, kspace: Tensor, ndim: int, where: str) -> None:
         coils = "1 coil" if ours == 1 else f"{ours} coils"
         remedy = f"One map cannot stand for {theirs} coils: pass one map for each." if ours == 1 else advice
         raise ShapeError(f"maps have {coils} but k-space has {theirs} (axis 1 of kspace in {where}). {remedy}")
-    if maps.shape[-ndim:] != kspace.shape[-ndim:]:
+    wanted = tuple(kspace.shape[-ndim:]) if matrix is None else matrix
+    if tuple(maps.shape[-ndim:]) != wanted:
+        said = f"last {ndim} axes of kspace" if matrix is None else "matrix of the trajectory"
         raise ShapeError(
-            f"maps are {_by(maps.shape[-ndim:])} but k-space is {_by(kspace.shape[-ndim:])} "
-            f"(last {ndim} axes of kspace in {where}). {advice}"
+            f"maps are {_by(maps.shape[-ndim:])} but k-space is {_by(wanted)} ({said} in {where}). {advice}"
         )
     if maps.shape[0] != kspace.shape[0]:
         raise ShapeError(
@@ -139,6 +145,18 @@ def undersample(kspace: Tensor, mask: Tensor, ndim: int, where: str) -> Tensor:
             "Store the mask with the centre of k-space at index N // 2."
         )
     return kspace * kept.unsqueeze(1)
+
+
+def _check_trajectory(trajectory: Trajectory, kspace: Tensor, ndim: int, where: str) -> None:
+    places, wanted = trajectory.places, (kspace.shape[0], *kspace.shape[2:])
+    lengths = zip(places.shape[:-1], wanted, strict=False)
+    fits = places.ndim == len(wanted) + 1 and all(a == b or a == 1 for a, b in lengths)
+    if not fits or places.shape[-1] != ndim or len(trajectory.matrix) != ndim:
+        raise ShapeError(
+            f"trajectory has shape {tuple(places.shape)} but k-space is {tuple(kspace.shape)} (trajectory in {where}). "
+            f"Give it the axes of k-space without the coils, and {ndim} components."
+        )
+    _finite(places, "trajectory", where)
 
 
 def _check_mask(kspace: Tensor, mask: Tensor, ndim: int, where: str) -> None:

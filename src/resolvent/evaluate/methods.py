@@ -126,11 +126,11 @@ class Regularised:
 
 
 def _zero_filled(y: Tensor, A: LinearOperator, noise: Noise = None) -> Tensor:
-    return A.adjoint(y)
+    return A.zero_filled(y)
 
 
 def _sense_rule(y: Tensor, A: LinearOperator, noise: Noise) -> float:
-    return float(sense_weight(y, A.adjoint(y), noise).mean())
+    return float(sense_weight(y, A.zero_filled(y), noise).mean())
 
 
 ZERO_FILLED = Method("zero-filled", _zero_filled, hold=lambda y, A, noise: _zero_filled)

@@ -4,6 +4,7 @@ from resolvent.linop.base import LinearOperator
 from resolvent.linop.fourier import fft, ifft
 from resolvent.linop.imaging import Blur, Decimation, Sampling, fourier
 from resolvent.linop.noise import estimate_noise
+from resolvent.linop.noncartesian import NonCartesian
 from resolvent.linop.sense import SENSE
 from resolvent.linop.tomography import ParallelBeam
 
@@ -12,6 +13,7 @@ __all__ = [
     "Blur",
     "Decimation",
     "LinearOperator",
+    "NonCartesian",
     "ParallelBeam",
     "Sampling",
     "estimate_noise",

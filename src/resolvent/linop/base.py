@@ -42,6 +42,15 @@ class LinearOperator(nn.Module, ABC):
         """The pixels that A sees, 1 or 0, in the shape of an image (axes may be 1); None if it sees them all."""
         return None
 
+    @property
+    def density(self) -> Tensor | None:
+        """Weights of the measurements that even out their density; None if it is even. They enter no equation."""
+        return None
+
+    def zero_filled(self, y: Tensor) -> Tensor:
+        """The image that shows y without a solve: ``A^H y``, the density of the measurements evened out."""
+        return self.adjoint(y if self.density is None else self.density * y)
+
     def noise(self, y: Tensor) -> Tensor:
         """Standard deviation of the complex noise of a sample of y, as far as y shows it, ``(batch,)``.
 
@@ -138,6 +147,11 @@ class _Product(LinearOperator):
     @property
     def norm_bound(self) -> Tensor:
         return self.outer.norm_bound * self.inner.norm_bound
+
+    @property
+    def density(self) -> Tensor | None:
+        """That of the measurements of A."""
+        return self.outer.density
 
     @property
     def support(self) -> Tensor | None:

@@ -11,7 +11,7 @@ WIDTHS = (1, 2, 3)
 """Samples along each axis of the patches that are looked at."""
 
 
-def estimate_noise(kspace: KSpace, ndim: int = 2) -> Tensor:
+def estimate_noise(kspace: KSpace, ndim: int = 2, radius: Tensor | None = None) -> Tensor:
     """Standard deviation sigma of the complex noise of one k-space sample, ``E|n|^2 = sigma^2``, of each scan.
 
     Patches of k-space of k x k samples in all coils are vectors of which signal fills only some directions (an object
@@ -32,35 +32,38 @@ def estimate_noise(kspace: KSpace, ndim: int = 2) -> Tensor:
     Args:
         kspace: ``(batch, coil, *lead, *spatial)``, zero in all coils where not measured.
         ndim: number of spatial axes, the last ones.
+        radius: of samples that lie on no grid, their distance from the centre, in any unit,
+            ``(batch or 1, *lead or 1, *spatial)``. Patches then are k neighbours on the last axis, the readout:
+            where it is oversampled, signal fills only a part of their directions.
 
     Returns:
         ``(batch,)``, in the units of `kspace`; 0 for a scan of zeros.
 
     Source: the smallest eigenvalues of a calibration matrix are its noise, M. Uecker et al., MRM 71:990-1001 (2014).
     """
-    return torch.stack([_sigma(sample, ndim) for sample in kspace])  # scans differ in what was measured
+    radii = [None] * len(kspace) if radius is None else radius.expand(len(kspace), *kspace.shape[2:])
+    axes = ndim if radius is None else 1
+    return torch.stack([_sigma(k, axes, r) for k, r in zip(kspace, radii, strict=True)])  # scans differ in their masks
 
 
-def _sigma(kspace: Tensor, ndim: int) -> Tensor:
+def _sigma(kspace: Tensor, ndim: int, radius: Tensor | None) -> Tensor:
     """The estimate for one scan ``(coil, *lead, *spatial)``, brought to one precision and size."""
     size = kspace.abs().amax()
     if not bool(size > 0):
         return torch.zeros((), dtype=kspace.real.dtype, device=kspace.device)
     y = kspace / size
     white = torch.randn(y.shape, dtype=y.dtype, generator=torch.Generator().manual_seed(0)).to(y.device)
-    found = [_smallest(y, white, width, ndim) for width in WIDTHS]
+    found = [_smallest(y, white, width, ndim, radius) for width in WIDTHS]
     return size * torch.stack([level for level in found if level is not None]).amin()
 
 
-def _smallest(y: Tensor, white: Tensor, width: int, ndim: int) -> Tensor | None:
+def _smallest(y: Tensor, white: Tensor, width: int, ndim: int, radius: Tensor | None) -> Tensor | None:
     """``sqrt(lambda_min(R) / lambda_min(R of white))`` for patches of `width`; None where there are too few."""
-    spatial = y.shape[-ndim:]
     measured = _complete((y != 0).any(0), width, ndim)
-    radius2 = torch.zeros((), device=y.device)
-    for axis, (size, count) in enumerate(zip(spatial, measured.shape[-ndim:], strict=True)):
-        place = (torch.arange(count, device=y.device) + (width - 1) / 2 - size // 2) / (size / 2)
-        radius2 = radius2 + place.reshape(-1, *(1,) * (ndim - 1 - axis)) ** 2
-    radii = radius2.expand(measured.shape)[measured]
+    distances = (
+        _from_centre(y.shape[-ndim:], width, y.device) if radius is None else _windows(radius, width, 1).mean(-1)
+    )
+    radii = distances.expand(measured.shape)[measured]
     total, unknowns = len(radii), len(y) * width**ndim
     if width > 1 and total < 4 * unknowns:
         return None
@@ -70,6 +73,15 @@ def _smallest(y: Tensor, white: Tensor, width: int, ndim: int) -> Tensor | None:
     if count <= unknowns:
         return p.abs().square().mean().sqrt()
     return (_eigenvalue(p).clamp_min(0) / _eigenvalue(reference)).sqrt().to(y.real.dtype)
+
+
+def _from_centre(shape: tuple[int, ...], width: int, device: torch.device) -> Tensor:
+    """Squared distances of the middles of patches on a grid; the border is at 1 along every axis."""
+    squares = torch.zeros((), device=device)
+    for axis, size in enumerate(shape):
+        place = (torch.arange(size - width + 1, device=device) + (width - 1) / 2 - size // 2) / (size / 2)
+        squares = squares + place.reshape(-1, *(1,) * (len(shape) - 1 - axis)) ** 2
+    return squares
 
 
 def _windows(t: Tensor, width: int, ndim: int) -> Tensor:

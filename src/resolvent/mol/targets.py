@@ -156,7 +156,7 @@ def attack_sense(
         noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
         options: those of `attack`, but for `measure` and `accuracy`.
     """
-    lam = float(sense_weight(y, A.adjoint(y), noise).mean()) if weight is None else weight
+    lam = float(sense_weight(y, A.zero_filled(y), noise).mean()) if weight is None else weight
 
     def solver(tol: float) -> Reconstruct:
         def reconstruct(y: Tensor, A: LinearOperator) -> Tensor:

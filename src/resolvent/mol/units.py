@@ -103,7 +103,8 @@ class ScanUnits(nn.Module):
             sees_noise: whether the network depends on the noise level.
             loose: accuracy of the linear reconstruction where the model makes no other use of it than to start there.
         """
-        zero_filled = A.adjoint(y)
+        back = A.adjoint(y)
+        zero_filled = back if A.density is None else A.zero_filled(y)
         if zero_filled.ndim <= ndim:
             raise ShapeError(
                 f"the image has {zero_filled.ndim - 1} axes behind the batch; the network convolves {ndim}. "
@@ -115,14 +116,14 @@ class ScanUnits(nn.Module):
         noise_level = sigma / intensity(zero_filled)
         lam = self._lam_at(noise_level)
         accuracy = self.linear_tol if loose is None or self.normalise else max(self.linear_tol, loose)
-        sense = shrink(A, lam, along(lam, zero_filled) * zero_filled, tol=accuracy, work=work)
+        sense = shrink(A, lam, along(lam, back) * back, tol=accuracy, work=work)
         scale = torch.ones_like(lam)
         if self.normalise:
             scale = intensity(sense)
             noise_level = sigma / scale
             lam = self._lam_at(noise_level)
-        y, zero_filled, sense = (t / along(scale, t) for t in (y, zero_filled, sense))
-        data = along(lam, zero_filled) * zero_filled
+        y, back, zero_filled, sense = (t / along(scale, t) for t in (y, back, zero_filled, sense))
+        data = along(lam, back) * back
 
         def data_consistent(u: Tensor) -> Tensor:
             return shrink(A, lam, u + data, tol=self.linear_tol, start=u.detach(), work=work)

@@ -45,7 +45,7 @@ class ScanContext:
 
     Attributes:
         sense: linear (Tikhonov-SENSE) reconstruction ``(batch, *lead, *spatial)``.
-        zero_filled: ``A^H b``.
+        zero_filled: ``A^H b``, the density of the measurements evened out where it varies.
         noise: noise level over the image scale, ``(batch,)``.
         data_consistent: ``u -> (I + lam N)^-1 (u + lam A^H b)``, differentiable.
         tile: what a network may see at once (see `in_tiles`); None for everything.

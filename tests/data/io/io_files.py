@@ -91,13 +91,15 @@ class Acquisitions:
         dwell: float = 5.0,
         position: ArrayLike = (0, 0, 0),
         directions: ArrayLike = ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+        places: np.ndarray | None = None,
         **counters: int,
     ) -> Acquisitions:
-        """Append one readout (coil, sample)."""
+        """Append one readout (coil, sample), with the places (sample, component) of its samples if it has them."""
         line = np.ascontiguousarray(line, dtype=np.complex64)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the library's own, of a later NumPy
-            one = self.library.Acquisition.from_array(line)
+            given = {} if places is None else {"trajectory": np.asarray(places, dtype=np.float32)}
+            one = self.library.Acquisition.from_array(line, **given)
         one.idx.kspace_encode_step_1 = row
         one.idx.kspace_encode_step_2 = plane
         for name, value in counters.items():
@@ -237,8 +239,17 @@ def write_twix(path: Path, *measurements: Measurement) -> str:
     return str(path)
 
 
-def write_mrd_stream(path: Path, kspace: np.ndarray, noise: np.ndarray | None = None, **head: object) -> str:
-    """A plane (coil, row, sample), twice oversampled, with the format's own library; voxels of 2 x 3 x 5 mm."""
+def write_mrd_stream(
+    path: Path,
+    kspace: np.ndarray,
+    noise: np.ndarray | None = None,
+    places: np.ndarray | None = None,
+    **head: object,
+) -> str:
+    """A plane (coil, row, sample), twice oversampled, with the format's own library; voxels of 2 x 3 x 5 mm.
+
+    `places` (row, sample, component) make it a scan along a trajectory.
+    """
     import mrd
 
     _, rows, columns = kspace.shape
@@ -261,7 +272,8 @@ def write_mrd_stream(path: Path, kspace: np.ndarray, noise: np.ndarray | None = 
             one = mrd.AcquisitionHeader(idx=mrd.EncodingCounters(kspace_encode_step_1=row))
             one.position = np.array([1, 2, 3], "f4")
             one.read_dir, one.phase_dir, one.slice_dir = np.eye(3, dtype="f4")
-            yield mrd.StreamItem.Acquisition(mrd.Acquisition(head=one, data=kspace[:, row].astype("c8")))
+            given = {} if places is None else {"trajectory": places[row].T.astype("f4")}
+            yield mrd.StreamItem.Acquisition(mrd.Acquisition(head=one, data=kspace[:, row].astype("c8"), **given))
 
     with mrd.BinaryMrdWriter(str(path)) as writer:
         writer.write_header(mrd.Header(encoding=[encoding]))

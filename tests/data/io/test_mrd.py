@@ -240,7 +240,7 @@ def test_table_is_read_in_two_reads(path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"trajectory": "spiral"}, "spiral trajectory, only Cartesian"),
+        ({"trajectory": "spiral"}, "spiral trajectory, but its acquisitions do not say where"),
         ({"centre": 30}, "kspace_encode_step_1 0 in .* lies outside the encoded matrix of 8"),
         ({"columns": 60000, "rows": 65535}, "would unpack to"),
         ({"columns": 40000, "rows": 8}, "65535"),

@@ -63,10 +63,20 @@ def test_phantom_of_the_library_is_a_phantom(tmp_path: Path, monkeypatch: pytest
     assert agreement > 0.995  # theirs is not whitened
 
 
-def test_spiral_is_refused(tmp_path: Path):
+def test_spiral_without_places_is_refused(tmp_path: Path):
     path = write_mrd_stream(tmp_path / "s.bin", crandn(2, 8, 32).numpy(), trajectory=mrd.Trajectory.SPIRAL)
-    with pytest.raises(_errors.FormatError, match="spiral trajectory, only Cartesian"):
+    with pytest.raises(_errors.FormatError, match="spiral trajectory, but its acquisitions do not say where"):
         read(path)
+
+
+def test_spiral_with_places_is_read(tmp_path: Path):
+    samples, places = crandn(2, 8, 32).numpy(), np.random.default_rng(0).uniform(-0.5, 0.5, (8, 32, 2))
+    spiral = mrd.Trajectory.SPIRAL
+    found = read_scan(write_mrd_stream(tmp_path / "s.bin", samples, places=places, trajectory=spiral))
+    assert found.trajectory is not None and found.matrix == (8, 16)
+    torch.testing.assert_close(found.kspace[0], torch.from_numpy(samples))
+    expected = torch.from_numpy(places[None, ..., ::-1] * np.array([8, 16]))
+    torch.testing.assert_close(found.trajectory.places, expected, atol=1e-5, rtol=0)
 
 
 def test_length_that_the_file_cannot_hold_is_not_allocated(tmp_path: Path):

@@ -62,7 +62,7 @@ def test_image_carries_its_record(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda file: file.attrs.modify("layout", 99), "has layout 99 but this version reads up to 1"),
+        (lambda file: file.attrs.modify("layout", 99), "has layout 99 but this version reads up to 2"),
         (lambda file: file.attrs.modify("kind", "song"), "holds a song of 2 axes"),
         (lambda file: file.attrs.modify("ndim", 4), "holds a scan of 4 axes"),
         (lambda file: file.__delitem__("mask"), "scan without kspace or mask"),

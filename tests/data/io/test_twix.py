@@ -116,7 +116,10 @@ def test_known_voxel_lands_on_known_world_point(path: Path, plane: np.ndarray):
 
 @pytest.mark.parametrize(
     ("protocol", "message"),
-    [({"regrid": 2}, "sampled on the gradient ramps"), ({"trajectory": 2}, "radial trajectory, only Cartesian")],
+    [
+        ({"regrid": 2}, "sampled on the gradient ramps"),
+        ({"trajectory": 2}, "radial trajectory, but its acquisitions do not say"),
+    ],
 )
 def test_what_is_not_handled_is_named(path: Path, plane: np.ndarray, protocol: dict, message: str):
     with pytest.raises(_errors.FormatError, match=message):

@@ -1,4 +1,4 @@
-"""Acquisitions, of whatever format, as a scan: sorted onto the Cartesian grid, whitened, cropped, placed."""
+"""Acquisitions of any format as a scan: on the Cartesian grid or along a trajectory, whitened, cropped, placed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from resolvent.data.io.mrd_sort import Table, sort_lines
 from resolvent.data.io.noise import whitener
 from resolvent.data.io.orientation import affine_from_lps, affine_from_spacing
 from resolvent.data.io.oversampling import crop_readout
-from resolvent.data.scan import Geometry, Scan
+from resolvent.data.io.readouts import stack_readouts
+from resolvent.data.scan import Geometry, Scan, Trajectory
 from resolvent.data.validation import infer_mask
 
 NOISE, CALIBRATION, CALIBRATION_AND_IMAGING, REVERSED = 19, 20, 21, 22
@@ -72,7 +73,13 @@ def flagged(heads: np.ndarray, *bits: int) -> np.ndarray:
     return (heads["flags"].astype(np.uint64) & np.uint64(wanted)) != 0
 
 
-def scan_of(heads: np.ndarray, lines: Sequence[np.ndarray] | np.ndarray, header: MRDHeader, path: str) -> Scan:
+def scan_of(
+    heads: np.ndarray,
+    lines: Sequence[np.ndarray] | np.ndarray,
+    header: MRDHeader,
+    path: str,
+    places: Sequence[np.ndarray] | None = None,
+) -> Scan:
     """K-space of the first encoding.
 
     Slices become batch, ordered by position; contrasts, phases, repetitions and sets that are in use become
@@ -80,20 +87,21 @@ def scan_of(heads: np.ndarray, lines: Sequence[np.ndarray] | np.ndarray, header:
     the encoding limits says. With a noise scan the coils are whitened: `noise` is then 1 (less after averaging), and
     k-space is in units of it. Lines for calibration only stay out of `kspace` and are kept as `calibration`.
 
+    Where the header names another trajectory than a Cartesian one, readouts are stacked as they come, with their places
+    in k-space (see `resolvent.data.io.readouts`), and every average is a readout of its own.
+
     Args:
         heads: one record an acquisition, with the fields of `HEAD`.
         lines: the samples of each, interleaved float32 (coil, sample, real and imaginary).
         header: matrix, field of view and centre.
         path: for messages.
+        places: of the samples of each acquisition, float ``(sample, component)``, where the format has them.
 
     Raises:
-        FormatError: not Cartesian, no image lines, or sizes that the file cannot hold.
+        FormatError: not Cartesian and without places, no image lines, or sizes that the file cannot hold.
         CorruptFileError: a table that contradicts itself.
     """
-    if header.trajectory not in ("cartesian", "epi"):
-        raise FormatError(
-            f"{path} has a {header.trajectory} trajectory, only Cartesian ones can be read. Grid it first."
-        )
+    cartesian = header.trajectory in ("cartesian", "epi")
     noise = flagged(heads, NOISE)
     first = heads["encoding_space_ref"] == 0
     if header.encodings > 1 or (~first & ~noise).any():
@@ -112,11 +120,14 @@ def scan_of(heads: np.ndarray, lines: Sequence[np.ndarray] | np.ndarray, header:
 
     data = np.empty(len(lines), dtype=object)
     data[:] = list(lines)
-    table = Table(heads, data, flagged(heads, REVERSED), int(coils[0]))
+    where = np.empty(len(lines), dtype=object)
+    where[:] = [None] * len(lines) if places is None else list(places)
+    table = Table(heads, data, flagged(heads, REVERSED), int(coils[0]), where)
     white = whitener(heads[noise], data[noise], heads[chosen], header.noise_bandwidth, path) if noise.any() else None
-    image = _assemble(table, chosen & ~only, header, white, path)
+    assemble = _assemble if cartesian else _stack
+    image = assemble(table, chosen & ~only, header, white, path)
     separate = None
-    if (chosen & only).any():
+    if cartesian and (chosen & only).any():
         both = chosen & (only | flagged(heads, CALIBRATION_AND_IMAGING))
         separate = _calibration(_assemble(table, both, header, white, path), image, path)
     return Scan(
@@ -127,26 +138,32 @@ def scan_of(heads: np.ndarray, lines: Sequence[np.ndarray] | np.ndarray, header:
         ndim=image.ndim,
         source=path,
         calibration=separate,
+        trajectory=image.trajectory,
     )
 
 
 @dataclass(frozen=True)
 class _Assembled:
-    """K-space on the grid, its mask, which slices, and by how much averaging lowered the noise."""
+    """K-space, its mask and trajectory, which slices, and by how much averaging lowered the noise."""
 
     kspace: torch.Tensor
     mask: torch.Tensor | None
     slices: np.ndarray
     averaging: float
     ndim: int
+    trajectory: Trajectory | None = None
+
+    @property
+    def matrix(self) -> tuple[int, ...]:
+        """Spatial shape of the image."""
+        return tuple(self.kspace.shape[-self.ndim :]) if self.trajectory is None else self.trajectory.matrix
 
 
 def _assemble(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.ndarray | None, path: str) -> _Assembled:
     slices = _slice_order(table.heads[chosen])
     grid, counts = sort_lines(table, chosen, slices, header, path)
     kspace = torch.from_numpy(grid)
-    if white is not None:
-        kspace = torch.einsum("ij,bj...->bi...", torch.from_numpy(white.astype(np.complex64)), kspace).contiguous()
+    kspace = _whitened(kspace, white)
     measured = torch.from_numpy(counts > 0)
     mask = None
     if bool((measured == measured[..., :1]).all()):  # whole lines: the oversampling can go
@@ -162,6 +179,19 @@ def _assemble(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.nda
             mask = mask.narrow(axis, 0, 1)
     averaging = float(np.sqrt(np.mean(1.0 / counts[counts > 0])))
     return _Assembled(kspace, mask.to(torch.float32).contiguous(), slices, averaging, ndim)
+
+
+def _stack(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.ndarray | None, path: str) -> _Assembled:
+    slices = _slice_order(table.heads[chosen])
+    samples, mask, trajectory = stack_readouts(table, chosen, slices, header, path)
+    kspace = _whitened(torch.from_numpy(samples), white)
+    return _Assembled(kspace, torch.from_numpy(mask), slices, 1.0, len(trajectory.matrix), trajectory)
+
+
+def _whitened(kspace: torch.Tensor, white: np.ndarray | None) -> torch.Tensor:
+    if white is None:
+        return kspace
+    return torch.einsum("ij,bj...->bi...", torch.from_numpy(white.astype(np.complex64)), kspace).contiguous()
 
 
 def _calibration(separate: _Assembled, image: _Assembled, path: str) -> Scan | None:
@@ -192,8 +222,8 @@ def _geometry(heads: np.ndarray, image: _Assembled, header: MRDHeader) -> Geomet
     """Columns along the readout, rows along the phase encoding; the voxel ``N // 2`` lies at `position`."""
     x, y, _ = header.encoded.spacing()
     thickness = header.encoded.spacing()[2] if image.ndim == 3 else header.recon.spacing()[2]
-    columns, rows = image.kspace.shape[-1], image.kspace.shape[-2]
-    depth = image.kspace.shape[-3] if image.ndim == 3 else len(image.slices)
+    columns, rows = image.matrix[-1], image.matrix[-2]
+    depth = image.matrix[-3] if image.ndim == 3 else len(image.slices)
     chosen = [int(np.flatnonzero(heads["idx"]["slice"] == s)[0]) for s in image.slices]
     directions = np.stack([heads[name][chosen[0]] for name in ("read_dir", "phase_dir", "slice_dir")]).astype(float)
     if not np.allclose(directions @ directions.T, np.eye(3), atol=1e-2):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resolvent._errors import CorruptFileError, FormatError, ShapeError
 from resolvent.data.io.limits import check_unpacked, decoding
-from resolvent.data.scan import Scan, Volume
+from resolvent.data.scan import Scan, Trajectory, Volume
 from resolvent.data.validation import infer_mask
 
 READ, PHASE1, PHASE2, COIL, MAPS, SLICE = 0, 1, 2, 3, 4, 13
@@ -50,6 +50,52 @@ def read_cfl(path: str) -> Scan | Volume:
             raise FormatError(f"{path} has both PHASE2 and SLICE (axes 2 and 13) in use. Write one volume to a file.")
         image = image[0].movedim(-3, 0)
     return Volume(image=image, source=path)
+
+
+def read_cfl_along(path: str, trajectory: str) -> Scan:
+    """Non-Cartesian k-space and its trajectory, as ``bart traj`` and ``bart nufft`` have them.
+
+    k-space is (1, sample, readout, coil, ...), the trajectory (3, sample, readout, 1, ...) with the components x, y and
+    z in cycles per field of view; lead axes and slices of the trajectory may be 1. It is 2-D where all z are 0.
+    The matrix is the smallest even one that holds the trajectory.
+
+    Raises:
+        CorruptFileError: as `read_cfl`.
+        FormatError: axes that are not those.
+    """
+    samples, places = read_array(path), read_array(trajectory)
+    if samples.shape[READ] != 1 or places.shape[READ] not in (2, 3) or places.shape[COIL] * places.shape[MAPS] != 1:
+        raise FormatError(
+            f"{path} has {samples.shape[READ]} numbers on axis 0 and {trajectory} {places.shape[READ]}, but k-space "
+            "along a trajectory has 1 and the trajectory 3. Give the pair of files that `bart nufft` takes."
+        )
+    places = np.real(places).astype(np.float64)
+    if places.shape[READ] == 3 and not places[2].any():
+        places = places[:2]
+    ndim = places.shape[READ]
+    lead = tuple(axis for axis in LEAD if samples.shape[axis] > 1)
+    planes = (None,) * (ndim - 2)  # the axes of samples are as many as those of the image
+
+    def arranged(array: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
+        rest = tuple(axis for axis in range(16) if axis not in order)
+        moved = array.transpose(order + rest)
+        if math.prod(moved.shape[len(order) :]) != 1:
+            raise FormatError(f"{path} or {trajectory} uses axes that have no meaning here. Split it.")
+        return moved.reshape(moved.shape[: len(order)])
+
+    kspace = arranged(samples, (SLICE, COIL, *lead, PHASE2, PHASE1))[(..., *planes, slice(None), slice(None))]
+    where = arranged(places, (SLICE, *lead, PHASE2, PHASE1, READ))[..., ::-1]
+    where = where[(..., *planes, slice(None), slice(None), slice(None))]
+    reach = np.abs(where).reshape(-1, ndim).max(0)
+    matrix = tuple(max(2, 2 * math.ceil(r - 0.01)) for r in reach)
+    kspace = torch.from_numpy(np.ascontiguousarray(kspace))
+    return Scan(
+        kspace=kspace,
+        mask=infer_mask(kspace, ndim),
+        ndim=ndim,
+        source=path,
+        trajectory=Trajectory(torch.from_numpy(np.ascontiguousarray(where)), matrix),
+    )
 
 
 def read_cfl_maps(path: str) -> Tensor:

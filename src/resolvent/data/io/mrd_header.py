@@ -29,7 +29,7 @@ class Space:
 
 @dataclass(frozen=True)
 class MRDHeader:
-    """What a Cartesian reconstruction needs from the header.
+    """What a reconstruction needs from the header.
 
     Attributes:
         encoded, recon: the space of the first encoding as measured, and as the scanner would show it.
@@ -48,13 +48,17 @@ class MRDHeader:
 
     @property
     def readout(self) -> int:
-        """Columns that are left once readout oversampling is removed.
+        """Columns that are left once readout oversampling is removed."""
+        return self.kept(0)
+
+    def kept(self, axis: int) -> int:
+        """Pixels of the encoded space along x, y or z that lie within the recon space.
 
         What both the field of view and the matrix of the recon space admit: where only one of the two shrinks
         (interpolation, or a header that is wrong), nothing of the object is cut off.
         """
-        wide, shown = self.encoded.fov[0], self.recon.fov[0]
-        size, wanted = self.encoded.matrix[0], self.recon.matrix[0]
+        wide, shown = self.encoded.fov[axis], self.recon.fov[axis]
+        size, wanted = self.encoded.matrix[axis], self.recon.matrix[axis]
         seen = round(size * shown / wide) if wide > 0 and shown > 0 else wanted
         return min(size, max(seen, wanted))
 

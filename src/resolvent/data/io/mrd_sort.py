@@ -17,12 +17,13 @@ LEAD = ("contrast", "phase", "repetition", "set")
 
 @dataclass(frozen=True)
 class Table:
-    """All acquisitions: headers, interleaved float samples, which are reversed, and the number of coils."""
+    """All acquisitions: headers, interleaved float samples, which are reversed, number of coils, places or None."""
 
     heads: np.ndarray
     data: np.ndarray
     reversed: np.ndarray
     coils: int
+    places: np.ndarray
 
 
 def sort_lines(
@@ -43,10 +44,7 @@ def sort_lines(
     nx, ny, nz = header.encoded.matrix
     rows = _rows(counter["kspace_encode_step_1"], header.centre[0], ny, "kspace_encode_step_1", path)
     planes = _rows(counter["kspace_encode_step_2"], header.centre[1], nz, "kspace_encode_step_2", path)
-    leads = [np.unique(counter[name], return_inverse=True) for name in LEAD]
-    leads = [(len(values), index) for values, index in leads if len(values) > 1]
-    lookup = {int(value): n for n, value in enumerate(slices)}
-    batch = np.array([lookup[int(value)] for value in counter["slice"]])
+    batch, leads = counted(counter, slices)
 
     sizes = (*(size for size, _ in leads), nz, ny)
     check_unpacked(math.prod((len(slices), *sizes, nx)) * (table.coils * 8 + 4), path, "k-space on the encoded matrix")
@@ -67,6 +65,14 @@ def sort_lines(
     if counts.max() > 1:
         grid /= np.maximum(counts, 1)[:, None]
     return grid, counts
+
+
+def counted(counter: np.ndarray, slices: np.ndarray) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
+    """Of every acquisition its place on the batch axis, and for each lead axis that is in use its length and place."""
+    leads = [np.unique(counter[name], return_inverse=True) for name in LEAD]
+    lookup = {int(value): n for n, value in enumerate(slices)}
+    batch = np.array([lookup[int(value)] for value in counter["slice"]])
+    return batch, [(len(values), index) for values, index in leads if len(values) > 1]
 
 
 def _extents(heads: np.ndarray, turned: np.ndarray, nx: int, path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -26,14 +26,14 @@ def read_mrd_stream(path: str) -> Scan:
     """The acquisitions of a stream in a file as a scan; see `resolvent.data.io.acquisitions.scan_of`.
 
     Raises:
-        FormatError: mrd-python is not installed, no header, not Cartesian, or no image lines.
+        FormatError: mrd-python is not installed, no header, no image lines, or not Cartesian and without places.
         CorruptFileError: the stream ends early or is damaged.
     """
     try:
         import mrd as library
     except ImportError as error:
         raise FormatError(MISSING) from error
-    heads, lines = [], []
+    heads, lines, places = [], [], []
     with decoding(path), open(path, "rb") as file, library.BinaryMrdReader(file) as reader:
         reader._stream = _bounded(reader._stream, os.path.getsize(path))
         header = _header(reader.read_header(), path)
@@ -41,10 +41,12 @@ def read_mrd_stream(path: str) -> Scan:
             if isinstance(item, library.StreamItem.Acquisition):
                 heads.append(_head(item.value))
                 lines.append(np.ascontiguousarray(item.value.data, dtype=np.complex64).view(np.float32).ravel())
+                places.append(np.asarray(item.value.trajectory).T)
     if not heads:
         raise FormatError(f"{path} is an MRD stream without acquisitions. Export the k-space.")
     check_unpacked(sum(line.nbytes for line in lines), path, "the acquisitions")
-    return mrd.scan_of(np.array(heads, dtype=mrd.HEAD), lines, header, path)
+    has_places = any(where.size for where in places)
+    return mrd.scan_of(np.array(heads, dtype=mrd.HEAD), lines, header, path, places if has_places else None)
 
 
 def _bounded(stream: Any, size: int) -> Any:

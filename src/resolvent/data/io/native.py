@@ -10,11 +10,11 @@ from torch import Tensor
 from resolvent._errors import FormatError
 from resolvent._version import __version__
 from resolvent.data.io.hdf5 import load, required, text
-from resolvent.data.scan import Geometry, Scan, Volume
+from resolvent.data.scan import Geometry, Scan, Trajectory, Volume
 
 FORMAT = "resolvent"
-LAYOUT = 1
-"""Version of the layout; a file with a larger one is refused."""
+LAYOUT = 2
+"""Version of the layout; a file with a larger one is refused. 1 has no trajectory."""
 _ARRAYS = ("kspace", "mask", "coil_maps", "reference")
 
 
@@ -57,7 +57,17 @@ def _read_scan(group: h5py.Group, path: str, ndim: int) -> Scan:
         ndim=ndim,
         source=path,
         calibration=_read_scan(inner, path, ndim) if isinstance(inner, h5py.Group) and group.name == "/" else None,
+        trajectory=_trajectory(group, path, ndim),
     )
+
+
+def _trajectory(group: h5py.Group, path: str, ndim: int) -> Trajectory | None:
+    if "trajectory" not in group:
+        return None
+    matrix = tuple(int(n) for n in np.asarray(group["trajectory"].attrs.get("matrix", ())).ravel())
+    if len(matrix) != ndim or not all(0 < n < 2**16 for n in matrix):
+        raise FormatError(f"{path} has a trajectory for the matrix {matrix}, not {ndim} sizes. Export it again.")
+    return Trajectory(_tensor(required(group, "trajectory", path), path).double(), matrix)
 
 
 def write_native_scan(path: str, scan: Scan) -> None:
@@ -74,6 +84,9 @@ def _fill(group: h5py.Group, scan: Scan) -> None:
         values = getattr(scan, name)
         if values is not None:
             group.create_dataset(name, data=values.detach().cpu().resolve_conj().numpy())
+    if scan.trajectory is not None:
+        places = scan.trajectory.places.detach().cpu().numpy()
+        group.create_dataset("trajectory", data=places).attrs["matrix"] = scan.trajectory.matrix
     if scan.noise is not None:
         group.attrs["noise"] = scan.noise
     if scan.geometry is not None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import h5py
 
 
-def read(path: str | Path, dataset: str | None = None) -> Scan | Volume:
+def read(path: str | Path, dataset: str | None = None, trajectory: str | Path | None = None) -> Scan | Volume:
     """Read measured data as a `Scan`, images as a `Volume`.
 
     ISMRMRD (HDF5 or stream), fastMRI, Calgary-Campinas, CMRxRecon, MoDL and the project's own HDF5, Siemens twix,
@@ -24,6 +24,7 @@ def read(path: str | Path, dataset: str | None = None) -> Scan | Volume:
     Args:
         path: the file.
         dataset: the array that is k-space, of a .mat file that holds several.
+        trajectory: the .cfl file of the trajectory, of k-space in a .cfl file that is not Cartesian.
 
     Raises:
         FormatError: no such file, no known format, or larger than the limit.
@@ -32,6 +33,8 @@ def read(path: str | Path, dataset: str | None = None) -> Scan | Volume:
     """
     path = str(path)
     kind = detect(path)
+    if trajectory is not None and kind != "cfl":
+        raise FormatError(f"{path} is no .cfl file, and holds its own trajectory if it has one. Leave it out.")
     if kind == "hdf5":
         found = _read_hdf5(path, dataset)
     elif kind == "mat":
@@ -49,9 +52,9 @@ def read(path: str | Path, dataset: str | None = None) -> Scan | Volume:
 
         found = read_twix(path)
     elif kind == "cfl":
-        from resolvent.data.io.cfl import read_cfl
+        from resolvent.data.io.cfl import read_cfl, read_cfl_along
 
-        found = read_cfl(path)
+        found = read_cfl(path) if trajectory is None else read_cfl_along(path, str(trajectory))
     elif kind == "nifti":
         from resolvent.data.io.nifti import read_nifti
 

@@ -49,6 +49,8 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
         notes["scale"] = obj.scale
         if suffix not in (".h5", ".cfl"):
             raise FormatError(f"{path} is a format for images, but a scan was given. Write it to .h5 or .cfl.")
+        if suffix == ".cfl" and obj.trajectory is not None:
+            raise FormatError(f"{path} would lose the trajectory of the scan. Write it to .h5.")
         _write(path, suffix, notes, scan=obj)
         return
     image, ndim, geometry = _image(obj, like, path)
@@ -73,10 +75,10 @@ def _image(obj: Any, like: Scan | Volume | None, path: str) -> tuple[Tensor, int
             f"image has shape {tuple(image.shape)} but needs (batch, *lead, {'z, ' * (ndim == 3)}y, x). Add the axes."
         )
     if like is not None:
-        wanted = (like.kspace if isinstance(like, Scan) else like.image).shape[-ndim:]
-        if image.shape[-ndim:] != wanted:
+        wanted = like.matrix if isinstance(like, Scan) else tuple(like.image.shape[-ndim:])
+        if tuple(image.shape[-ndim:]) != wanted:
             raise ShapeError(
-                f"image is {tuple(image.shape[-ndim:])} but its scan is {tuple(wanted)} (last {ndim} axes). "
+                f"image is {tuple(image.shape[-ndim:])} but its scan is {wanted} (last {ndim} axes). "
                 "Write it without like, or crop neither."
             )
     if isinstance(like, Scan) and like.scale != 1:

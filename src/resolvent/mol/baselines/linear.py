@@ -25,16 +25,17 @@ def sense(y: KSpace, A: LinearOperator, *, weight: float | None = None, noise: T
 
     Source: K. P. Pruessmann et al., MRM 46:638-651 (2001).
     """
-    zero_filled = A.adjoint(y)
+    back = A.adjoint(y)
     if weight is None:
+        zero_filled = back if A.density is None else A.zero_filled(y)
         lam = sense_weight(y, zero_filled, A.noise(y) if noise is None else noise)
     else:
         lam = torch.full((y.shape[0],), weight, dtype=y.real.dtype, device=y.device)
-    return shrink(A, lam, along(lam, zero_filled) * zero_filled, tol=1e-4)
+    return shrink(A, lam, along(lam, back) * back, tol=1e-4)
 
 
 def sense_weight(y: KSpace, zero_filled: Image, noise: Tensor | float | None = None) -> Tensor:
-    """The default weight of `sense`, ``min(1.5 s / noise, 3000)`` with s the intensity of ``A^H y``: ``(batch,)``."""
+    """The default weight of `sense`, ``min(1.5 s / noise, 3000)`` s the intensity of `zero_filled`, ``(batch,)``."""
     if noise is None:
         sigma = estimate_noise(y)
     else:

@@ -1,0 +1,97 @@
+"""Readouts along a trajectory: stacked as they come, with the places of their samples in k-space."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from resolvent._errors import CorruptFileError, FormatError
+from resolvent.data.io.limits import check_unpacked
+from resolvent.data.io.mrd_header import MRDHeader
+from resolvent.data.io.mrd_sort import Table, counted
+from resolvent.data.scan import Trajectory
+
+
+def stack_readouts(
+    table: Table, chosen: np.ndarray, slices: np.ndarray, header: MRDHeader, path: str
+) -> tuple[np.ndarray, np.ndarray, Trajectory]:
+    """K-space (slice, coil, *lead, [1,] readout, sample), its mask without coils, and the places of the samples.
+
+    Readouts of a slice and frame stand in the order of the file; frames with fewer, and shorter readouts, are filled up
+    with zeros that the mask leaves out, as it does samples that the file says to discard.
+
+    Places are in cycles per pixel of the encoded space (at most 1/2), or, if one exceeds 0.6, in cycles per field of
+    view of it: both are in use. The first component is x, the readout direction, then y and z. A stack of planes in
+    3-D, whose places have two components, has its z from encoding step 2. The image has the pixels of the encoded
+    space, and the field of view of the recon space.
+
+    Raises:
+        FormatError: no places, or too large a scan.
+        CorruptFileError: readouts that differ in their number of components.
+    """
+    heads, lines = table.heads[chosen], table.data[chosen]
+    ndim = 3 if header.encoded.matrix[2] > 1 else 2
+    places = _per_pixel(heads, table.places[chosen], header, ndim, path)
+    batch, leads = counted(heads["idx"], slices)
+    frame = np.ravel_multi_index(
+        (batch, *(index for _, index in leads)), shape := (len(slices), *(size for size, _ in leads))
+    )
+    number = np.zeros(len(frame), dtype=np.int64)  # of a readout within its frame
+    for which in np.unique(frame):
+        number[frame == which] = np.arange((frame == which).sum())
+    readouts, samples = int(number.max()) + 1, int(heads["number_of_samples"].max())
+    size = math.prod(shape) * readouts * samples
+    check_unpacked(size * (table.coils * 8 + 4 + 8 * ndim), path, "k-space along the trajectory")
+
+    kspace = np.zeros((math.prod(shape), readouts, table.coils, samples), dtype=np.complex64)
+    mask = np.zeros((math.prod(shape), readouts, samples), dtype=np.float32)
+    where = np.zeros((math.prod(shape), readouts, samples, ndim))
+    for n, (data, place, head) in enumerate(zip(lines, places, heads, strict=True)):
+        at, count = (frame[n], number[n]), int(head["number_of_samples"])
+        kept = slice(int(head["discard_pre"]), count - int(head["discard_post"]))
+        kspace[at][:, kept] = data.view(np.complex64).reshape(table.coils, -1)[:, kept]
+        mask[at][kept] = 1
+        where[at][kept] = place[kept]
+
+    matrix = tuple(header.kept(axis) for axis in range(ndim))[::-1]
+    where = where[..., ::-1] * np.array(matrix)  # (x, y, z) to (z, y, x)
+    lead = shape[1:]
+    kspace = np.moveaxis(kspace, 2, 1).reshape(shape[0], *lead, table.coils, *(1,) * (ndim - 2), readouts, samples)
+    kspace = np.ascontiguousarray(np.moveaxis(kspace, 1 + len(lead), 1))
+    mask = mask.reshape(*shape, *(1,) * (ndim - 2), readouts, samples)
+    where = where.reshape(*mask.shape, ndim)
+    return kspace, _shared(mask, len(shape)), Trajectory(torch.from_numpy(_shared(where, len(shape))), matrix)
+
+
+def _per_pixel(heads: np.ndarray, places: np.ndarray, header: MRDHeader, ndim: int, path: str) -> list[np.ndarray]:
+    """Places ``(sample, ndim)`` of each readout in cycles per pixel, x first."""
+    components = {0 if where is None else where.shape[1] for where in places}
+    if min(components) < 2:
+        raise FormatError(
+            f"{path} has a {header.trajectory} trajectory, but its acquisitions do not say where their samples lie. "
+            "Export it with the trajectory, or grid it first."
+        )
+    if len(components) != 1:
+        raise CorruptFileError(f"{path} has readouts of {sorted(components)} components. Export it again.")
+    found = [where[:, :ndim].astype(np.float64) for where in places]
+    if not all(np.isfinite(where).all() for where in found):
+        raise CorruptFileError(f"{path} has places that are not finite. Export it again.")
+    nx, ny, nz = header.encoded.matrix
+    if max(np.abs(where).max(initial=0) for where in found) > 0.6:  # cycles per field of view
+        found = [where / (nx, ny, nz)[: where.shape[1]] for where in found]
+    if min(components) < ndim:
+        centre = nz // 2 if header.centre[1] is None else header.centre[1]
+        steps = (heads["idx"]["kspace_encode_step_2"].astype(np.int64) - centre) / nz
+        found = [np.column_stack([where, np.full(len(where), z)]) for where, z in zip(found, steps, strict=True)]
+    return found
+
+
+def _shared(values: np.ndarray, axes: int) -> np.ndarray:
+    """The same with a length of 1 on each of the first axes along which nothing changes."""
+    for axis in range(axes):
+        first = values.take([0], axis)
+        if (values == first).all():
+            values = first
+    return np.ascontiguousarray(values)

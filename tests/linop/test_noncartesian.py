@@ -1,0 +1,211 @@
+"""Radial and spiral scans against the sum that defines them, the Cartesian operator, BART and dense linear algebra."""
+
+import math
+import pickle
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from problems import dense, random, unit_maps
+from resolvent._errors import DataError, ShapeError
+from resolvent.data import radial, simulate, spiral
+from resolvent.linop import SENSE, NonCartesian
+from resolvent.linop.nufft import nufft
+from resolvent.testing import (
+    check_adjoint,
+    check_implicit_gradient,
+    check_linear,
+    check_norm_bound,
+    check_normal,
+)
+
+pytest.importorskip("finufft")
+
+PLANE, ODD, VOLUME = (6, 8), (7, 5), (4, 5, 6)
+TRAJECTORIES = {
+    "radial": (PLANE, radial(5, PLANE)),
+    "radial, odd": (ODD, radial(4, ODD)),
+    "spiral": (PLANE, spiral(2, PLANE)),
+    "radial in 3-D": (VOLUME, radial(6, VOLUME)),
+}
+trajectories = pytest.mark.parametrize(("shape", "places"), TRAJECTORIES.values(), ids=TRAJECTORIES)
+
+
+def grid(*shape):
+    """The places of the Cartesian samples."""
+    return torch.stack(torch.meshgrid(*[torch.arange(n) - n // 2 for n in shape], indexing="ij"), -1).double()
+
+
+@trajectories
+@pytest.mark.parametrize("batch", [1, 2])
+def test_adjoint_linearity_normal_and_norm(shape, places, batch):
+    A = NonCartesian(random(batch, 3, *shape, seed=1), places)
+    x = random(batch, *shape)
+    check_adjoint(A, x, random(*A(x).shape, seed=3), tol=1e-12)
+    check_linear(A, x, tol=1e-12)
+    check_normal(A, x, tol=1e-12)
+    check_norm_bound(A, x)
+
+
+@trajectories
+def test_norm_bound_is_proved_and_of_the_right_size(shape, places):
+    A = NonCartesian(unit_maps(1, 3, *shape), places)
+    largest = float(torch.linalg.matrix_norm(dense(A, shape), 2))
+    assert largest <= float(A.norm_bound[0]) < 4 * largest
+
+
+@trajectories
+def test_operator_is_the_sum_that_defines_it(shape, places):
+    maps, x = random(1, 2, *shape, seed=1), random(1, *shape)
+    pixels = grid(*shape).flatten(0, -2) / torch.tensor(shape)
+    waves = torch.exp(-2j * math.pi * (places.flatten(0, -2) @ pixels.T)) / math.sqrt(math.prod(shape))
+    expected = ((maps * x).flatten(2) @ waves.T).unflatten(-1, places.shape[:-1])
+    torch.testing.assert_close(NonCartesian(maps, places)(x), expected, rtol=0, atol=1e-11)
+
+
+def test_toeplitz_equals_adjoint_after_forward_in_single_precision():
+    """The size of a scan: 64 x 64, 20 spokes, to 1e-5 of the image."""
+    A = NonCartesian(unit_maps(1, 4, 64, 64).to(torch.complex64), radial(20, (64, 64)))
+    check_normal(A, random(1, 64, 64, dtype=torch.complex64), tol=1e-5)
+    check_adjoint(A, random(1, 64, 64, dtype=torch.complex64), random(1, 4, 20, 128, dtype=torch.complex64), tol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [PLANE, ODD, VOLUME])
+def test_on_the_places_of_the_grid_it_is_sense(shape):
+    maps, x = random(1, 2, *shape, seed=1), random(1, *shape)
+    A, B = NonCartesian(maps, grid(*shape)), SENSE(maps, torch.ones(shape), ndim=len(shape))
+    torch.testing.assert_close(A(x), B(x), rtol=0, atol=1e-11)
+    torch.testing.assert_close(A.norm_bound, B.norm_bound, rtol=1e-4, atol=0)
+    torch.testing.assert_close(A.density, torch.ones_like(A.density), rtol=0, atol=1e-10)
+    assert A.density is not None and B.density is None
+
+
+def test_frames_and_scans_have_their_own_trajectories():
+    maps, x = random(2, 3, 1, *PLANE, seed=1), random(2, 4, *PLANE)
+    own = torch.stack([torch.stack([radial(3, PLANE, first=7 * b + 3 * t) for t in range(4)]) for b in range(2)])
+    mask = (random(2, 4, 3, 16, seed=5).real > -1).double()
+    A = NonCartesian(maps, own, mask)
+    assert A(x).shape == (2, 3, 4, 3, 16)
+    for b in range(2):
+        for t in range(4):
+            one = NonCartesian(maps[b : b + 1, :, 0], own[b, t], mask[b, t])
+            torch.testing.assert_close(A(x)[b : b + 1, :, t], one(x[b : b + 1, t]), rtol=0, atol=1e-11)
+            torch.testing.assert_close(A.density[b, :, t], one.density[0], rtol=0, atol=1e-11)
+    check_adjoint(A, x, random(*A(x).shape, seed=3), tol=1e-12)
+    check_normal(A, x, tol=1e-12)
+    index = torch.tensor([1])
+    torch.testing.assert_close(A.select(index).normal(x[1:]), A.normal(x)[1:], rtol=0, atol=1e-12)
+    shared = NonCartesian(maps, radial(3, PLANE))  # one trajectory for all
+    assert shared.density.shape == (1, 1, 1, 3, 16)
+    check_adjoint(shared, x, random(2, 3, 4, 3, 16, seed=3), tol=1e-12)
+    check_normal(shared, x, tol=1e-12)
+
+
+def test_masked_samples_do_not_count():
+    mask = torch.ones(5, 16)
+    mask[3:] = 0
+    maps, y = unit_maps(1, 3, *PLANE), random(1, 3, 5, 16)
+    A, fewer = NonCartesian(maps, radial(5, PLANE), mask), NonCartesian(maps, radial(3, PLANE))
+    torch.testing.assert_close(A.adjoint(y), fewer.adjoint(y[:, :, :3]), rtol=0, atol=1e-11)
+    torch.testing.assert_close(A.zero_filled(y), fewer.zero_filled(y[:, :, :3]), rtol=0, atol=1e-11)
+    x = random(1, *PLANE)
+    torch.testing.assert_close(A.normal(x), fewer.normal(x), rtol=0, atol=1e-11)
+
+
+def test_gradients_reach_image_k_space_and_maps():
+    places = radial(3, PLANE)
+    x, y, maps = random(1, *PLANE), random(1, 2, 3, 16, seed=3), random(1, 2, *PLANE, seed=1)
+    check_implicit_gradient(lambda x: NonCartesian(maps, places)(x).abs().square(), [x])
+    check_implicit_gradient(lambda y, maps: NonCartesian(maps, places).adjoint(y), [y, maps])
+    check_implicit_gradient(lambda x, maps: NonCartesian(maps, places).normal(x), [x, maps])
+    few = places[:1, ::5].reshape(1, -1, 2)
+    assert torch.autograd.gradgradcheck(lambda x: nufft(x, few) ** 2, x[None, :, :3, :2].requires_grad_())
+
+
+def test_density_is_the_ramp_of_many_spokes_and_makes_an_image():
+    """Full sampling by even spokes: a sample stands for a strip ``pi |k| / spokes`` wide and half a cell long."""
+    n, angle = 32, torch.arange(80, dtype=torch.float64) * math.pi / 80
+    places = torch.arange(-16, 16, 0.5).double()[:, None] * torch.stack([angle.sin(), angle.cos()], -1)[:, None]
+    weights = NonCartesian(torch.ones(1, 1, n, n, dtype=torch.complex128), places).density[0, 0]
+    k = places.square().sum(-1).sqrt()
+    inside = (k > 3) & (k < n / 2 - 2)
+    torch.testing.assert_close(weights[inside], math.pi * k[inside] / 80 / 2, rtol=0.15, atol=0)
+    image = (torch.linspace(-1, 1, n) ** 2 + torch.linspace(-1, 1, n)[:, None] ** 2 < 0.5).to(torch.complex128)[None]
+    A = NonCartesian(torch.ones(1, 1, n, n, dtype=torch.complex128), places)
+    error = lambda x: float((x - image).norm() / image.norm())  # noqa: E731
+    assert error(A.zero_filled(A(image))) < 0.15 < error(A.adjoint(A(image)))
+
+
+@pytest.mark.parametrize("places", [radial(40, (96, 96)), spiral(12, (96, 96))], ids=["radial", "spiral"])
+@pytest.mark.parametrize("snr_db", [20, 35])
+def test_noise_is_found_in_the_outer_samples(places, snr_db):
+    disc = torch.linspace(-1, 1, 96) ** 2 + torch.linspace(-1, 1, 96)[:, None] ** 2 < 0.6
+    scan = simulate(disc * (1 + 0.4 * torch.linspace(0, 20, 96).cos()), n_coils=8, snr_db=snr_db)
+    A = NonCartesian(scan.maps, places)
+    clean = A(scan.reference)
+    white = torch.randn(clean.shape, dtype=clean.dtype, generator=torch.Generator().manual_seed(0))
+    assert A.noise(clean + scan.noise * white).item() == pytest.approx(scan.noise, rel=0.15)
+
+
+def test_operator_survives_pickle_and_double():
+    A = NonCartesian(unit_maps(2, 3, *PLANE).to(torch.complex64), radial(5, PLANE))
+    x = random(2, *PLANE, dtype=torch.complex64)
+    assert pickle.loads(pickle.dumps(A)).normal(x).equal(A.normal(x))
+    exact = A.to_double()
+    check_normal(exact, x.to(torch.complex128), tol=1e-12)  # the spectrum is not that of single precision
+    assert A.spectrum.dtype == torch.float32 and A.select(torch.tensor([1]))(x[1:]).shape == (1, 3, 5, 16)
+
+
+@pytest.mark.skipif(shutil.which("bart") is None, reason="BART is not installed")
+@pytest.mark.parametrize("options", [["-r", "-y5"], ["-r", "-G", "-y7"]], ids=["radial", "golden"])
+def test_transform_is_that_of_bart(tmp_path, options):
+    from resolvent.data.io.cfl import read_array, write_cfl
+
+    def bart(*words):
+        subprocess.run(["bart", *words], cwd=tmp_path, check=True, capture_output=True)
+
+    bart("traj", "-x24", *options, "t")
+    x = random(1, 24, 24, dtype=torch.complex64)
+    write_cfl(str(tmp_path / "x.cfl"), x, 2, coils=False)
+    bart("nufft", "t", "x", "k")
+    theirs = torch.from_numpy(read_array(str(tmp_path / "k")).squeeze().T.copy())
+    places = torch.from_numpy(np.ascontiguousarray(read_array(str(tmp_path / "t")).squeeze().real.T[..., 1::-1]))
+    ours = NonCartesian(torch.ones(1, 1, 24, 24, dtype=torch.complex64), places)(x)[0, 0]
+    inside = places.abs().amax(-1) < 10  # at the border BART's gridding leaves out what wraps round
+    torch.testing.assert_close(ours[inside], theirs[inside], rtol=0, atol=2e-3 * float(theirs.abs().max()))
+
+
+def test_messages_name_what_does_not_fit(monkeypatch):
+    maps, places = unit_maps(2, 3, *PLANE), radial(5, PLANE)
+    A = NonCartesian(maps, places)
+    with pytest.raises(ShapeError, match=r"image has axes \(8, 6\) behind the batch but the operator maps \(6, 8\)"):
+        A(random(2, 8, 6))
+    with pytest.raises(ShapeError, match=r"k-space has axes \(3, 5, 15\)"):
+        A.adjoint(random(2, 3, 5, 15))
+    with pytest.raises(ShapeError, match=r"image has 3 samples \(axis 0\) but the operator has 2"):
+        A(random(3, *PLANE))
+    with pytest.raises(ShapeError, match=r"the trajectory has 4 components"):
+        NonCartesian(maps, torch.zeros(5, 16, 4))
+    with pytest.raises(ShapeError, match="Give one readout a first axis of length 1"):
+        NonCartesian(maps, places[None, None])
+    with pytest.raises(ShapeError, match="differ in batch, lead or samples"):
+        NonCartesian(maps, places, torch.ones(5, 15))
+    with pytest.raises(DataError, match="maps hold NaN"):
+        NonCartesian(0 * maps, places)
+    with pytest.raises(DataError, match="the trajectory holds NaN"):
+        NonCartesian(maps, places * math.nan)
+    with pytest.raises(DataError, match=r"reaches 5\.977 cycles per field of view along axis 0, but 6 pixels"):
+        NonCartesian(maps, 2 * places)
+    with pytest.raises(DataError, match="mask has values outside"):
+        NonCartesian(maps, places, torch.full((5, 16), 2.0))
+    with pytest.raises(DataError, match="0 spokes"):
+        radial(0, PLANE)
+    with pytest.raises(DataError, match="0 arms"):
+        spiral(0, PLANE)
+    monkeypatch.setitem(sys.modules, "finufft", None)
+    with pytest.raises(DataError, match=r"Run: pip install 'resolvent\[nufft\]'"):
+        NonCartesian(maps, places)
