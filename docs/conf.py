@@ -38,6 +38,8 @@ napoleon_numpy_docstring = False
 napoleon_attr_annotations = False  # an axis string such as "batch *image" is not markup
 
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_math_renderer = "mathml"  # browsers draw it themselves: the pages need no script from elsewhere
 html_title = f"resolvent {release}"
 
@@ -50,6 +52,7 @@ sphinx_gallery_conf = {
     "image_scrapers": ("galleries.drawn_files", "matplotlib"),
     "reset_modules": ("galleries.prepare", "matplotlib"),
     "capture_repr": (),
+    "default_thumb_file": str(Path(__file__).parent / "images" / "demo.png"),
     "reference_url": {},
     "doc_module": (),
     "download_all_examples": False,

@@ -53,7 +53,7 @@ data:
   validation: [subject3.nii.gz]
   scans: {matrix: [40, 48], coils: [4], acceleration: [2.0, 4.0]}
 optimiser: {steps: 40, rate: 0.01, warmup: 5, average: 0.9}
-validation: {every: 20, scans: 3}
+validation: {every: 10, scans: 3}
 """
 )
 
@@ -65,14 +65,16 @@ validation: {every: 20, scans: 3}
 print(check_output(["resolvent", "train", "out/toy.yaml", "-o", "out/run"], text=True))
 
 # %%
-# Every step is logged, as CSV and for TensorBoard.
+# Every step is logged, as CSV and for TensorBoard, and so is every validation: by its best one a model is chosen.
 
 (log,) = Path("out/run/log").rglob("metrics.csv")
 table = np.genfromtxt(log, delimiter=",", names=True)
-steps = table[np.isfinite(table["loss"])]
+checks = table[np.isfinite(table["psnr"])]
 figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
-axes.plot(steps["loss"])
-axes.set(xlabel="step", ylabel="loss", title="Mean logarithm of the relative error")
+axes.plot(checks["step"] + 1, checks["psnr"], "o-", label="model")
+axes.plot(checks["step"] + 1, checks["psnr_sense"], "--", label="SENSE, the same scans")
+axes.set(xlabel="step", ylabel="PSNR of the validation scans, dB")
+axes.legend()
 
 # %%
 # Use it
