@@ -51,7 +51,7 @@ constraints: .venv/.dev
 	$(BIN)/python .ci/constraints.py > constraints.new && mv constraints.new constraints.txt
 
 clean:
-	rm -rf .venv docs/_build demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv docs/_build docs/gallery docs/*/out demo .pytest_cache .ruff_cache .hypothesis
 
 # ---- set-up, stage by stage ------------------------------------------------------------------------------
 

@@ -1,22 +1,32 @@
-"""Sphinx configuration. Built with warnings as errors: `make docs`."""
+"""Sphinx configuration. Built with warnings as errors, every script of the galleries run: `make docs`."""
 
 import re
+import sys
+from pathlib import Path
 
 from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
 
 import resolvent
 
+sys.path.insert(0, str(Path(__file__).parent))  # galleries.py
+
 project = "resolvent"
 author = "The resolvent developers"
 copyright = "2026, The resolvent developers"
 release = resolvent.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",
+]
 myst_enable_extensions = ["dollarmath", "amsmath", "substitution"]
 myst_substitutions = {"public_names": ", ".join(f"`{name}`" for name in sorted(resolvent.__all__))}
 myst_heading_anchors = 3
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "tutorials", "problems"]  # the galleries are made from the last two
 nitpicky = False
 
 autodoc_member_order = "bysource"
@@ -28,8 +38,28 @@ napoleon_numpy_docstring = False
 napoleon_attr_annotations = False  # an axis string such as "batch *image" is not markup
 
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_math_renderer = "mathml"  # browsers draw it themselves: the pages need no script from elsewhere
 html_title = f"resolvent {release}"
+
+sphinx_gallery_conf = {
+    "examples_dirs": ["tutorials", "problems"],
+    "gallery_dirs": ["gallery/tutorials", "gallery/problems"],
+    "filename_pattern": r"\.py$",  # all are run
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "image_scrapers": ("galleries.drawn_files", "matplotlib"),
+    "reset_modules": ("galleries.prepare", "matplotlib"),
+    "capture_repr": (),
+    "default_thumb_file": str(Path(__file__).parent / "images" / "demo.png"),
+    "reference_url": {},
+    "doc_module": (),
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "show_signature": False,
+    "write_computation_times": False,
+}
 
 _CODE = re.compile(r"(``.+?``|`[^`]+`)")
 

@@ -42,7 +42,9 @@ def folder(tmp_path, monkeypatch):
     image = ((rows / 0.8) ** 2 + (columns / 0.7) ** 2 < 1).float() * (1 + 0.3 * torch.cos(6 * rows))
     monkeypatch.chdir(tmp_path)
     maps = birdcage_maps(6, (64, 48)).unsqueeze(0)
-    write(simulate(image, maps=maps, acceleration=3, seed=1), "brain.h5")
+    Path("demo").mkdir()
+    for name in ("brain.h5", "demo/scan.h5"):
+        write(simulate(image, maps=maps, acceleration=3, seed=1), name)
     write(simulate(image, maps=maps, acceleration=1, seed=2), "full.h5")
     write(simulate(image, maps=maps, acceleration=2, seed=3), "scan.h5")
     for name in ("volume", "other"):

@@ -246,7 +246,8 @@ def test_demo_draws_prints_and_certifies(resolvent, packaged, tmp_path):
     assert entry["certificate"]["proved"]
     assert set(entry["metrics"]) == {"zero_filled", "sense", "model"}
     assert entry["output"] == str(tmp_path / "demo" / "demo.nii.gz")
-    assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == ["demo.json", "demo.nii.gz", "demo.png"]
+    assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == ["demo.json", "demo.nii.gz", "demo.png", "scan.h5"]
+    assert rv.read(tmp_path / "demo" / "scan.h5").reference is not None
     assert (tmp_path / "demo" / "demo.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +24,7 @@ def demo(
 ) -> None:
     """Reconstruct the packaged scan, offline.
 
-    Prints a table and the certificate, and writes a figure and the image.
+    Prints a table and the certificate, and writes a figure and the image, and beside them the scan, to go on with.
     """
     with reporting(as_json=as_json, debug=debug):
         from resolvent.cli.present import show
@@ -32,7 +33,7 @@ def demo(
         from resolvent.data.io import check_writable
         from resolvent.mol.weights import load_mol
 
-        image, figure = str(Path(output) / "demo.nii.gz"), str(Path(output) / "demo.png")
+        image, figure, scan = (str(Path(output) / name) for name in ("demo.nii.gz", "demo.png", "scan.h5"))
         model = load_mol(MODEL)
         made = make_folders([image])
         try:
@@ -43,13 +44,14 @@ def demo(
                 save_image(outcome, str(SCAN), image)
                 say("drawing")
                 draw(outcome, figure, "Demo: simulated T1 head")
+                shutil.copyfile(SCAN, scan)
         finally:
             remove_empty(made)
         if as_json:
             entry = {"input": str(SCAN), "output": image, **outcome.summary, "figure": figure}
             emit({"version": __version__, "results": [entry]})
         else:
-            show(outcome, SCAN.name, [image, figure])
+            show(outcome, SCAN.name, [image, figure, scan])
         if not outcome.recon.solution.converged:
             complain(f"warning: {outcome.recon.solution.status}.")
             raise typer.Exit(REFUSED)
