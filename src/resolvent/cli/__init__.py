@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from resolvent._version import __version__
+from resolvent.cli.adapt import adapt
 from resolvent.cli.attack import attack
 from resolvent.cli.certify import certify
 from resolvent.cli.convert import convert
@@ -33,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, recon, view, simulate, info, send, certify, convert, attack, train, evaluate, doctor):
+for _command in (demo, recon, view, simulate, info, send, certify, convert, attack, train, adapt, evaluate, doctor):
     app.command(epilog=examples(_command.__name__))(_command)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from resolvent._version import __version__
 from resolvent.cli.output import Debug, Json, emit, reporting
 from resolvent.cli.recon import positive
+
+if TYPE_CHECKING:
+    from resolvent.mol import MOL
 
 
 def convert(
@@ -30,25 +33,17 @@ def convert(
     """
     with reporting(as_json=as_json, debug=debug):
         from resolvent._errors import ModelError
-        from resolvent.data.io import OutputError
         from resolvent.data.io.output import sha256
         from resolvent.mol import checkpoint as reader
-        from resolvent.mol.weights import load_mol, save
 
         if not 0 < m < 1:
             raise ModelError(
                 f"m is {m}, but a monotonicity constant lies between 0 and 1. Pass the one of the training."
             )
-        if Path(output).exists() and not Path(output).is_dir():
-            raise OutputError(f"{output} is a file. Choose another name for the folder of the model.")
+        check_folder(output)
         model = reader.convert(checkpoint, alpha=alpha, m=m)
         card = {"converted_from": Path(checkpoint).name, "source_sha256": sha256(checkpoint), "alpha": alpha}
-        try:
-            save(model, output, card)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise OutputError(f"{output} cannot be written ({reason}). Free space or choose another folder.") from error
-        model = load_mol(output)
+        model = written(model, output, card)
         found = {
             "lam": float(model.lam.detach()),
             "ridge": model.ridge,
@@ -68,3 +63,24 @@ def convert(
         typer.echo(f"  lam {found['lam']:.6g}, ridge {model.ridge:g} (hidden in its solver at alpha = {alpha:g})")
         typer.echo(f"  m = {model.m}: its training does not prove that its equation has one solution")
         typer.echo(f"  written: {output}")
+
+
+def check_folder(output: str) -> None:
+    """Find out before a long computation whether a model can be written there."""
+    from resolvent.data.io import OutputError
+
+    if Path(output).exists() and not Path(output).is_dir():
+        raise OutputError(f"{output} is a file. Choose another name for the folder of the model.")
+
+
+def written(model: MOL, output: str, card: dict[str, Any]) -> MOL:
+    """The model, written and read back."""
+    from resolvent.data.io import OutputError
+    from resolvent.mol.weights import load_mol, save
+
+    try:
+        save(model, output, card)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{output} cannot be written ({reason}). Free space or choose another folder.") from error
+    return load_mol(output)

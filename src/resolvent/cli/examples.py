@@ -16,6 +16,7 @@ EXAMPLES = {
     "convert": ("resolvent convert model.pth.tar -o converted",),
     "attack": ("resolvent attack brain-2d brain.h5 --steps 10",),
     "train": ("resolvent train mine.yaml --set optimiser.steps=4 --set validation.scans=2",),
+    "adapt": ("resolvent adapt scan.h5 -o adapted --steps 4",),
     "evaluate": (
         "resolvent evaluate brain-2d --data volume.nii.gz --size 32 --coils 4 --acceleration 4 --slices 1 "
         "--out results",

@@ -18,6 +18,7 @@ from resolvent.linop import LinearOperator, Sampling
 from resolvent.mol import MOL
 from resolvent.mol.baselines import Baseline, sense
 from resolvent.mol.equation import Work
+from resolvent.mol.held_out import held_out_loss, split
 from resolvent.mol.monotonicity import monotone_penalty
 from resolvent.mol.scale import intensity
 from resolvent.monotone.estimates import lipschitz_penalty
@@ -25,7 +26,7 @@ from resolvent.solve.solution import along
 from resolvent.train.config import Config
 from resolvent.train.draws import Batch
 from resolvent.train.guard import Guard
-from resolvent.train.losses import held_out_loss, image_loss, split
+from resolvent.train.losses import image_loss
 
 LAM = (1e-2, 1e5)
 """lam is kept between these."""

@@ -1,0 +1,79 @@
+"""``resolvent adapt``: a model trained further on the samples of one scan, without a reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from resolvent._version import __version__
+from resolvent.cli.convert import check_folder, written
+from resolvent.cli.demo import MODEL
+from resolvent.cli.output import REFUSED, Debug, Json, complain, emit, progress, reporting
+from resolvent.cli.recon import positive, read_scan
+
+if TYPE_CHECKING:
+    from resolvent.data import Scan
+
+
+def adapt(
+    scan: Annotated[str, typer.Argument(metavar="SCAN", help="A scan of any format that can be read.")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Folder of the model; its name too.")],
+    model: Annotated[str, typer.Option(metavar="MODEL", help="Where to start: a packaged model or a folder.")] = MODEL,
+    steps: Annotated[int, typer.Option(min=1, help="Gradient steps, each on one slice.")] = 60,
+    rate: Annotated[float, typer.Option(callback=positive, help="Step size of the weights.")] = 1e-3,
+    maps: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Coil maps (.cfl .npy .h5) instead of those of the scan.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the samples held out.")] = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Adapt a model to one scan: hold samples out, and train the network to predict them from the rest.
+
+    Needs no reference. The adapted model is as strictly monotone as the one it came from, so every certificate holds as
+    before. A part of the samples is kept away from it all: if they are predicted no better than before, nothing is
+    written (exit code 3). Reconstruct with it: resolvent recon SCAN --model DIR.
+    """
+    with reporting(as_json=as_json, debug=debug):
+        from resolvent.data.io.output import sha256
+        from resolvent.mol.adapt import adapt as run
+        from resolvent.mol.weights import load_mol
+
+        check_folder(output)
+        network = load_mol(model)
+        with progress() as say:
+            say(f"reading {scan}")
+            y, A, noise = _measured(read_scan(scan, maps), say)
+            done = run(network, y, A, noise, steps=steps, rate=rate, seed=seed, say=say)
+        found = {"input": scan, "model": network.identity["name"], "steps": steps, "better": done.better}
+        found |= {"before": done.before, "after": done.after, "output": output if done.better else None}
+        if done.better:
+            card: dict[str, Any] = {"adapted_from": network.identity}
+            card |= {"source_sha256": sha256(scan)} if Path(scan).is_file() else {}
+            written(done.model, output, card | {name: found[name] for name in ("steps", "before", "after")})
+        if as_json:
+            emit({"version": __version__, **found})
+        else:
+            typer.echo(
+                f"{Path(scan).name}: {network.identity['name']}, {steps} steps · error of samples that were kept away "
+                f"{done.before:.4g} before, {done.after:.4g} after"
+            )
+            typer.echo(f"  written: {output}\n" if done.better else "")
+        if not done.better:
+            complain("warning: the samples kept away are predicted no better than before; nothing is written.")
+            raise typer.Exit(REFUSED)
+
+
+def _measured(scan: Scan, say: Any) -> tuple[Any, Any, float | None]:
+    """Measurements, physics and noise level, in units in which the largest coil image is 1."""
+    from resolvent._errors import DataError
+
+    if scan.trajectory is not None:
+        raise DataError(
+            f"{scan.source} is not Cartesian, and adapting holds out samples of a grid. Use the model as it is."
+        )
+    say("coil maps")
+    unit = scan.normalised()
+    return unit.kspace, scan.operator(), unit.noise or None

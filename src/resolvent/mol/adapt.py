@@ -1,0 +1,124 @@
+"""A model adapted to one scan, from nothing but the samples of that scan."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from resolvent._errors import ModelError
+from resolvent._types import KSpace
+from resolvent.linop import LinearOperator, Sampling
+from resolvent.mol.held_out import held_out_loss, split
+from resolvent.mol.model import MOL
+
+JUDGED, HELD = 0.05, 0.15
+"""Fractions of the samples: kept away from the adaptation to judge it, and held out anew in each of its steps."""
+TOL, ADJOINT_TOL, LINEAR_TOL = 1e-2, 1e-1, 1e-3
+"""Accuracy of the solves and their gradients while adapting."""
+CLIP, WARMUP = 3.0, 5
+"""Largest norm of a gradient; steps over which the rate rises."""
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What became of an adaptation.
+
+    Attributes:
+        model: the adapted model, whether it is better or not.
+        before: error of the samples kept away, as the model that was given predicts them: `held_out_loss`, mean over
+            the slices; 2 for an empty image, and with noise never 0.
+        after: the same of the adapted model.
+    """
+
+    model: MOL
+    before: float
+    after: float
+
+    @property
+    def better(self) -> bool:
+        """Whether the samples that the adaptation never saw are predicted better than before."""
+        return self.after < self.before
+
+
+def adapt(
+    model: MOL,
+    y: KSpace,
+    A: LinearOperator,
+    noise: Tensor | float | None = None,
+    *,
+    steps: int = 60,
+    rate: float = 1e-3,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+) -> Adapted:
+    """Train a copy of a model on the measured samples of one scan: no reference, no other data.
+
+    In each step 15 % of the samples of a slice are held out, the image is reconstructed from the rest, and the weights
+    move so that it predicts those held out (Adam on the logarithm of `held_out_loss`). 5 % are kept away from all that:
+    they tell whether it helped. A score that is strictly monotone by construction is so for any weights: what is proved
+    per scan of the model that was given is proved of the adapted one. What holds for all data does not: the weights
+    now depend on the data.
+
+    Args:
+        model: where to start; it is not changed.
+        y: measurements ``(batch, coil, *lead, *spatial)``, zero where not measured; a step takes one of the batch.
+        A: the physics, on the same grid as y.
+        noise: standard deviation of the complex noise of a sample; estimated from y by default.
+        steps: of Adam, each about twice the work of a reconstruction to 1e-2.
+        rate: of Adam; it falls to zero over the second half.
+        seed: of what is held out.
+        say: told how far it is.
+
+    Raises:
+        ModelError: the model is only approximate, so that nothing would hold it monotone; or steps is not positive.
+
+    Source: B. Yaman et al., "Zero-shot self-supervised learning for MRI reconstruction", ICLR (2022).
+    """
+    if model.m.kind != "proved":
+        raise ModelError(
+            "the model is not strictly monotone by construction, and adapting it might end that. Use one that is."
+        )
+    if steps < 1:
+        raise ModelError(f"steps is {steps}; it must be positive.")
+    sigma = torch.as_tensor(A.noise(y) if noise is None else noise, dtype=y.real.dtype, device=y.device).expand(len(y))
+    measured = (y != 0).any(1).to(y.real.dtype)
+    used, judged = (part.unsqueeze(1) for part in split(measured, JUDGED, seed))
+    before = _error(model, y, A, sigma, used, judged)
+    adapted = copy.deepcopy(model)
+    adapted.tol, adapted.adjoint_tol, adapted.linear_tol, adapted.max_steps = TOL, ADJOINT_TOL, LINEAR_TOL, 30
+    optimiser = torch.optim.Adam(adapted.parameters(), lr=rate)
+    for step in range(steps):
+        say(f"adapting · step {step + 1} of {steps}")
+        i = torch.tensor([step % len(y)])
+        given, held = (part.unsqueeze(1) for part in split(used[i, 0], HELD, seed + 1 + step))
+        loss = _predicted(adapted, y[i], A.select(i), sigma[i], given, held).log().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        size = nn.utils.clip_grad_norm_(adapted.parameters(), CLIP)
+        for group in optimiser.param_groups:
+            group["lr"] = rate * min(1.0, (step + 1) / WARMUP, 2 * (steps - step) / steps)
+        if bool(torch.isfinite(size)):
+            optimiser.step()
+    for name in ("tol", "adjoint_tol", "linear_tol", "max_steps"):
+        setattr(adapted, name, getattr(model, name))
+    after = _error(adapted, y, A, sigma, used, judged)
+    return Adapted(adapted, before, after if math.isfinite(after) else math.inf)
+
+
+def _predicted(model: MOL, y: Tensor, A: LinearOperator, noise: Tensor, given: Tensor, held: Tensor) -> Tensor:
+    """How well the image from the samples `given` predicts those `held`."""
+    part, rest = Sampling(given), Sampling(held)
+    x = model(part(y), part @ A, noise)
+    return held_out_loss(rest(A(x)), rest(y))
+
+
+@torch.no_grad()
+def _error(model: MOL, y: Tensor, A: LinearOperator, noise: Tensor, given: Tensor, held: Tensor) -> float:
+    """Mean over the slices, one at a time."""
+    ones = [torch.tensor([i]) for i in range(len(y))]
+    return float(torch.cat([_predicted(model, y[i], A.select(i), noise[i], given[i], held[i]) for i in ones]).mean())

@@ -1,0 +1,42 @@
+"""``resolvent adapt``: a model for one scan, written only where it predicts what it never saw better."""
+
+import json
+
+import torch
+
+import resolvent as rv
+from resolvent.monotone import CertifiedStack
+
+
+def test_an_adapted_model_is_written_and_reconstructs(resolvent, scan, store, tmp_path):
+    path, folder = store(scan), tmp_path / "adapted"
+    torch.manual_seed(0)
+    score = CertifiedStack(m=0.1, channels=8, layers=2, trunk_layers=1)
+    rv.save(rv.MOL(score, lam=10.0, normalise=True, noise_aware=True), tmp_path / "new")
+    run = resolvent("adapt", path, "-o", folder, "--model", tmp_path / "new", "--steps", 12, "--rate", 1e-2, "--json")
+    assert run.code == 0, run.err
+    assert run.json["better"] and run.json["after"] < run.json["before"]
+    card = json.loads((folder / "model.json").read_text())["card"]
+    assert card["adapted_from"]["name"] == "new" and card["steps"] == 12
+    assert rv.load(folder).tier == "per-scan"
+    assert resolvent("recon", path, "-o", tmp_path / "x.nii.gz", "--model", folder).code == 0
+
+
+def test_nothing_is_written_where_it_does_not_help(resolvent, model, scan, store, tmp_path):
+    folder = tmp_path / "adapted"
+    run = resolvent("adapt", store(scan), "-o", folder, "--model", model, "--steps", 1, "--rate", 1e-14)
+    assert run.code == 3
+    assert "no better than before" in run.err and not folder.exists()
+
+
+def test_an_approximate_model_is_refused(resolvent, estimated, scan, store, tmp_path):
+    run = resolvent("adapt", store(scan), "-o", tmp_path / "adapted", "--model", estimated)
+    assert run.code == 1
+    assert "not strictly monotone" in run.error
+
+
+def test_a_file_is_no_folder_of_a_model(resolvent, model, scan, store, tmp_path):
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    run = resolvent("adapt", store(scan), "-o", taken, "--model", model)
+    assert run.code == 1 and "is a file" in run.error
