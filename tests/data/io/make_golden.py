@@ -38,7 +38,8 @@ def main() -> None:
     GOLDEN.mkdir(exist_ok=True)
     for made in GOLDEN.iterdir():
         made.unlink()
-    _ismrmrd(), _ismrmrd_image(), _mrd_stream(), _hdf5(), _matlab(), _bart()
+    for make in (_ismrmrd, _ismrmrd_image, _mrd_stream, _hdf5, _matlab, _bart):
+        make()
     nibabel.save(nibabel.Nifti1Image(image().T[..., None], AFFINE), GOLDEN / "image.nii")
     np.save(GOLDEN / "image.npy", image())
 
