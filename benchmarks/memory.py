@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py
 
-Bytes of all tensors held at the peak of forward and backward, which no machine changes; workspaces of kernels are not in
-them. The growth between two small sizes gives the bytes a pixel, and from these what a volume of 128^3 would take:
+Bytes of all tensors held at the peak of forward and backward, which no machine changes; workspaces of kernels are not
+in them. The growth between two small sizes gives the bytes a pixel, and from these what a volume of 128^3 would take:
 computed, not measured.
 """
 
