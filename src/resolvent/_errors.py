@@ -24,6 +24,10 @@ class CorruptFileError(FormatError):
     """The file is truncated or damaged."""
 
 
+class MemoryLimitError(ResolventError, MemoryError):
+    """The work does not fit into the memory that it was allowed; the message names both numbers."""
+
+
 class ModelError(ResolventError, ValueError):
     """The model is unknown, damaged, or does not fit the scan."""
 
@@ -41,6 +45,7 @@ __all__ = [
     "CorruptFileError",
     "DataError",
     "FormatError",
+    "MemoryLimitError",
     "ModelError",
     "ResolventError",
     "ShapeError",

@@ -36,6 +36,8 @@ def closing(outcome: Outcome) -> str:
 def show(outcome: Outcome, source: str, written: list[str]) -> None:
     """Print what was found, the scores as a table, the certificate, and where the image lies."""
     typer.echo(f"{source}: {headline(outcome)}")
+    for remark in outcome.remarks:
+        typer.echo(f"  {remark}")
     if outcome.scores:
         typer.echo(f"\n  {'':12}{'PSNR':>9}{'SSIM':>9}{'NMSE':>10}     against {outcome.reference}")
         for name, score in outcome.scores.items():

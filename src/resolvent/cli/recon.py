@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,15 @@ def known_kind(kind: str | None) -> str | None:
             question = f" Did you mean {meant}?" if meant else ""
             raise typer.BadParameter(f"{kind!r} is not one of {', '.join(MASK_KINDS)}.{question}")
     return kind
+
+
+def byte_count(text: str) -> int:
+    """A number of bytes from ``4GiB``, ``500 MB`` or ``2e9``, or a usage error."""
+    units = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\d+)?)\s*([a-z]*)\s*", text.lower())
+    if match is None or match[2] not in units or not float(match[1]) > 0:
+        raise typer.BadParameter(f"{text!r} is not a size. Write a number and a unit, such as 4GiB or 500MB.")
+    return round(float(match[1]) * units[match[2]])
 
 
 def positive(value: float | None) -> float | None:
@@ -80,6 +90,14 @@ def recon(
         float, typer.Option(callback=positive, help="Distance to the exact solution, relative to the image.")
     ] = 1e-3,
     max_steps: Annotated[int, typer.Option(min=1, help="Limit of network evaluations.")] = 100,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="What the process may hold, such as 4GiB: the network is cut into tiles where that is needed; what "
+            "does not fit is refused before the solve.",
+        ),
+    ] = None,
     require_certificate: Annotated[
         bool,
         typer.Option("--require-certificate", help="Write no image whose distance is not proved; exit code 3 then."),
@@ -112,6 +130,8 @@ def recon(
         if acceleration is None and (mask_kind is not None or seed is not None):
             raise typer.BadParameter("--mask-kind and --seed describe what --acceleration leaves out. Add it.")
 
+        limit = None if max_memory is None else byte_count(max_memory)
+
         from resolvent.cli.reconstruct import Retrospective
         from resolvent.data.io.output import check_place, check_writable
         from resolvent.mol.weights import load_mol
@@ -121,6 +141,10 @@ def recon(
         if acceleration is not None:
             retrospective = Retrospective(acceleration, mask_kind or "gaussian2d", seed or 0)
         network = load_mol(model)
+        if limit is not None:
+            from resolvent.mol.memory import return_memory
+
+            return_memory()
         made = []
         if output is not None and (FIELD in output or is_folder(output)):
             made = make_folders(names)
@@ -146,6 +170,7 @@ def recon(
                         )
                     else:
                         options = {"tol": tol, "max_steps": max_steps, "retrospective": retrospective}
+                        options["max_memory"] = limit
                         inputs = {"maps": maps, "dataset": dataset, "trajectory": trajectory}
                         outcome = _reconstructed(path, inputs, network, options, compare=bool(picture or page))
                         made_how = asked if retrospective is None else {**asked, "retrospective": vars(retrospective)}

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from resolvent.cli.output import pace
 from resolvent.data import Scan, metrics, undersample
+from resolvent.data.planes import AXES, in_planes, readout, volume_of
 from resolvent.mol import MOL, Certificate, Reconstruction
 from resolvent.mol.baselines import sense
+from resolvent.mol.memory import gib, plan, resident
 from resolvent.solve import Solution
 
 
@@ -38,6 +40,7 @@ class Outcome:
         scores: PSNR, SSIM and NMSE of each of them, if there is a reference.
         reference: in words, what they were compared with; empty if with nothing.
         seconds: from k-space to the certified image; maps included, comparisons not.
+        remarks: what a user should know of how it was done: planes, tiles.
     """
 
     scan: Scan
@@ -46,6 +49,7 @@ class Outcome:
     scores: dict[str, dict[str, float]]
     reference: str
     seconds: float
+    remarks: tuple[str, ...] = ()
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -71,6 +75,7 @@ class Outcome:
             "acceleration": acceleration(scan),
             "maps": "in the file" if scan.coil_maps is not None else "estimated (ESPIRiT)",
             "curve": curve(self.recon.solution),
+            **({"remarks": list(self.remarks)} if self.remarks else {}),
             **compared,
         }
 
@@ -83,12 +88,15 @@ def reconstruct(
     max_steps: int = 100,
     retrospective: Retrospective | None = None,
     compare: bool = False,
+    max_memory: int | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
     """Reconstruct a scan; zero-filled and SENSE images and scores too, if there is a reference or if `compare`.
 
     Each slice (of a 3-D or dynamic scan each volume or series) is solved alone and in its own units: its image does not
     depend on its neighbours in the file, to the last bit, and the memory is that of one slice.
+
+    A 3-D scan with a fully sampled axis is taken apart into planes for a 2-D model, which is exact (see `in_planes`).
 
     The reference is the full reconstruction with the same maps where samples were left out here, else the image that
     the file calls its reference. Scores are those of `resolvent.data.metrics` over the whole volume.
@@ -100,6 +108,8 @@ def reconstruct(
         max_steps: see `MOL.solve`.
         retrospective: undersample first; the scan must be fully sampled.
         compare: make the comparison images even without a reference.
+        max_memory: bytes that this process may hold. What it holds when a solve begins is taken off, and the rest is
+            the limit of the solve. Coil maps that have to be estimated are not planned.
         say: told what is being done.
     """
     began = time.monotonic()
@@ -111,6 +121,14 @@ def reconstruct(
         scan = undersample(scan, retrospective.acceleration, retrospective.kind, retrospective.seed)
         reference = "the full reconstruction, with the same maps"
     maps, sets = scan.maps, sets_of(scan)
+    whole, axis = scan, readout(scan) if model.score.ndim == 2 and sets == 1 else None
+    if axis is not None and not bool((maps[0].movedim(axis + 1, 0) != 0).flatten(1).any(1).all()):
+        axis = None  # planes that no coil sees are no scans
+    remarks: list[str] = []
+    if axis is not None:
+        scan = in_planes(scan, axis)
+        maps = scan.maps
+        remarks.append(f"{len(maps)} planes across {AXES[axis]}, which is fully sampled, each a 2-D problem of its own")
     spent = time.monotonic() - began
 
     compare = compare or scan.reference is not None
@@ -123,7 +141,14 @@ def reconstruct(
         one = one_slice(scan, number).normalised()
         A = one.operator(maps[number : number + 1])
         noise = one.noise or None  # none at all: the level below which nothing can be told is estimated
-        part = model.solve(one.kspace, A, tol=tol, max_steps=max_steps, noise=noise)
+        room = None
+        if max_memory is not None:
+            room = max_memory - resident()
+            planned = plan(model, one.kspace, A, room)
+            if number == 0 and planned.tile is not None:
+                tile = " x ".join(map(str, planned.tile[1:]))
+                remarks.append(f"the network works in tiles of {tile}, to hold {gib(max_memory - room + planned.peak)}")
+        part = model.solve(one.kspace, A, tol=tol, max_steps=max_steps, noise=noise, max_memory=room)
         unit = one.scale / scan.scale
         parts.append(replace(part, image=part.image * unit, scale=part.scale * unit))
         spent += time.monotonic() - began
@@ -134,13 +159,16 @@ def reconstruct(
     recon = joined(parts)
     images = {name: torch.cat(found) for name, found in others.items() if found} | {"model": recon.image}
     images = {name: _combined(image, sets) for name, image in images.items()}
+    if axis is not None:
+        scan, images = whole, {name: volume_of(image, axis) for name, image in images.items()}
+        recon = replace(recon, image=volume_of(recon.image, axis))
     scores: dict[str, dict[str, float]] = {}
     if scan.reference is not None:
         say("comparing with the reference")
         scores = {name: metrics(scan.reference, image) for name, image in images.items()}
     if not given:
         scan = scan.replace(coil_maps=None)
-    return Outcome(scan, recon, images, scores, reference if scores else "", spent)
+    return Outcome(scan, recon, images, scores, reference if scores else "", spent, tuple(remarks))
 
 
 def one_slice(scan: Scan, number: int) -> Scan:

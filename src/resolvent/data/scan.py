@@ -176,7 +176,8 @@ class Scan:
             where = f" in {self.source}" if self.source else ""
             raise DataError(f"k-space is zero everywhere (kspace{where}). Check the export; there is nothing to see.")
         kspace = _divided(self.kspace, peak)
-        rest = float(coil_images(self.replace(kspace=kspace)).abs().max())
+        parts = kspace.split(1 if self.trajectory is None else self.n_coils, 1)  # a coil at a time where that is free
+        rest = max(float(coil_images(self.replace(kspace=part)).abs().max()) for part in parts)
         return self.replace(
             kspace=_divided(kspace, rest),
             noise=None if self.noise is None else self.noise / peak / rest,

@@ -81,7 +81,7 @@ class SENSE(LinearOperator):
         self.n_coils = maps.shape[1]
         self.spatial = tuple(maps.shape[-ndim:])
         self.lead = tuple(max(a, b) for a, b in zip(maps.shape[first:-ndim], mask.shape[1:-ndim], strict=True))
-        large = math.prod(self.spatial) * maps.element_size() >= _CACHE
+        large = math.prod((*self.lead, *self.spatial)) * maps.element_size() >= _CACHE
         self.coil_chunk = coil_chunk or (1 if large else self.n_coils)
         phase, constant = centring_phase(self.spatial, like=maps)
         mask = mask.to(maps.real.dtype).unsqueeze(1)  # a coil axis of length 1

@@ -3,6 +3,7 @@
 from resolvent.mol.attack import Attack, attack
 from resolvent.mol.certificate import Certificate
 from resolvent.mol.equation import Work
+from resolvent.mol.memory import Plan, plan, solve_peak
 from resolvent.mol.model import MOL, Reconstruction, solve_reference
 from resolvent.mol.monotonicity import local_monotonicity, monotone_penalty
 from resolvent.mol.targets import attack_conditioning, attack_model, attack_sense
@@ -11,6 +12,7 @@ __all__ = [
     "MOL",
     "Attack",
     "Certificate",
+    "Plan",
     "Reconstruction",
     "Work",
     "attack",
@@ -19,5 +21,7 @@ __all__ = [
     "attack_sense",
     "local_monotonicity",
     "monotone_penalty",
+    "plan",
+    "solve_peak",
     "solve_reference",
 ]

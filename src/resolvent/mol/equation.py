@@ -148,7 +148,9 @@ class Equation:
         return implicit(x, self.residual, adjoint_solve)
 
     def select(self, index: Tensor) -> Equation:
-        """The equations of the samples `index`."""
+        """The equations of the samples `index`, in the order of the batch."""
+        if len(index) == len(self.lam):
+            return self
         return replace(
             self,
             A=self.A.select(index),

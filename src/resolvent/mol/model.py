@@ -15,6 +15,7 @@ from resolvent._version import __version__
 from resolvent.linop import LinearOperator
 from resolvent.mol.certificate import Certificate, certify
 from resolvent.mol.equation import INNER, Equation, Work
+from resolvent.mol.memory import plan
 from resolvent.mol.units import ScanUnits
 from resolvent.monotone import Bound, MonotoneOperator, ScanContext, Tier, Tile
 from resolvent.solve import Solution
@@ -198,6 +199,7 @@ class MOL(ScanUnits):
         max_steps: int = 100,
         noise: Tensor | float | None = None,
         start: Image | None = None,
+        max_memory: int | None = None,
     ) -> Reconstruction:
         """Reconstruct, and certify what was reconstructed.
 
@@ -209,13 +211,17 @@ class MOL(ScanUnits):
             noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
             start: where to start, in the units of y; the linear reconstruction by default. The image does not depend
                 on it beyond `tol`.
+            max_memory: bytes that the solve may hold beside y and A. The network is cut into tiles where that is needed
+                (see `plan`); the image is the same but for rounding.
 
         Raises:
             ShapeError: y, A and the network do not fit together.
             DataError: y is not finite, or zero.
+            MemoryLimitError: the solve does not fit into `max_memory`.
         """
         self._check(y)
-        equation, scale, context = self.pose(y, A, noise)
+        tile = None if max_memory is None else plan(self, y, A, max_memory).tile
+        equation, scale, context = self.pose(y, A, noise, tile=tile)
         x0 = _start(equation, context) if start is None else start / along(scale, start)
         solution = equation.solve(x0, tol=tol, max_steps=max_steps)
         proved = self.score.conditioning(float(equation.lam.max())).value if self.tier == "all-data" else 0.0

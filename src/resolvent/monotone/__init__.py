@@ -5,6 +5,7 @@ from resolvent.monotone.certified import CertifiedStack
 from resolvent.monotone.conditioned import ConditionedRidge, ConditionedStack
 from resolvent.monotone.convnorm import conv_norm_bound
 from resolvent.monotone.estimates import lipschitz_penalty, local_lipschitz, log_barrier
+from resolvent.monotone.footprint import Footprint, footprint
 from resolvent.monotone.operator import Bound, Kind, MonotoneOperator, ScanContext, Score, Tier
 from resolvent.monotone.ridge import ConvexRidge
 from resolvent.monotone.strict import ProductNetwork, ResidualStack
@@ -16,6 +17,7 @@ __all__ = [
     "ConditionedRidge",
     "ConditionedStack",
     "ConvexRidge",
+    "Footprint",
     "Kind",
     "MonotoneOperator",
     "PlainCNN",
@@ -26,6 +28,7 @@ __all__ = [
     "Tier",
     "Tile",
     "conv_norm_bound",
+    "footprint",
     "in_tiles",
     "lipschitz_penalty",
     "local_lipschitz",

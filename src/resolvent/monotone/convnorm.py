@@ -48,7 +48,7 @@ def conv_norm_bound(weight: Tensor, grid: int = 32) -> Tensor:
         symbol = torch.fft.rfftn(weight.detach().double(), s=(grid,) * len(kernel), dim=tuple(range(2, weight.ndim)))
         symbol = symbol.reshape(out, inp, -1).movedim(-1, 0)  # (frequency, out, in)
         worst = torch.linalg.svdvals(symbol)[:, 0].argmax()
-        u, s, vh = torch.linalg.svd(symbol[worst])
+        u, s, vh = torch.linalg.svd(symbol.index_select(0, worst.reshape(1))[0])
         riesz = 1.0 / math.cos(math.pi * half / grid) ** len(kernel)
     if not weight.requires_grad or not torch.is_grad_enabled():
         return (s[0] * riesz).to(weight.dtype)

@@ -185,7 +185,7 @@ def noise_channel(context: ScanContext, ndim: int) -> Tensor:
     return level.reshape(-1, 1, *shape[-ndim:]).to(context.sense.real.dtype)
 
 
-_BLOCK = 2**15
+BLOCK = 2**15
 """Pixels of the planes that a 3-D convolution computes at once: with its neighbours a block stays in the cache."""
 
 
@@ -199,7 +199,7 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if weight.ndim == 4:
         return torch.nn.functional.conv2d(last.movedim(-1, 1), weight, bias, padding=weight.shape[-1] // 2)
     batch, depth, half = len(last), last.shape[1], weight.shape[2] // 2
-    size = max(1, _BLOCK // last[:, 0, ..., 0].numel())
+    size = max(1, BLOCK // last[:, 0, ..., 0].numel())
     blocks = []
     for first in range(0, depth, size):
         end = min(first + size, depth)

@@ -1,0 +1,88 @@
+"""How much memory a network takes, counted on shapes alone."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from resolvent.monotone.operator import MonotoneOperator, ScanContext
+
+_PROBE = {2: (256, 256), 3: (48, 64, 64)}
+"""Matrix on which a network is counted: large beside its kernels, and in 3-D some blocks of planes."""
+
+
+class Held(TorchDispatchMode):
+    """Counts the bytes of the tensors that operations within it have made or seen, as long as each is held.
+
+    Attributes:
+        now: bytes after the last operation.
+        peak: most bytes so far; may be set back.
+        columns: most numbers a pixel that a convolution sees at once: input channels times points of the kernel.
+
+    >>> with Held() as held:
+    ...     x = torch.ones(1000)
+    ...     y = (x + 1).sum()
+    >>> held.peak, held.now
+    (8000, 4004)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = self.columns = 0
+        self._storages: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self._storages = {key: held for key, held in self._storages.items() if not held[0].expired()}
+        for t in tree_leaves(out):
+            if isinstance(t, Tensor):
+                storage = t.untyped_storage()
+                self._storages[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        if func is torch.ops.aten.convolution.default:
+            self.columns = max(self.columns, args[1][0].numel())
+        self.now = sum(size for _, size in self._storages.values())
+        self.peak = max(self.peak, self.now)
+        return out
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes for each pixel of an image in single precision; twice as many in double.
+
+    Attributes:
+        look: held at the peak of the conditioning.
+        kept: of what the conditioning leaves, for the whole solve.
+        work: held at the peak of an evaluation of H.
+        scratch: what a convolution in double precision takes within itself for each pixel that it computes at once: its
+            input is copied for every point of the kernel. Not proportional to the image in 3-D, where that is a block.
+    """
+
+    look: float
+    kept: float
+    work: float
+    scratch: float
+
+
+@torch.no_grad()
+def footprint(score: MonotoneOperator) -> Footprint:
+    """The memory that a score takes, counted by conditioning and evaluating it on tensors that hold no numbers.
+
+    It is proportional to the number of pixels but for weights and borders.
+    """
+    score = copy.deepcopy(score).to("meta", torch.float32).eval()
+    x = torch.empty(1, *_PROBE[score.ndim], dtype=torch.complex64, device="meta")
+    with Held() as held:
+        F = score.condition(ScanContext(x, x, torch.empty(1, device="meta"), lambda u: u + 0))
+        look, held.peak = held.peak, 0
+        kept = sum(t.nbytes for t in F.own)
+        before = held.now
+        F.H(x)
+    look, kept, work = (size / x.numel() for size in (look, kept, held.peak - before))
+    return Footprint(look, kept, work, 8 * held.columns)

@@ -1,0 +1,67 @@
+"""``resolvent recon`` of volumes: planes of a fully sampled axis, and a limit of memory."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import resolvent as rv
+from resolvent.cli.reconstruct import reconstruct
+from resolvent.data import birdcage_maps, simulate
+from resolvent.data.planes import in_planes
+from resolvent.mol.weights import load_mol
+
+
+@pytest.fixture(scope="module")
+def volume() -> rv.Scan:
+    """Ten planes, every third line measured or so, the other two axes fully sampled."""
+    z, y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in (10, 32, 28)), indexing="ij")
+    image = ((z / 1.2) ** 2 + (y / 0.8) ** 2 + (x / 0.7) ** 2 < 1).float() * (1.5 + torch.cos(5 * y))
+    full = simulate(image, maps=birdcage_maps(4, (10, 32, 28))[None], acceleration=1, snr_db=40, ndim=3)
+    mask = torch.zeros(1, 10, 32, 28)
+    mask[:, :, 1::3] = mask[:, :, 12:20] = 1
+    mask[..., 3] = 0
+    return full.replace(kspace=full.kspace * mask.unsqueeze(1), mask=mask)
+
+
+def test_planes_of_a_volume_are_those_solved_by_themselves(resolvent, store, volume, model, tmp_path):
+    run = resolvent("recon", store(volume), "-o", tmp_path / "out.npy", "--model", model)
+    assert run.code == 0
+    assert "10 planes across z, which is fully sampled" in run.out
+    assert "10 planes" in json.loads((tmp_path / "out.json").read_text())["remarks"][0]
+    planes = in_planes(volume, 0)
+    network = load_mol(str(model))
+    for number in (0, 4):
+        one = planes.replace(kspace=planes.kspace[number : number + 1]).normalised()
+        A = rv.SENSE(planes.maps[number : number + 1], planes.mask)
+        alone = network.solve(one.kspace, A, noise=one.noise).image * one.scale
+        written = torch.from_numpy(np.load(tmp_path / "out.npy")).reshape(10, 32, 28)[number]
+        assert torch.allclose(written, alone[0].to(written), rtol=1e-4, atol=1e-5 * float(alone.abs().max()))
+
+
+def test_a_mask_that_varies_along_all_axes_is_solved_as_a_volume(volume, model):
+    mask = volume.mask.clone()
+    mask[:, 2, 1] = 0
+    outcome = reconstruct(volume.replace(mask=mask, kspace=volume.kspace * mask.unsqueeze(1)), load_mol(str(model)))
+    assert outcome.remarks == ()
+    assert len(outcome.recon.lam) == 1
+
+
+def test_a_limit_that_is_large_enough_changes_nothing(resolvent, store, scan, model):
+    run = resolvent("recon", store(scan), "--model", model, "--max-memory", "64GiB", "--json")
+    assert run.code == 0
+
+
+def test_what_does_not_fit_is_refused_before_the_solve(resolvent, store, scan, model):
+    run = resolvent("recon", store(scan), "--model", model, "--max-memory", "1 MiB")
+    assert run.code == 1
+    assert "The solve needs" in run.error
+    assert "Raise the limit by" in run.error
+
+
+@pytest.mark.parametrize("size", ["much", "4 apples", "0GiB", "-1"])
+def test_a_size_that_is_none_is_a_usage_error(resolvent, store, scan, model, size):
+    run = resolvent("recon", store(scan), "--model", model, f"--max-memory={size}")
+    assert run.code == 2
+    assert "such as 4GiB" in run.err

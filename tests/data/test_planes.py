@@ -1,0 +1,62 @@
+"""Planes of a 3-D scan across a fully sampled axis: exactly 2-D problems, or refused."""
+
+import pytest
+import torch
+
+import resolvent as rv
+from problems import random, unit_maps
+from resolvent._errors import DataError, ShapeError
+from resolvent.data.planes import in_planes, readout, volume_of
+
+SHAPE = (5, 6, 7)
+
+
+def volume(axis: int, seed: int = 0) -> rv.Scan:
+    """A 3-D scan whose mask is constant along the axis and varies along the others."""
+    plane = [n for i, n in enumerate(SHAPE) if i != axis]
+    mask = (torch.rand(*plane, generator=torch.Generator().manual_seed(seed)) < 0.5).double()
+    mask[0, 0], mask[-1, -1] = 1, 0
+    mask = mask.unsqueeze(axis).expand(SHAPE)[None]
+    return rv.Scan(random(1, 3, *SHAPE) * mask, mask, unit_maps(1, 3, *SHAPE), noise=0.1, ndim=3)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_normal_equations_of_the_planes_are_those_of_the_volume(axis):
+    scan = volume(axis)
+    assert readout(scan) == axis
+    planes = in_planes(scan, axis)
+    A, parts = scan.operator(), planes.operator()
+    x = random(1, *SHAPE, seed=9)
+    flat = x[0].movedim(axis, 0)
+    assert torch.allclose(volume_of(parts.adjoint(planes.kspace), axis), A.adjoint(scan.kspace), atol=1e-12)
+    assert torch.allclose(volume_of(parts.normal(flat), axis), A.normal(x), atol=1e-12)
+
+
+def test_noise_of_the_planes_is_that_of_the_volume():
+    scan = volume(1)
+    white = scan.replace(kspace=random(1, 3, *SHAPE), mask=torch.ones(1, *SHAPE))
+    planes = in_planes(white, 1)
+    assert planes.noise == scan.noise
+    assert torch.allclose(planes.kspace.norm(), white.kspace.norm())
+
+
+def test_an_axis_along_which_the_mask_varies_is_refused():
+    with pytest.raises(DataError, match="mask varies along y"):
+        in_planes(volume(0), 1)
+
+
+def test_a_mask_that_varies_along_all_axes_has_no_readout():
+    scan = volume(0)
+    mask = scan.mask.clone()
+    mask[0, 0, 0, 0] = 0
+    assert readout(scan.replace(mask=mask)) is None
+
+
+def test_a_stack_and_a_series_are_refused():
+    scan = volume(0)
+    with pytest.raises(ShapeError, match="not one Cartesian 3-D volume"):
+        in_planes(scan.replace(ndim=2), 0)
+    two = scan.replace(kspace=scan.kspace.expand(2, -1, -1, -1, -1))
+    assert readout(two) is None
+    with pytest.raises(ShapeError, match="one by one"):
+        in_planes(two, 0)

@@ -1,0 +1,104 @@
+"""The memory of a solve: estimated before it starts, kept below a limit, refused where that cannot be."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import resolvent as rv
+from problems import random, unit_maps
+from resolvent._errors import MemoryLimitError
+from resolvent.linop import Sampling
+from resolvent.mol import plan, solve_peak
+from resolvent.monotone import CertifiedStack
+from resolvent.monotone.footprint import Held
+
+MEASURE = """
+import resource, sys, torch
+import resolvent as rv
+from resolvent.mol import plan, solve_peak
+from resolvent.mol.memory import resident, return_memory
+from resolvent.monotone import CertifiedStack
+if not return_memory():
+    print("nan")
+    raise SystemExit
+torch.set_num_threads(1)
+torch.manual_seed(0)
+spatial, share = [int(n) for n in sys.argv[1].split("x")], float(sys.argv[2])
+score = CertifiedStack(channels=16, layers=1, trunk_layers=1, ndim=len(spatial))
+model = rv.MOL(score, lam=200.0, normalise=True, noise_aware=True)
+y, maps = (torch.randn(1, 4, *spatial, dtype=torch.complex64) for _ in range(2))
+A = rv.SENSE(maps / 4, torch.ones(1, *spatial).bernoulli_(0.3).index_fill_(-1, torch.tensor([spatial[-1] // 2]), 1))
+limit = int(share * solve_peak(model, y, A))
+expected = plan(model, y, A, limit)
+before = resident()
+model.solve(y, A, max_steps=1, max_memory=limit)
+print(expected.peak / (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before), expected.tile)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss in KiB and the heap are those of Linux")
+@pytest.mark.parametrize(("matrix", "share"), [("320x320", 0.7), ("20x64x64", 1.0)])
+def test_estimate_is_within_a_quarter_of_the_measured_peak(matrix, share):
+    run = subprocess.run(
+        [sys.executable, "-c", MEASURE, matrix, str(share)], capture_output=True, text=True, check=True
+    )
+    ratio, tile = run.stdout.split(maxsplit=1)
+    assert 0.75 <= float(ratio) <= 1.25
+    assert (tile.strip() == "None") == (share == 1.0)
+
+
+def problem(*spatial: int):
+    torch.manual_seed(0)
+    score = CertifiedStack(channels=4, layers=1, trunk_layers=1, ndim=len(spatial))
+    maps = unit_maps(1, 3, *spatial).to(torch.complex64)
+    A = rv.SENSE(maps, torch.ones(1, *spatial))
+    return rv.MOL(score, lam=20.0, normalise=True), random(1, 3, *spatial, dtype=torch.complex64), A
+
+
+@pytest.mark.parametrize("spatial", [(96, 90), (20, 24, 22)])
+def test_image_under_a_limit_is_the_same(spatial):
+    model, y, A = problem(*spatial)
+    whole = solve_peak(model, y, A)
+    assert plan(model, y, A, whole - 1).tile is not None
+    free, limited = model.solve(y, A), model.solve(y, A, max_memory=whole - 1)
+    assert torch.allclose(free.image, limited.image, atol=1e-5)
+    assert limited.certificate.proved
+
+
+def test_no_tile_is_taken_where_everything_fits():
+    model, y, A = problem(96, 90)
+    assert plan(model, y, A, solve_peak(model, y, A)).tile is None
+
+
+def test_what_does_not_fit_is_refused_and_the_message_says_what_would():
+    model, y, A = problem(96, 90)
+    with pytest.raises(MemoryLimitError, match=r"in the smallest tiles .* Raise the limit by"):
+        model.solve(y, A, max_memory=2**20)
+
+
+def test_a_network_whose_reach_is_not_known_is_not_cut(monkeypatch):
+    model, y, A = problem(96, 90)
+    monkeypatch.setattr(CertifiedStack, "radius", None)
+    with pytest.raises(MemoryLimitError, match=r"The solve needs \S+ GiB beside the scan \(\S+ GiB in one piece\)"):
+        plan(model, y, A, solve_peak(model, y, A) - 1)
+
+
+def test_a_limit_for_other_physics_than_cartesian_is_refused():
+    model, _, _ = problem(16, 16)
+    with pytest.raises(MemoryLimitError, match="Cartesian scans only, not for Sampling"):
+        plan(model, random(1, 1, 16, 16, dtype=torch.complex64), Sampling(torch.ones(1, 16, 16)), 2**30)
+
+
+def test_memory_of_a_training_step_is_flat_in_the_number_of_steps():
+    model, y, A = problem(12, 12)
+
+    def peak(steps: int) -> int:
+        model.tol, model.max_steps = 1e-12, steps
+        with Held() as held:
+            model(y, A).abs().square().mean().backward()
+        model.zero_grad()
+        return held.peak
+
+    assert peak(20) <= 1.02 * peak(8)  # at 8 Anderson's history is full
