@@ -150,7 +150,9 @@ def _copy(module: nn.Module, change: Callable[[Tensor], Tensor] = lambda t: t) -
     for table in ("_buffers", "_parameters"):
         tensors = {name: t if t is None else change(t) for name, t in vars(module)[table].items()}
         vars(new)[table] = tensors
-    vars(new)["_modules"] = {name: None if part is None else _copy(part, change) for name, part in module._modules.items()}
+    vars(new)["_modules"] = {
+        name: None if part is None else _copy(part, change) for name, part in module._modules.items()
+    }
     return new
 
 
