@@ -22,6 +22,7 @@ FLOORS = {
     "train": 4,
     "evaluate": 4,
     "figures": 4,
+    "interop": 4,
     "report": 4,
     "testing": 4,
     "serve": 5,

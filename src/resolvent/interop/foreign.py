@@ -1,0 +1,94 @@
+"""`ForeignOperator`: a linear operator of another library, with what the solvers ask of one."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from resolvent._errors import DataError, ShapeError
+from resolvent.linop import LinearOperator
+
+
+class ForeignOperator(LinearOperator):
+    """``A x``, computed elsewhere for a whole batch, given for the samples that are asked for.
+
+    A solve goes on with the samples that have not converged. Of operators that belong to samples each (maps, masks of a
+    batch) another library has no selection; so the others are filled with zeros, and their results left out.
+
+    Args:
+        norm: a bound of the largest singular value of A. Certificates rest on it: it must be proved, not estimated.
+        batch: number of samples, if the operator differs from sample to sample; 1 if they share it.
+        support: the pixels that A sees, 1 or 0, ``(batch or 1, *image)``, axes may be 1; None if it sees them all.
+
+    Raises:
+        DataError: the bound is not a positive number.
+    """
+
+    norm: Tensor
+    seen: Tensor | None
+
+    def __init__(self, norm: Tensor | float, batch: int = 1, support: Tensor | None = None) -> None:
+        super().__init__()
+        norm = torch.as_tensor(norm, dtype=torch.float64).reshape(-1)
+        if not bool((torch.isfinite(norm) & (norm > 0)).all()):
+            raise DataError(
+                f"norm is {norm.tolist()}, but a bound of |A| is a positive number. Pass one that is proved: for coil "
+                "maps, an orthonormal transform and a mask the root of the largest sum of squares of the maps."
+            )
+        self.register_buffer("norm", norm)
+        self.register_buffer("seen", support)
+        self.batch = batch
+        self.rows: Tensor | None = None
+
+    @abstractmethod
+    def there(self, x: Tensor) -> Tensor:
+        """``A x`` of the whole batch."""
+
+    @abstractmethod
+    def back(self, y: Tensor) -> Tensor:
+        """``A^H y`` of the whole batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``A x``, in the precision of x."""
+        return self._of_samples(self.there, x)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """``A^H y``, in the precision of y."""
+        return self._of_samples(self.back, y)
+
+    @property
+    def norm_bound(self) -> Tensor:
+        """The bound that was given."""
+        return self.norm
+
+    @property
+    def support(self) -> Tensor | None:
+        """The pixels that were given."""
+        return self.seen
+
+    def select(self, index: Tensor) -> ForeignOperator:
+        """The operators of the samples `index`."""
+        new = super().select(index)
+        if self.batch > 1:
+            new.rows = index if self.rows is None else self.rows[index]
+        return new
+
+    def _of_samples(self, change: Callable[[Tensor], Tensor], t: Tensor) -> Tensor:
+        if self.rows is None:
+            if self.batch not in (1, len(t)):
+                raise ShapeError(
+                    f"the array has {len(t)} samples (axis 0) but the operator has {self.batch}. "
+                    "Pass as many, or an operator that all samples share."
+                )
+            return change(t).to(t.dtype)
+        earlier = (self.rows[:, None] == self.rows).tril(-1).sum(1)  # how often a sample was asked for before
+        parts, places = [], []
+        for turn in range(int(earlier.max()) + 1):
+            places.append((earlier == turn).nonzero()[:, 0])
+            rows = self.rows[places[-1]]
+            whole = t.new_zeros(self.batch, *t.shape[1:]).index_copy(0, rows, t[places[-1]])
+            parts.append(change(whole)[rows])
+        return torch.cat(parts)[torch.cat(places).argsort()].to(t.dtype)

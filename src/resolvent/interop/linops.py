@@ -1,0 +1,119 @@
+"""Linear operators of SigPy and MRpro as operators here: by their calls, so neither library need be installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from resolvent._errors import DataError, ShapeError
+from resolvent.interop.foreign import ForeignOperator
+
+
+def from_sigpy(linop: Any, *, norm: float, support: Tensor | None = None) -> ForeignOperator:
+    """A ``sigpy.linop.Linop`` of one sample, applied to each sample of a batch.
+
+    Images are ``(batch, *linop.ishape)`` and measurements ``(batch, *linop.oshape)``: ``(batch, *spatial)`` and
+    ``(batch, coil, *spatial)`` for ``sigpy.mri.linop.Sense``. NumPy computes: on the CPU, and without a gradient to
+    what is inside the operator.
+
+    Args:
+        linop: has ``ishape``, ``oshape``, ``H``, and is called with an array.
+        norm: proved bound of ``|A|``; 1 for ``Sense`` with maps of unit sum of squares.
+        support: the pixels in which some map is not zero, ``(1, *linop.ishape)``, 1 or 0; others stay 0.
+
+    Raises:
+        DataError: `linop` is no such operator.
+
+    >>> import numpy as np, sigpy.linop, torch
+    >>> A = from_sigpy(sigpy.linop.FFT((4, 4)), norm=1.0)
+    >>> x = torch.ones(2, 4, 4, dtype=torch.complex64)
+    >>> torch.allclose(A.normal(x), x)
+    True
+
+    Source: F. Ong, M. Lustig, SigPy, ISMRM 2019.
+    """
+    _demand(linop, "ishape", "oshape", "H", package="sigpy.linop.Linop")
+    return _FromSigPy(linop, norm, support)
+
+
+def from_mrpro(operator: Any, *, norm: float, batch: int = 1, support: Tensor | None = None) -> ForeignOperator:
+    """A linear operator of MRpro, such as ``FourierOp @ SensitivityOp``.
+
+    Images are ``(batch, z, y, x)`` here and ``(batch, coil = 1, z, y, x)`` there, k-space ``(batch, coil, k2, k1, k0)``
+    in both: for 2-D, z is a lead axis of length 1.
+
+    Args:
+        operator: called with a tensor it returns a tuple of one tensor, as does its ``adjoint``.
+        norm: proved bound of ``|A|``; 1 for an orthonormal transform with maps of unit sum of squares.
+        batch: number of samples, if the operator differs from sample to sample.
+        support: the pixels in which some map is not zero, ``(batch or 1, z, y, x)``, 1 or 0; others stay 0.
+
+    Raises:
+        DataError: `operator` is no such operator.
+
+    Source: F. Zimmermann et al., MRpro, https://github.com/PTB-MR/mrpro.
+    """
+    _demand(operator, "adjoint", "H", package="mrpro.operators.LinearOperator")
+    return _FromMRpro(operator, norm, batch, support)
+
+
+def _demand(operator: Any, *needed: str, package: str) -> None:
+    for name in needed:
+        if not hasattr(operator, name):
+            raise DataError(f"{type(operator).__name__} has no {name}. Pass a {package}.")
+
+
+class _Each(torch.autograd.Function):
+    """A NumPy map of each sample; the gradient is its adjoint."""
+
+    @staticmethod
+    def forward(ctx: Any, t: Tensor, there: Any, back: Any) -> Tensor:
+        ctx.maps = there, back
+        if t.device.type != "cpu":
+            raise DataError("SigPy's operators compute on the CPU. Move the measurements there: y.cpu().")
+        return torch.stack([torch.as_tensor(there(one)) for one in t.detach().resolve_conj().numpy()]).to(t.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        there, back = ctx.maps
+        return _Each.apply(gradient, back, there), None, None
+
+
+class _FromSigPy(ForeignOperator):
+    """One operator for all samples."""
+
+    def __init__(self, linop: Any, norm: float, support: Tensor | None) -> None:
+        super().__init__(norm, support=support)
+        self.linop = linop
+
+    def there(self, x: Tensor) -> Tensor:
+        return self._each(x, self.linop, self.linop.H, self.linop.ishape)
+
+    def back(self, y: Tensor) -> Tensor:
+        return self._each(y, self.linop.H, self.linop, self.linop.oshape)
+
+    def _each(self, t: Tensor, change: Any, other: Any, shape: Any) -> Tensor:
+        if tuple(t.shape[1:]) != tuple(shape):
+            raise ShapeError(
+                f"the array has axes {tuple(t.shape[1:])} behind the batch but the operator of SigPy takes "
+                f"{tuple(shape)}. Pass an array of that shape."
+            )
+        return _Each.apply(t, change, other)
+
+
+class _FromMRpro(ForeignOperator):
+    """An image has an axis of coils of length 1 there."""
+
+    def __init__(self, operator: Any, norm: float, batch: int, support: Tensor | None) -> None:
+        super().__init__(norm, batch, support)
+        self.operator = operator
+
+    def there(self, x: Tensor) -> Tensor:
+        (y,) = self.operator(x.unsqueeze(1))
+        return y
+
+    def back(self, y: Tensor) -> Tensor:
+        (x,) = self.operator.adjoint(y)
+        return x.squeeze(1)

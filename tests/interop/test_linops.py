@@ -1,0 +1,114 @@
+"""Operators of SigPy are checked against SigPy, those of MRpro against a stand-in of the same calls."""
+
+import numpy as np
+import pytest
+import sigpy.mri
+import torch
+
+from problems import ODD, PLANE, random, random_mask, unit_maps
+from resolvent._errors import DataError, ShapeError
+from resolvent.interop import from_mrpro, from_sigpy
+from resolvent.linop import SENSE
+from resolvent.mol import MOL
+from resolvent.monotone import ResidualStack
+from resolvent.testing import check_adjoint, check_linear, check_norm_bound
+
+
+class MRproLike:
+    """The calls of ``FourierOp @ SensitivityOp`` of MRpro, over SENSE: tuples, and an axis of one coil in the image."""
+
+    def __init__(self, A):
+        self.A = A
+        self.H = None  # there an operator; not used
+
+    def __call__(self, x):
+        assert x.shape[1] == 1
+        return (self.A(x[:, 0]),)
+
+    def adjoint(self, y):
+        return (self.A.adjoint(y)[:, None],)
+
+
+def sense(setting):
+    """One operator of ours with full-precision numbers, and the same of SigPy."""
+    maps, mask = setting.random_maps(), random_mask(1, *setting.mask)
+    theirs = sigpy.mri.linop.Sense(maps[0].numpy(), weights=mask[0].numpy())
+    return SENSE(maps, mask), from_sigpy(theirs, norm=1.0)
+
+
+@pytest.mark.parametrize("setting", [PLANE, ODD], ids=lambda s: s.name)
+def test_sense_of_sigpy_has_the_same_normal_operator(setting):
+    ours, theirs = sense(setting)
+    x, y = random(2, *setting.image), random(2, 3, *setting.image)
+    assert torch.allclose(theirs.normal(x), ours.normal(x), atol=1e-12)
+    check_adjoint(theirs, x, y)
+    check_linear(theirs, x)
+    check_norm_bound(theirs, x)
+
+
+def test_a_model_gives_the_same_image_with_sense_of_sigpy():
+    ours, theirs = sense(PLANE)
+    model = MOL(ResidualStack(channels=4, layers=2).double(), 20.0, normalise=True).double()
+    y = random(3, 3, *PLANE.image)
+    a, b = (model.solve(y, A, tol=1e-8, noise=0.0) for A in (ours, theirs))
+    assert torch.allclose(a.image, b.image, rtol=0, atol=1e-7)
+    assert b.certificate.distance < 1e-7
+
+
+def test_gradients_pass_through_an_operator_of_sigpy():
+    ours, theirs = sense(PLANE)
+    y, grads = random(1, 3, *PLANE.image), []
+    for A in (ours, theirs):
+        t = y.clone().requires_grad_()
+        torch.view_as_real(A(A.adjoint(t))).square().sum().backward()
+        grads.append(t.grad)
+    assert torch.allclose(*grads, atol=1e-12)
+
+
+def test_pixels_without_maps_stay_empty_where_the_support_is_given():
+    maps = PLANE.random_maps()
+    maps[..., :2] = 0
+    theirs = sigpy.mri.linop.Sense(maps[0].numpy())
+    A = from_sigpy(theirs, norm=1.0, support=(maps != 0).any(1).double())
+    model = MOL(ResidualStack(channels=4, layers=2).double(), 20.0, normalise=True).double()
+    image = model.solve(random(1, 3, *PLANE.image), A, noise=0.0).image
+    assert not image[..., :2].any() and image[..., 2:].all()
+
+
+def test_an_operator_of_mrpro_is_the_same_with_an_axis_of_one_coil():
+    A = SENSE(unit_maps(2, 3, 1, 6, 5), random_mask(2, 1, 6, 5), ndim=2)
+    theirs = from_mrpro(MRproLike(A), norm=1.0, batch=2)
+    x, y = random(2, 1, 6, 5), random(2, 3, 1, 6, 5)
+    assert torch.equal(theirs(x), A(x))
+    assert torch.equal(theirs.normal(x), A.normal(x)) or torch.allclose(theirs.normal(x), A.normal(x), atol=1e-12)
+    check_adjoint(theirs, x, y)
+
+
+@pytest.mark.parametrize("index", [[1], [2, 0], [1, 1, 0, 1]], ids=str)
+def test_samples_of_a_batch_keep_their_own_operator(index):
+    A = SENSE(unit_maps(3, 3, 1, 6, 5), random_mask(3, 1, 6, 5), ndim=2)
+    theirs = from_mrpro(MRproLike(A), norm=1.0, batch=3)
+    x, rows = random(len(index), 1, 6, 5), torch.tensor(index)
+    assert torch.allclose(theirs.select(rows)(x), A.select(rows)(x), atol=1e-12)
+    again = torch.tensor([len(index) - 1])
+    assert torch.allclose(theirs.select(rows).select(again)(x[:1]), A.select(rows).select(again)(x[:1]), atol=1e-12)
+
+
+def test_what_does_not_fit_is_said():
+    with pytest.raises(DataError, match=r"float has no ishape\. Pass a sigpy"):
+        from_sigpy(1.0, norm=1.0)
+    with pytest.raises(DataError, match=r"float has no adjoint\. Pass a mrpro"):
+        from_mrpro(1.0, norm=1.0)
+    with pytest.raises(DataError, match=r"a bound of \|A\| is a positive number"):
+        from_sigpy(sigpy.linop.Identity((2, 2)), norm=0.0)
+    A = from_sigpy(sigpy.linop.Identity((2, 2)), norm=1.0)
+    with pytest.raises(ShapeError, match=r"takes \(2, 2\)"):
+        A(random(1, 2, 3))
+    B = from_mrpro(MRproLike(SENSE(unit_maps(2, 1, 6, 5), torch.ones(6, 5))), norm=1.0, batch=2)
+    with pytest.raises(ShapeError, match="3 samples"):
+        B(random(3, 6, 5))
+
+
+def test_single_precision_stays_single():
+    A = from_sigpy(sigpy.linop.Multiply((2, 2), np.ones((2, 2), dtype=np.complex128)), norm=1.0)
+    assert A(torch.ones(1, 2, 2, dtype=torch.complex64)).dtype == torch.complex64
