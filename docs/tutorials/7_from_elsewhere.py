@@ -1,12 +1,11 @@
 """
-From BART, SigPy and deepinv
-============================
+With other libraries
+====================
 
-You have code and files already. This page says what is called what here, and checks it where the other library is
-installed.
+You have code and files already, of BART, SigPy, deepinv or MRpro. This page says what is called what here, how their
+operators are used here, and models from here there.
 """
 
-import sigpy as sp
 import sigpy.mri as mr
 import torch
 
@@ -34,6 +33,9 @@ import resolvent as rv
 #    * - deepinv
 #      - ``(batch, 2, coil, y, x)``: real and imaginary part as channels
 #      - ``MultiCoilMRI``: centred, orthonormal
+#    * - MRpro
+#      - ``(*batch, coil, k2, k1, k0)``
+#      - ``FourierOp``: centred, orthonormal
 #
 # SigPy
 # -----
@@ -58,35 +60,20 @@ mine = rv.sense(scan.kspace, A, weight=100.0)[0]
 print(f"regularised SENSE differs by {((mine - image).norm() / mine.norm()).item():.0e}")
 
 # %%
-# Operators of SigPy are operators here after six lines; ``resolvent.testing`` checks such a class.
+# An operator of SigPy becomes one of this library, for each sample of a batch. A bound of its norm must be given, and
+# proved, since certificates rest on it: 1 for a mask, an orthonormal transform and maps of unit sum of squares.
 
-from resolvent.linop import LinearOperator
-
-
-class FromSigPy(LinearOperator):
-    """A linear operator of SigPy, one for each sample of the batch."""
-
-    def __init__(self, linop: sp.linop.Linop, norm: float) -> None:
-        super().__init__()
-        self.linop, self.norm = linop, norm
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.stack([torch.from_numpy(self.linop(one.numpy())) for one in x])
-
-    def adjoint(self, y: torch.Tensor) -> torch.Tensor:
-        return torch.stack([torch.from_numpy(self.linop.H(one.numpy())) for one in y])
-
-    @property
-    def norm_bound(self) -> torch.Tensor:
-        return torch.full((1,), self.norm, dtype=torch.float64)
-
+from resolvent.interop import from_sigpy
 
 model = rv.load("brain-2d")
-B = FromSigPy(theirs, norm=1.0)
+B = from_sigpy(theirs, norm=1.0, support=A.support)
 with_theirs = model.solve(scan.kspace, B, noise=scan.noise, tol=1e-4)
 with_ours = model.solve(scan.kspace, A, noise=scan.noise, tol=1e-4)
 print(f"the same image, to {((with_theirs.image - with_ours.image).norm() / with_ours.image.norm()).item():.0e}")
 
+# %%
+# Maps of ``EspiritCalib``, saved by ``numpy.save``, are read as they are: ``resolvent recon scan.h5 --maps maps.npy``.
+#
 # %%
 # BART
 # ----
@@ -107,26 +94,43 @@ print(torch.equal(rv.read("out/kspace.cfl").kspace, scan.kspace))
 # %%
 # deepinv
 # -------
-# Complex images are two real channels there: ``torch.view_as_real(x).movedim(-1, 1)`` goes there,
-# ``torch.view_as_complex(x.movedim(1, -1).contiguous())`` comes back. With that a ``LinearPhysics`` is an operator
-# here, by its ``A`` and ``A_adjoint``:
+# Complex images are two real channels there. A ``LinearPhysics`` becomes an operator here, and a model from here a
+# ``Reconstructor`` there, which deepinv's ``Trainer`` trains; linear solves and gradients stay those of this library:
 #
 # .. code-block:: python
 #
-#    class FromDeepinv(LinearOperator):
-#        def __init__(self, physics, norm):
-#            super().__init__()
-#            self.physics, self.norm = physics, norm
+#    from resolvent.interop import DeepinvReconstructor, from_deepinv, to_channels, to_complex
 #
-#        def forward(self, x):
-#            return joined(self.physics.A(split(x)))
+#    physics = deepinv.physics.MultiCoilMRI(mask=mask, coil_maps=maps)
+#    recon = model.solve(to_complex(y), from_deepinv(physics))      # with its certificate
 #
-#        def adjoint(self, y):
-#            return joined(self.physics.A_adjoint(split(y)))
+#    reconstructor = DeepinvReconstructor(model)                    # reconstructor(y, physics)
+#    deepinv.Trainer(model=reconstructor, physics=physics, losses=deepinv.loss.SupLoss(), ...).train()
 #
-#        @property
-#        def norm_bound(self):
-#            return torch.full((1,), self.norm, dtype=torch.float64)
+# The norm of ``MRI`` and ``MultiCoilMRI`` is known from mask and maps. For other physics it is given, ``norm=``; what
+# ``physics.compute_norm`` returns is an estimate from below, and no bound. The noise level is that of the noise model
+# of the physics, else it is estimated from k-space.
 #
-# A bound of the norm must be proved, since the certificate rests on it: 1 for a mask and an orthonormal transform
-# with maps of unit sum of squares. What ``physics.compute_norm`` returns is an estimate from below.
+# MRpro
+# -----
+# An image has an axis of coils of length 1 there, and is 3-D: ``(batch, 1, z, y, x)``, here ``(batch, z, y, x)``.
+#
+# .. code-block:: python
+#
+#    from resolvent.interop import from_mrpro
+#
+#    operator = kdata_fourier_op @ mrpro.operators.SensitivityOp(csm)
+#    recon = model.solve(kdata.data, from_mrpro(operator, norm=1.0), noise=sigma)
+#
+# Hugging Face
+# ------------
+# A model is a folder of two files, ``model.safetensors`` and ``model.json``: neither can hold code, and what they claim
+# is compared with the weights, wherever they came from. The names that other libraries use are the same functions:
+
+folder = model.save_pretrained("out/mine")  # rv.save
+print(rv.MOL.from_pretrained(folder).identity["name"])  # rv.load
+
+# %%
+# ``hf upload owner/mine out/mine`` puts it on the Hub. ``rv.load("owner/mine")`` fetches those two files from there and
+# nothing else, as does ``resolvent recon --model owner/mine``; ``owner/mine@COMMIT`` is a model that never changes.
+# That needs ``pip install 'resolvent[hub]'``. A name that may be a folder here is never asked for there.

@@ -1,14 +1,18 @@
 """Coil maps from a file of their own."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import sigpy.mri.app
 import torch
 from io_files import crandn, write_modl
 
 from resolvent import _errors
+from resolvent.data import simulate
 from resolvent.data.io import read, read_maps, write
 from resolvent.data.scan import Scan
 
@@ -49,3 +53,28 @@ def test_files_without_maps_are_refused(tmp_path: Path):
     write(crandn(1, 8, 10), tmp_path / "m.nii")
     with pytest.raises(_errors.FormatError, match="is an image, not coil maps"):
         read_maps(tmp_path / "m.nii")
+
+
+def test_maps_of_sigpy_and_bart_are_read_as_they_are(tmp_path: Path):
+    y, x = torch.meshgrid(torch.linspace(-1.2, 1.2, 32), torch.linspace(-1.2, 1.2, 28), indexing="ij")
+    disc = (y**2 + x**2 < 1) * (1 - 0.5 * (y > 0.2) * (x > 0))
+    full = simulate(disc, n_coils=4, acceleration=1, snr_db=60, seed=1)
+    inside = (full.reference[0].abs() > 0.1).expand(4, -1, -1)
+
+    np.save(
+        tmp_path / "sigpy.npy",
+        sigpy.mri.app.EspiritCalib(full.kspace[0].numpy(), calib_width=16, crop=0, show_pbar=False).run(),
+    )
+    write(full, tmp_path / "kspace.cfl")
+    files = ["sigpy.npy"]
+    if shutil.which("bart"):
+        subprocess.run(
+            ["bart", "ecalib", "-m1", "-r16", "-c0", "kspace", "bart"], cwd=tmp_path, check=True, capture_output=True
+        )
+        files.append("bart.cfl")
+    for file in files:
+        maps = read_maps(tmp_path / file)
+        assert maps.shape == full.kspace.shape, file
+        phase = torch.sum(maps.conj() * full.coil_maps, 1, keepdim=True)  # one phase a pixel is free
+        misfit = maps[0] * phase[0] / phase[0].abs() - full.coil_maps[0]
+        assert misfit[inside].abs().mean() < 0.1 * full.coil_maps[0][inside].abs().mean(), file
