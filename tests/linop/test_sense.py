@@ -362,3 +362,43 @@ def test_maps_and_mask_without_frames_serve_any_number_of_them():
     torch.testing.assert_close(shared(x), spelt_out(x))
     torch.testing.assert_close(shared.adjoint(y), spelt_out.adjoint(y))
     torch.testing.assert_close(shared.normal(x), spelt_out.normal(x))
+
+
+@variants
+def test_gradient_is_that_of_the_data_term(setting, batch, options):
+    A = setting.operator(batch, **options)
+    x, y = random(batch, *setting.image), setting.kspace(batch)
+    torch.testing.assert_close(A.gradient(x, y), A.normal(x) - A.adjoint(y), rtol=0, atol=1e-12)
+    torch.testing.assert_close(A.gradient(x, y), LinearOperator.gradient(A, x, y), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("mask", [(6, 5), *MASKS_1D[:2]])
+def test_preconditioner_is_the_diagonal_in_k_space_with_the_mean_of_the_ends_of_the_spectrum(mask):
+    A, lam, shift = PLANE.operator(mask=random_mask(1, *mask).expand(1, 6, 5)), 50.0, 0.5
+    axes = [axis for axis, size in zip((-2, -1), mask, strict=True) if size > 1]
+
+    def transform(x):
+        return torch.fft.fftn(x, dim=axes, norm="ortho")
+
+    F = dense(transform, (6, 5))
+    diagonal = (F @ dense(A.normal, (6, 5)) @ F.mH).diagonal().real
+    expected = F.mH @ (1 / ((shift * (shift + lam)) ** 0.5 + lam * diagonal) * F.mT).mT
+    found = dense(A.preconditioner(shift, torch.tensor([lam]).double()), (6, 5))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("setting", [*SETTINGS, TWO_SETS_DYNAMIC], ids=lambda s: s.name)
+def test_preconditioner_is_hermitian_and_positive_for_every_geometry(setting):
+    A, lam = setting.operator(2), torch.tensor([3.0, 300.0]).double()
+    P = A.preconditioner(1.0, lam)
+    for i in range(2):
+        one = A.select(torch.tensor([i])).preconditioner(1.0, lam[i : i + 1])
+        matrix = dense(one, setting.image)
+        torch.testing.assert_close(matrix, matrix.mH, rtol=0, atol=1e-13)
+        assert torch.linalg.eigvalsh(matrix)[0] > 0
+        x = random(2, *setting.image)
+        torch.testing.assert_close(P(x)[i : i + 1], one(x[i : i + 1]), rtol=0, atol=1e-13)
+
+
+def test_full_sampling_needs_no_preconditioner():
+    assert PLANE.operator(mask=torch.ones(1, 6, 5)).preconditioner(1.0, torch.ones(1)) is None

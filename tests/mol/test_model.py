@@ -173,7 +173,7 @@ def test_step_limit_is_said():
     assert recon.certificate.proved
 
 
-def test_applications_are_those_of_the_normal_operator():
+def test_applications_are_those_of_the_normal_operator_and_of_its_gradient():
     y, A = scan()
     counted = []
 
@@ -181,6 +181,10 @@ def test_applications_are_those_of_the_normal_operator():
         def normal(self, x):
             counted.append(1)
             return super().normal(x)
+
+        def gradient(self, x, y):
+            counted.append(1)
+            return super().gradient(x, y)
 
     A = Counting(PLANE.random_maps().to(torch.complex64), random_mask(1, 6, 5).float())
     recon = model_of("ConditionedStack").solve(y, A)

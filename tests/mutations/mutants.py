@@ -58,8 +58,8 @@ FIVE = (
         "coils combined without conjugation",
         "linop/sense.py",
         (
-            ("v = coil_images.conj_physical_()", "v = coil_images"),
-            ("torch.view_as_real(weighted).sum(1)).conj_physical()", "torch.view_as_real(weighted).sum(1))"),
+            ("coil_images(coils).conj_physical_()", "coil_images(coils)"),
+            ("return total.conj_physical()", "return total"),
         ),
         ("linop/test_sense.py", "-k", "adjoint"),
     ),
@@ -141,7 +141,7 @@ MUTANTS = (
         (("torch.where(along(scale == 0, b), torch.zeros_like(result), result / unit)", "result / unit"),),
         CG_TESTS,
     ),
-    Mutant("no conjugate directions", "solve/cg.py", (("p = p.mul_(along(d, b)).add_(r)", "p = r.clone()"),), CG_TESTS),
+    Mutant("no conjugate directions", "solve/cg.py", (("p = p.mul_(along(d, b)).add_(z)", "p = z.clone()"),), CG_TESTS),
     Mutant(
         "breakdown unnoticed",
         "solve/cg.py",
@@ -294,13 +294,13 @@ MUTANTS = (
     Mutant(
         "lam forgotten",
         "mol/equation.py",
-        (("return along(self.lam, x) * self.A.normal(x) - self.data", "return self.A.normal(x) - self.data"),),
+        (("return along(self.lam, x) * self.A.gradient(x, self.y)", "return self.A.gradient(x, self.y)"),),
         ("theory/test_identities.py",),
     ),
     Mutant(
         "smallest eigenvalue of the linear solve overstated",
         "mol/equation.py",
-        (("smallest=shift, select", "smallest=1e4 * shift, select"),),
+        (("smallest=shift, precondition", "smallest=1e4 * shift, precondition"),),
         CERTIFICATE_TESTS,
     ),
     Mutant(

@@ -207,10 +207,45 @@ def test_finished_samples_are_left_out_of_the_product(smallest):
         return matvec
 
     options = {"tol": 1e-9, "smallest": smallest}
-    s = conjugate_gradient(product([0, 1, 2]), b, select=product, **options)
+    s = conjugate_gradient(product([0, 1, 2]), b, select=lambda index: (product(index), None), **options)
     assert widths == sorted(widths, reverse=True)
     assert sum(widths) == int(s.sample_steps.sum()) < 3 * s.steps
     for i in range(3):
         alone = conjugate_gradient(product([i]), b[i : i + 1], **options)
         assert alone.x[0].equal(s.x[i])
         assert alone.steps == s.sample_steps[i]
+
+
+@pytest.mark.parametrize("smallest", [None, 1.0])
+def test_preconditioner_saves_steps_and_changes_neither_solution_nor_tolerance(smallest):
+    # eigenvalues over four decades on a diagonal that the preconditioner knows, up to a factor of 3
+    diagonal = torch.logspace(0, 4, 40, dtype=torch.float64)
+    matrix = diagonal.sqrt().to(torch.complex128) * positive(40, 3, batch=2) * diagonal.sqrt().unsqueeze(1)
+    b = random(2, 40, seed=1)
+    exact = torch.linalg.solve(matrix, b)
+    for relative_to in ("b", "x"):
+        options = {"tol": 1e-6, "max_steps": 3000, "relative_to": relative_to, "smallest": smallest}
+        plain = conjugate_gradient(by(matrix), b, **options)
+        s = conjugate_gradient(by(matrix), b, precondition=lambda r: r / diagonal, **options)
+        assert s.converged and 4 * s.steps < plain.steps
+        unit = torch.linalg.vector_norm(b if relative_to == "b" else s.x, dim=1)
+        missed = (b - by(matrix)(s.x)) if smallest is None else s.x - exact
+        assert (torch.linalg.vector_norm(missed, dim=1) <= 1.001e-6 * unit).all()
+
+
+@pytest.mark.parametrize("selected", [True, False])
+def test_preconditioned_samples_do_not_depend_on_their_neighbours(selected):
+    weights = torch.stack([torch.ones(40), torch.linspace(1, 5, 40), torch.linspace(1, 1000, 40)]).double()
+    b = random(3, 40, dtype=torch.float64)
+
+    def system(index):
+        return lambda x: weights[index] * x, lambda r: r / weights[index].sqrt()
+
+    def solve(index, **options):
+        matvec, near = system(index)
+        return conjugate_gradient(matvec, b[index], tol=1e-9, precondition=near, **options)
+
+    s = solve([0, 1, 2], select=system if selected else None)
+    assert len(set(s.sample_steps.tolist())) == 3
+    for i in range(3):
+        assert solve([i]).x[0].equal(s.x[i])

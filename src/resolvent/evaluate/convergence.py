@@ -17,7 +17,7 @@ from resolvent.evaluate.cost import iterations
 from resolvent.evaluate.methods import MAX_STEPS, TOL, Method
 from resolvent.evaluate.scans import Case
 from resolvent.evaluate.store import Row
-from resolvent.mol.equation import Equation
+from resolvent.mol.equation import INNER, Equation
 from resolvent.mol.model import MOL
 from resolvent.monotone import ScanContext
 from resolvent.solve import fixed_point, norm
@@ -142,7 +142,7 @@ def _trace(posed: Posed, name: str, start: Tensor, anderson: int) -> list[Row]:
     equation, exact = posed.equation, posed.exact
     unit = float(norm(exact.data))
     rows: list[Row] = []
-    clock = _Clock(posed.seconds)
+    clock, take = _Clock(posed.seconds), equation.steps()
 
     def look(x: Tensor) -> None:
         clock.stop()
@@ -152,13 +152,13 @@ def _trace(posed: Posed, name: str, start: Tensor, anderson: int) -> list[Row]:
         clock.go()
 
     def step(x: Tensor) -> Tensor:
-        image = equation.step(x)
+        image = take(x)
         look(image)
         return image
 
     with torch.no_grad():
         look(start)
-        options = {"contraction": equation.contraction, "inexact": equation.inexact, "anderson": anderson}
+        options = {"contraction": equation.contraction, "inexact": INNER, "anderson": anderson}
         fixed_point(step, start, tol=CLOSE, max_steps=MAX_STEPS, **options)
     return rows
 

@@ -32,6 +32,23 @@ class LinearOperator(nn.Module, ABC):
         """``N x = A^H A x``; subclasses fuse the two where that is faster."""
         return self.adjoint(self(x))
 
+    def gradient(self, x: Tensor, y: Tensor) -> Tensor:
+        """``A^H (A x - y)``, the gradient of ``|A x - y|^2 / 2``.
+
+        The difference is taken among the measurements. ``N x - A^H y`` is the same, but for rounding: there it falls on
+        every image alike, here only on those that A makes of measurements, hardly any of which A does not see.
+        """
+        return self.adjoint(self(x) - y)
+
+    def preconditioner(self, shift: float, lam: Tensor) -> Callable[[Tensor], Tensor] | None:
+        """A cheap Hermitian positive definite map near ``(shift I + lam N)^-1``, or None if the operator has none.
+
+        Args:
+            shift: weight of the identity, positive.
+            lam: weight of N, positive, ``(batch,)``.
+        """
+        return None
+
     @property
     @abstractmethod
     def norm_bound(self) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -56,6 +57,7 @@ class SENSE(LinearOperator):
     weighted_maps: Tensor
     encode: Tensor
     power: Tensor
+    diagonal: Tensor
 
     def __init__(
         self, maps: Maps, mask: Mask, *, ndim: int | None = None, sets: int = 1, coil_chunk: int | None = None
@@ -90,6 +92,7 @@ class SENSE(LinearOperator):
         self.register_buffer("power", mask * mask)
         varies = [bool((mask != mask.narrow(axis, 0, 1)).any()) for axis in range(-ndim, 0)]
         self._normal_axes = tuple(axis for axis, v in zip(range(-ndim, 0), varies, strict=True) if v)
+        self.register_buffer("diagonal", _diagonal(maps.detach(), self.power, self._normal_axes, sets))
 
     @property
     def batch(self) -> int:
@@ -127,31 +130,44 @@ class SENSE(LinearOperator):
         self._check_batch(y, "k-space")
         axes = tuple(range(-self.ndim, 0))
         decode = self.encode.conj()
-        image: Tensor | None = None
-        for coils in self._chunks():
-            part = torch.fft.ifftn(y[:, coils] * decode, dim=axes, norm="ortho")
-            part = _combine(self.weighted_maps[:, coils], part, self.sets)
-            image = part if image is None else image + part
-        assert image is not None
-        return image
+        return self._combined(lambda coils: torch.fft.ifftn(y[:, coils] * decode, dim=axes, norm="ortho"))
 
     def normal(self, x: Image) -> Image:
         """``A^H A x`` in one pass: no shift, and no transform along axes on which the mask is constant."""
         self._check_image(x)
         axes = self._normal_axes
         power = self.power
-        image: Tensor | None = None
-        for coils in self._chunks():
-            maps = self.weighted_maps[:, coils]
-            part = _expand(maps, x, self.sets)
-            if axes:
-                part = torch.fft.ifftn(torch.fft.fftn(part, dim=axes, norm="ortho").mul_(power), dim=axes, norm="ortho")
-            else:
-                part = part * power
-            part = _combine(maps, part, self.sets)
-            image = part if image is None else image + part
-        assert image is not None
-        return image
+
+        def coil_images(coils: slice) -> Tensor:
+            part = _expand(self.weighted_maps[:, coils], x, self.sets)
+            return torch.fft.ifftn(torch.fft.fftn(part, dim=axes).mul_(power), dim=axes) if axes else part * power
+
+        return self._combined(coil_images)
+
+    def gradient(self, x: Image, y: KSpace) -> Image:
+        """``A^H (A x - y)``, coil by coil like `normal`."""
+        self._check_image(x)
+        axes, decode = tuple(range(-self.ndim, 0)), self.encode.conj()
+
+        def coil_images(coils: slice) -> Tensor:
+            part = torch.fft.fftn(_expand(self.weighted_maps[:, coils], x, self.sets), dim=axes, norm="ortho")
+            return torch.fft.ifftn(part.mul_(self.encode).sub_(y[:, coils]).mul_(decode), dim=axes, norm="ortho")
+
+        return self._combined(coil_images)
+
+    def preconditioner(self, shift: float, lam: Tensor) -> Callable[[Tensor], Tensor] | None:
+        """``r -> F^H (F r / (sqrt(shift (shift + lam)) + lam d))``, with d the diagonal of ``F N F^H``.
+
+        N is not diagonal in k-space, as the coils have to unfold: about a frequency of density d its eigenvalues spread
+        from 0 to a few times d. So the geometric mean of the ends of the spectrum of ``shift I + lam N`` stands
+        where its lower end would; with `shift` itself there is no gain. A pair of transforms; N takes one a coil.
+        """
+        if not self._normal_axes:
+            return None
+        weight = lam.reshape(-1, *(1,) * (self.diagonal.ndim - 1))
+        scale = 1 / ((shift * (shift + weight)).sqrt() + weight * self.diagonal)
+        axes = self._normal_axes
+        return lambda r: torch.fft.ifftn(torch.fft.fftn(r, dim=axes).mul_(scale), dim=axes)
 
     @property
     def norm_bound(self) -> Tensor:
@@ -180,6 +196,22 @@ class SENSE(LinearOperator):
     def noise(self, y: KSpace) -> Tensor:
         """`estimate_noise` of the corners of k-space."""
         return estimate_noise(y, self.ndim)
+
+    def _combined(self, coil_images: Callable[[slice], Tensor]) -> Tensor:
+        """``sum_c conj(maps_c) v_c`` of coil images v that are made chunk by chunk, and overwritten.
+
+        Written as ``conj(sum_c maps_c conj(v_c))``, in place: a third of the time of the direct formula.
+        """
+        total: Tensor | None = None
+        for coils in self._chunks():
+            maps, v = self.weighted_maps[:, coils], coil_images(coils).conj_physical_()
+            if total is not None and self.coil_chunk == self.sets == 1:
+                total = total.addcmul_(maps[:, 0], v[:, 0])
+            else:
+                part = _weighted_sum(maps, v, self.sets)
+                total = part if total is None else total + part
+        assert total is not None
+        return total.conj_physical()
 
     def _chunks(self) -> list[slice]:
         return [slice(first, first + self.coil_chunk) for first in range(0, self.n_coils, self.coil_chunk)]
@@ -213,17 +245,31 @@ def _expand(maps: Tensor, x: Tensor, sets: int) -> Tensor:
     return maps * x.unsqueeze(1) if sets == 1 else (maps * x.unsqueeze(1)).sum(2)
 
 
-def _combine(maps: Tensor, coil_images: Tensor, sets: int) -> Tensor:
-    """``sum_c conj(maps_cs) v_c``, the adjoint of `_expand`; overwrites `coil_images`.
-
-    Written as ``conj(sum_c maps_cs conj(v_c))`` in place, with a real sum: a third of the time of the direct formula.
-    """
-    v = coil_images.conj_physical_()
+def _weighted_sum(maps: Tensor, v: Tensor, sets: int) -> Tensor:
+    """``sum_c maps_cs v_c``, in a real sum, which is faster; overwrites v unless the gradient of the maps needs it."""
     if sets > 1:
         weighted = maps * v.unsqueeze(2)
-    else:  # in place, unless the gradient of the maps needs v
+    else:
         weighted = maps * v if maps.requires_grad else v.mul_(maps)
-    return torch.view_as_complex(torch.view_as_real(weighted).sum(1)).conj_physical()
+    return torch.view_as_complex(torch.view_as_real(weighted).sum(1))
+
+
+def _diagonal(maps: Tensor, power: Tensor, axes: tuple[int, ...], sets: int) -> Tensor:
+    """The diagonal of ``F N F^H``, F along `axes`: the density of samples, blurred as the coils blur k-space.
+
+    Entry k is ``sum_l sum_c |s_c^(l - k)|^2 mask(l)^2`` with ``s^ = F s / sqrt(n)``, for each point of the other axes.
+    In the shape of an image, and in the order of a transform without shifts.
+    """
+    if not axes:
+        return power.new_zeros(1)
+    energy = torch.zeros((), dtype=power.dtype, device=power.device)
+    for coil in maps.unbind(1):
+        spectrum = torch.fft.fftn(coil, dim=axes, norm="forward")
+        energy = energy + (spectrum.real.square() + spectrum.imag.square())
+    samples = torch.fft.ifftshift(power if sets > 1 else power[:, 0], dim=axes)  # the axis of coils serves the sets
+    return torch.fft.ifftn(
+        torch.fft.fftn(energy, dim=axes).conj() * torch.fft.fftn(samples, dim=axes), dim=axes
+    ).real.clamp_min(0)
 
 
 def _as_image_mask(mask: Tensor, maps: Tensor, first: int, ndim: int) -> Tensor:

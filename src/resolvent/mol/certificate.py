@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from resolvent.mol.equation import Equation
+from resolvent.mol.equation import Equation, Matrix
 from resolvent.monotone import Kind, Tier
 from resolvent.solve import conjugate_gradient, inner, norm
 
@@ -76,12 +75,18 @@ _WORTH = 0.85
 def _preimage(equation: Equation, exact: Equation, g: Tensor, shift: float, *, tol: float) -> tuple[Tensor, Tensor]:
     """A p near ``(shift I + lam N)^-1 g``, found in single precision if that is the data's, and ``e = g - M p``."""
 
-    def select(index: Tensor) -> Callable[[Tensor], Tensor]:
-        part = equation.select(index)
-        return lambda p: part.shifted(p, shift)
+    def system(part: Equation) -> tuple[Matrix, Matrix | None]:
+        return lambda p: part.shifted(p, shift), part.A.preconditioner(shift, part.lam)
 
-    rhs, matvec = g.to(equation.data.dtype), lambda p: equation.shifted(p, shift)
-    p = conjugate_gradient(matvec, rhs, tol=tol * shift, relative_to="x", select=select).x.to(g.dtype)
+    rhs, (matvec, near) = g.to(equation.data.dtype), system(equation)
+    p = conjugate_gradient(
+        matvec,
+        rhs,
+        tol=tol * shift,
+        relative_to="x",
+        precondition=near,
+        select=lambda index: system(equation.select(index)),
+    ).x.to(g.dtype)
     return p, g - exact.shifted(p, shift)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -11,11 +12,14 @@ from torch import Tensor
 from resolvent.linop import LinearOperator
 from resolvent.monotone import Bound, Score
 from resolvent.solve import Solution, conjugate_gradient, fixed_point, implicit, norm
+from resolvent.solve.fixed_point import Step
 from resolvent.solve.implicit import VectorJacobian
 from resolvent.solve.solution import along
 
-INNER = 0.1
-"""Largest error of the linear solve inside a step, relative to the length of the step."""
+INNER, EARLY = 0.2, 20
+"""Bound of the error of the linear solve inside the first steps, relative to the length of the step; their number."""
+
+Matrix = Callable[[Tensor], Tensor]
 
 
 @dataclass
@@ -71,17 +75,28 @@ class Equation:
 
     @property
     def inexact(self) -> float:
-        """Error d of the computed step over its length, ``d <= (1 - q) / 3``.
+        """Error d of the computed step over its length in a long solve, ``d <= (1 - q) / 3``.
 
         The length of the computed step then falls by ``(q + d) / (1 - d) < 1`` or more from one plain step to the next
         (``|T(x') - x'| <= q |x' - x| + d |x' - x|`` for the computed x' of x), so convergence is proved for it, too.
+        The first `EARLY` steps are computed to `INNER` only: whatever they reach is a start for the others, and mostly
+        the end. (The bound of a linear solve's error is some eight times the error, so they converge as fast.)
         """
         return min(INNER, (1 - self.contraction) / 3)
+
+    def tolerances(self) -> Iterator[float]:
+        """The error allowed to each step of a solve, relative to its length."""
+        return itertools.chain(itertools.repeat(INNER, EARLY), itertools.repeat(self.inexact))
+
+    def steps(self, allowed: Iterator[float] | None = None) -> Step:
+        """`step` as a solve takes it, call by call to the accuracy of `tolerances`."""
+        tolerances = self.tolerances() if allowed is None else allowed
+        return lambda x: self.step(x, tol=next(tolerances))
 
     def residual(self, x: Tensor) -> Tensor:
         """``G(x)``."""
         self.work.applications += 1
-        return along(self.lam, x) * self.A.normal(x) - self.data + self.score(x)
+        return along(self.lam, x) * self.A.gradient(x, self.y) + self.score(x)
 
     def shifted(self, p: Tensor, shift: float) -> Tensor:
         """``(shift I + lam N) p``."""
@@ -92,30 +107,30 @@ class Equation:
         """``(shift I + lam N)^-1 rhs`` by CG from zero, to an error of at most ``tol`` times the result."""
         return shrink(self.A, self.lam, rhs, shift=shift, tol=tol, work=self.work)
 
-    def step(self, x: Tensor, alpha: float | None = None) -> Tensor:
+    def step(self, x: Tensor, alpha: float | None = None, tol: float | None = None) -> Tensor:
         """``T(x) = (I + a lam N)^-1 (x - a F(x) + a lam A^H b)``, a the step size `alpha`, by default ``1 / c``.
 
         A contraction: ``x - a F(x)`` has the Lipschitz constant ``|1 - a c| + a r``, least at ``a = 1 / c`` where it is
         ``r / c``, and the resolvent 1. The fixed point does not depend on a. It is computed as
         ``T(x) = x - (I / a + lam N)^-1 G(x)``, the same point, which starts the linear solve at x and asks of it an
-        accuracy relative to the length of the step.
+        accuracy relative to the length of the step: `tol`, by default `inexact`.
         """
         shift = self.c if alpha is None else 1 / alpha
-        return x - self.shrink(self.residual(x), shift=shift, tol=self.inexact)
+        return x - self.shrink(self.residual(x), shift=shift, tol=tol or self.inexact)
 
     def solve(self, x0: Tensor, *, tol: float, max_steps: int, anderson: int = 5) -> Solution:
         """The root of G; `tol` bounds the relative distance to it, as far as m is what it claims to be."""
-        before = self.work.applications
+        before, allowed = self.work.applications, self.tolerances()
         with torch.no_grad():
             solution = fixed_point(
-                self.step,
+                self.steps(allowed),
                 x0.detach(),
                 tol=tol,
                 max_steps=max_steps,
                 contraction=self.contraction,
-                inexact=self.inexact,
+                inexact=INNER,
                 anderson=anderson,
-                select=lambda index: self.select(index).step,
+                select=lambda index: self.select(index).steps(allowed),
             )
         self.work.evaluations += solution.evaluations
         if len(solution.residuals) > 1:
@@ -132,10 +147,10 @@ class Equation:
         """
 
         def adjoint_solve(vector_jacobian: VectorJacobian, v: Tensor) -> Tensor:
-            q, d = self.contraction, self.inexact
+            q, d, allowed = self.contraction, INNER, self.tolerances()
 
             def step(w: Tensor) -> Tensor:
-                return w - self.shrink(vector_jacobian(w) - v, shift=self.c, tol=d)
+                return w - self.shrink(vector_jacobian(w) - v, shift=self.c, tol=next(allowed))
 
             start = self.shrink(v, shift=self.c, tol=d)
             solution = fixed_point(step, start, tol=tol, max_steps=max_steps, contraction=q, inexact=d)
@@ -189,7 +204,7 @@ def shrink(
         work: counts the applications of N.
     """
 
-    def matrix(A: LinearOperator, lam: Tensor) -> Callable[[Tensor], Tensor]:
+    def matrix(A: LinearOperator, lam: Tensor) -> Matrix:
         def matvec(p: Tensor) -> Tensor:
             if work is not None:
                 work.applications += 1
@@ -198,11 +213,17 @@ def shrink(
         return matvec
 
     def solve(b: Tensor, x0: Tensor | None = None) -> Tensor:
-        def select(index: Tensor) -> Callable[[Tensor], Tensor]:
-            return matrix(A.select(index), lam[index])
+        def system(A: LinearOperator, lam: Tensor) -> tuple[Matrix, Matrix | None]:
+            return matrix(A, lam), A.preconditioner(shift, lam)
+
+        def select(index: Tensor) -> tuple[Matrix, Matrix | None]:
+            return system(A.select(index), lam[index])
 
         with torch.no_grad():
-            return conjugate_gradient(matrix(A, lam), b, x0, tol=tol, relative_to="x", smallest=shift, select=select).x
+            matvec, near = system(A, lam)
+            return conjugate_gradient(
+                matvec, b, x0, tol=tol, relative_to="x", smallest=shift, precondition=near, select=select
+            ).x
 
     x = solve(rhs, start)
     if not torch.is_grad_enabled() or not (rhs.requires_grad or lam.requires_grad or _tracked(A)):

@@ -25,7 +25,8 @@ def conjugate_gradient(
     max_steps: int = 500,
     relative_to: Literal["b", "x"] = "b",
     smallest: float | None = None,
-    select: Callable[[Tensor], Matrix] | None = None,
+    precondition: Matrix | None = None,
+    select: Callable[[Tensor], tuple[Matrix, Matrix | None]] | None = None,
 ) -> Solution:
     """Solve ``M x = b`` for each sample of the batch, M Hermitian positive definite.
 
@@ -41,7 +42,8 @@ def conjugate_gradient(
         |x - M^-1 b|^2 <= |r|^2 min(g, |r|^2 / (s |p|^2)) / s,    g <- (g - a) / (s (g - a) + d),  g = 1 / s at first
 
     in exact arithmetic: the quadrature of Gauss and Radau of the error's energy. ``|r| / s`` bounds the error, too, but
-    asks for up to half as many steps again, since most of a residual lies where M is large.
+    asks for up to half as many steps again, since most of a residual lies where M is large. With a preconditioner it is
+    what is taken: the quadrature would need a bound of the eigenvalues of the preconditioned matrix.
 
     Args:
         matvec: M applied to a batch ``(batch, ...)``.
@@ -51,7 +53,9 @@ def conjugate_gradient(
         max_steps: limit of iterations.
         relative_to: what the residual or error is measured against.
         smallest: positive lower bound of the eigenvalues of M; `tol` then bounds the error.
-        select: given the indices of the unfinished samples, M of those alone, so that finished ones cost nothing.
+        precondition: a Hermitian positive definite P near ``M^-1``, applied to a batch. It changes the number of steps,
+            and neither the solution nor what `tol` means.
+        select: given the indices of the unfinished samples, M and P of those alone, so that finished ones cost nothing.
 
     Returns:
         `Solution`; `residuals` holds ``|b - M x|`` of the recurrence, the first row that of the start.
@@ -75,7 +79,10 @@ def conjugate_gradient(
     result, r = torch.where(along(scale == 0, b), torch.zeros_like(result), result / unit), r / unit
 
     alive = torch.arange(b.shape[0], device=b.device)  # samples still running, in the order of the rows of x
-    x, p, rr = result.clone(), r.clone(), inner(r, r)
+    x, rr = result.clone(), inner(r, r)
+    p = r.clone() if precondition is None else precondition(r)
+    rz = rr if precondition is None else inner(r, p)
+    quadrature = smallest is not None and precondition is None
     pp, gauss = rr.clone(), torch.full_like(rr, 1 / (_BELOW * smallest) if smallest else 0.0)
     status = [Status.CONVERGED if good else Status.DIVERGED for good in finite.tolist()]
     steps = torch.zeros(b.shape[0], dtype=torch.int64, device=b.device)
@@ -85,7 +92,9 @@ def conjugate_gradient(
     tiny = torch.finfo(rr.dtype).tiny
 
     def done() -> Tensor:
-        error = rr if smallest is None else rr / smallest * torch.minimum(gauss, rr / (smallest * pp.clamp_min(tiny)))
+        error = rr if smallest is None else rr / smallest**2
+        if smallest is not None and quadrature:
+            error = rr / smallest * torch.minimum(gauss, rr / (smallest * pp.clamp_min(tiny)))
         return error <= tol**2 * (inner(x, x) if relative_to == "x" else 1.0)
 
     running = ~done() & solvable
@@ -94,8 +103,12 @@ def conjugate_gradient(
             result[alive], keep = x, running.nonzero().flatten()
             if not keep.numel():
                 break
-            matvec = select(alive[keep]) if select is not None else carried(matvec, p, keep)
-            alive, x, r, p, rr, pp, gauss = (t[keep] for t in (alive, x, r, p, rr, pp, gauss))
+            if select is not None:
+                matvec, precondition = select(alive[keep])
+            else:
+                matvec = carried(matvec, p, keep)
+                precondition = None if precondition is None else carried(precondition, r, keep)
+            alive, x, r, p, rr, rz, pp, gauss = (t[keep] for t in (alive, x, r, p, rr, rz, pp, gauss))
         q = matvec(p)
         evaluations += 1
         curvature = inner(p, q)
@@ -105,14 +118,16 @@ def conjugate_gradient(
                 here = bool(torch.isfinite(curvature[row]))
                 status[int(alive[row])] = Status.BREAKDOWN if here else Status.DIVERGED
             p, q = (torch.where(along(sound, b), t, torch.zeros_like(t)) for t in (p, q))
-        a = torch.where(sound, rr / curvature, 0.0)
+        a = torch.where(sound, rz / curvature, 0.0)
         x = x.addcmul_(along(a, b), p)
         r = r.addcmul_(along(-a, b), q)
-        rr, before = inner(r, r), rr
-        d = rr / before
-        p = p.mul_(along(d, b)).add_(r)
-        pp = rr + d**2 * pp
-        if smallest is not None:  # rounding can make g - a vanish: then the other bound holds
+        z = r if precondition is None else precondition(r)
+        rr, before = inner(r, r), rz
+        rz = rr if precondition is None else inner(r, z)
+        d = rz / before
+        p = p.mul_(along(d, b)).add_(z)
+        if smallest is not None and quadrature:  # rounding can make g - a vanish: then the other bound holds
+            pp = rr + d**2 * pp
             node = _BELOW * smallest
             gauss = torch.where(gauss > a, (gauss - a) / (node * (gauss - a) + d), torch.inf)
         steps[alive] += sound
