@@ -1,7 +1,7 @@
 """What stands in two places says the same in both."""
 
 import re
-from importlib.metadata import requires
+from importlib.metadata import metadata, requires
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -34,3 +34,11 @@ def test_the_citation_names_this_version():
 
 def test_pins_name_no_place():
     assert not re.search(r"@|file:|://|^-", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_the_wheel_carries_the_licences_of_what_is_bundled():
+    assert metadata("resolvent").get_all("License-File") == ["LICENSE", "NOTICE"]
+    notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
+    assert [path.name for path in (ROOT / "src").rglob("*.js.gz") if path.name not in notice] == []
+    for licence in ("BSD 2-Clause License", "BSD 3-Clause License", "MIT License", "ISC License"):
+        assert licence in notice

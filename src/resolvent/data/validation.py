@@ -54,7 +54,7 @@ def check_kspace(kspace: Tensor, ndim: int, where: str) -> None:
             f"of them empty (kspace in {where}). Reshape it."
         )
     _finite(kspace, "k-space", where, name="kspace")
-    signal = (kspace != 0).flatten(1).any(dim=1)
+    signal = kspace.flatten(1).any(dim=1)
     if not signal.any():
         raise DataError(f"k-space is zero everywhere (kspace in {where}). Check the export; there is nothing to see.")
     if not signal.all():
@@ -112,7 +112,7 @@ def infer_mask(kspace: Tensor, ndim: int) -> Tensor:
     A sample counts as unmeasured only if it is exactly zero in all coils. If the samples that are left fill lines
     (along any one spatial axis) up to one percent of holes, the holes are chance and count as measured.
     """
-    seen = (kspace != 0).any(dim=1)
+    seen = kspace.any(dim=1)
     candidates = [seen]
     for axis in range(-ndim, 0):
         lines = seen.any(dim=axis, keepdim=True).expand_as(seen)
@@ -133,7 +133,7 @@ def undersample(kspace: Tensor, mask: Tensor, ndim: int, where: str) -> Tensor:
     Raises:
         DataError: the mask admits far less energy than it would if fft-shifted: its centre is not at ``N // 2``.
     """
-    seen = (kspace != 0).any(dim=1)
+    seen = kspace.any(dim=1)
     kept = (mask != 0).expand_as(seen) if _fits(mask, kspace, ndim) else None
     if kept is None or not kept.any() or not (seen & ~kept).any() or seen.sum() < (1 - ISOLATED) * seen.numel():
         return kspace
@@ -170,7 +170,7 @@ def _check_mask(kspace: Tensor, mask: Tensor, ndim: int, where: str) -> None:
     kept = mask != 0
     if not kept.any():
         raise DataError(f"mask is empty: no sample is marked as measured (mask in {where}). Store 1 where measured.")
-    seen = (kspace != 0).any(dim=1)
+    seen = kspace.any(dim=1)
     if _agree(seen, kept):
         return
     outside = int((seen & ~kept).sum())
@@ -208,13 +208,15 @@ def _fits(mask: Tensor, kspace: Tensor, ndim: int) -> bool:
 
 
 def _finite(values: Tensor, what: str, where: str, name: str = "") -> None:
+    ends = torch.stack((torch.view_as_real(values) if values.is_complex() else values).aminmax())
+    if torch.isfinite(ends).all():  # one pass and no copy: the ends of what holds NaN are NaN
+        return
     bad = ~torch.isfinite(values)
-    if bad.any():
-        first = tuple(bad.nonzero()[0].tolist())
-        raise DataError(
-            f"{what} holds {int(bad.sum())} NaN or infinite values, the first at index {first} "
-            f"({name or what} in {where}). Export the data again, or set the damaged samples to zero."
-        )
+    first = tuple(bad.nonzero()[0].tolist())
+    raise DataError(
+        f"{what} holds {int(bad.sum())} NaN or infinite values, the first at index {first} "
+        f"({name or what} in {where}). Export the data again, or set the damaged samples to zero."
+    )
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -12,7 +12,7 @@ import torch
 from io_files import Acquisitions, crandn, header
 
 from resolvent import _errors
-from resolvent.data.io import read
+from resolvent.data.io import limits, mrd, read
 from resolvent.data.io.oversampling import crop_readout
 from resolvent.data.scan import Scan
 from resolvent.linop.fourier import fft, ifft
@@ -245,14 +245,35 @@ def test_first_of_several_encodings_is_read_and_the_others_are_reported(path: Pa
     torch.testing.assert_close(found.kspace[0], cropped(plane))
 
 
-def test_table_is_read_in_two_reads(path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[slice]:
+    """What was read of the table, 50 acquisitions at once."""
+    seen, real = [], h5py.Dataset.__getitem__
+
+    def noted(self: h5py.Dataset, key: object, **way: object) -> object:
+        seen.extend([key] if isinstance(key, slice) else [])
+        return real(self, key, **way)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(mrd, "ROWS", 50)
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", noted)
+    return seen
+
+
+def test_table_is_read_once_in_blocks(path: Path, reads: list[slice]):
+    plane = crandn(2, 128, 32).numpy()
+    file = Acquisitions(path, header(rows=128)).frame(plane).close()
+    assert torch.equal(read_scan(file).kspace[0], cropped(plane))
+    assert reads == [slice(0, 50), slice(50, 100), slice(100, 150)]
+
+
+def test_lines_beyond_the_limit_are_refused_before_the_rest_is_read(
+    path: Path, reads: list[slice], monkeypatch: pytest.MonkeyPatch
+):
     file = Acquisitions(path, header(rows=128)).frame(crandn(2, 128, 32).numpy()).close()
-    reads = []
-    view = type(h5py.File(file, "r")["dataset/data"].fields("head"))  # pyright: ignore
-    real = view.__getitem__
-    monkeypatch.setattr(view, "__getitem__", lambda self, key: reads.append(key) or real(self, key))
-    read(file)
-    assert len(reads) == 2
+    monkeypatch.setattr(limits, "LARGEST", 50_000)  # bytes: the headers have 47,616, a hundred lines 51,200
+    with pytest.raises(_errors.FormatError, match=r"dataset /dataset/data in .* would unpack to"):
+        read(file)
+    assert reads == [slice(0, 50), slice(50, 100)]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""ISMRMRD (MRD version 1) HDF5: the acquisition table in two reads."""
+"""ISMRMRD (MRD version 1) HDF5: the acquisition table in one pass."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from resolvent.data.io.hdf5 import load, required, text
 from resolvent.data.io.limits import check_unpacked
 from resolvent.data.io.mrd_header import parse_header
 from resolvent.data.scan import Scan
+
+ROWS = 512
+"""Acquisitions that are read at once: what they hold is weighed before the next are read."""
 
 
 def mrd_group(file: h5py.File) -> str | None:
@@ -30,47 +33,38 @@ def read_mrd(file: h5py.File, path: str) -> Scan:
     """
     group = file[mrd_group(file)]
     header = parse_header(text(load(required(group, "xml", path), path)), path)
-    table = required(group, "data", path)
-    heads, data = _bulk(table, path)
-    return scan_of(heads, data, header, path, _places(table, heads, path))
+    heads, lines, places = _table(required(group, "data", path), path)
+    return scan_of(heads, lines, header, path, places)
 
 
-def _bulk(table: h5py.Dataset, path: str) -> tuple[np.ndarray, np.ndarray]:
-    """Headers and samples of all acquisitions, two reads in all."""
-    names = table.dtype.names or ()
-    if not {"head", "data"} <= set(names) or table.ndim != 1 or table.shape[0] == 0:
+def _table(table: h5py.Dataset, path: str) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray] | None]:
+    """Headers, samples and, where there are any, places ``(sample, component)`` of all acquisitions."""
+    if not {"head", "data"} <= set(table.dtype.names or ()) or table.ndim != 1 or table.shape[0] == 0:
         raise FormatError(f"dataset {table.name} in {path} is no table of acquisitions. Export it again.")
     check_unpacked(table.shape[0] * table.dtype.itemsize, path, f"dataset {table.name}")
-    heads = table.fields("head")[:]
-    samples = heads["number_of_samples"].astype(np.int64) * heads["active_channels"].astype(np.int64)
-    check_unpacked(int(samples.sum()) * 8, path, f"dataset {table.name}")
-    data = table.fields("data")[:]
-    held = np.fromiter((len(line) for line in data), dtype=np.int64, count=len(data))
-    if (held != 2 * samples).any():
-        n = int((held != 2 * samples).nonzero()[0][0])
+    heads, lines, places, held = [], [], [], 0
+    for start in range(0, table.shape[0], ROWS):
+        rows = table[start : start + ROWS]
+        heads.append(rows["head"].copy())
+        lines += list(rows["data"])
+        if "traj" in rows.dtype.names:
+            places += list(rows["traj"])
+        held += sum(line.nbytes for line in (*lines[start:], *places[start:]))
+        check_unpacked(held, path, f"dataset {table.name}")
+    head = np.concatenate(heads)
+    samples = head["number_of_samples"].astype(np.int64)
+    _agree(lines, 2 * samples * head["active_channels"], 2, "complex samples", path)
+    if not places or "trajectory_dimensions" not in (head.dtype.names or ()) or not head["trajectory_dimensions"].any():
+        return head, lines, None
+    _agree(places, samples * head["trajectory_dimensions"], 1, "coordinates of places", path)
+    return head, lines, [place.reshape(n, -1) for place, n in zip(places, samples, strict=True)]
+
+
+def _agree(parts: list[np.ndarray], declared: np.ndarray, unit: int, what: str, path: str) -> None:
+    """Refuse an acquisition that holds another number of values than its header declares."""
+    held = np.array([len(part) for part in parts])
+    for n in (held != declared).nonzero()[0][:1]:
         raise CorruptFileError(
-            f"acquisition {n} in {path} declares {samples[n]} complex samples but holds {held[n] / 2:g}. "
+            f"acquisition {n} in {path} declares {declared[n] // unit} {what} but holds {held[n] / unit:g}. "
             "Copy or export it again."
         )
-    return heads, data
-
-
-def _places(table: h5py.Dataset, heads: np.ndarray, path: str) -> list[np.ndarray] | None:
-    """The trajectory of each acquisition, ``(sample, component)``; None where the file has none."""
-    names = heads.dtype.names or ()
-    if "trajectory_dimensions" not in names or "traj" not in (table.dtype.names or ()):
-        return None
-    components = heads["trajectory_dimensions"].astype(np.int64)
-    if not components.any():
-        return None
-    samples = heads["number_of_samples"].astype(np.int64)
-    check_unpacked(int((samples * components).sum()) * 4, path, f"trajectories in {table.name}")
-    lines = table.fields("traj")[:]
-    held = np.fromiter((len(line) for line in lines), dtype=np.int64, count=len(lines))
-    if (held != samples * components).any():
-        n = int((held != samples * components).nonzero()[0][0])
-        raise CorruptFileError(
-            f"acquisition {n} in {path} declares {samples[n]} places of {components[n]} components but holds {held[n]} "
-            "numbers. Copy or export it again."
-        )
-    return [line.reshape(n, -1) for line, n in zip(lines, samples, strict=True)]

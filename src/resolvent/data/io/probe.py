@@ -67,6 +67,8 @@ def _try_object(found, whole: bool) -> None:  # an object of h5py, which is impo
         return
     if 0 in found.shape or largest > 250 * os.path.getsize(found.file.filename) + 2**24:
         return
+    if found.dtype.hasobject:  # of variable length: it may hold all of the file
+        size = max(size, os.path.getsize(found.file.filename))
     rows = max(1, BATCH * found.shape[0] // max(size, 1))
     for start in range(0, found.shape[0] if whole else min(rows, found.shape[0]), rows):
         found[start : start + rows]
