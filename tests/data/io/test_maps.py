@@ -1,5 +1,7 @@
 """Coil maps from a file of their own."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import h5py
@@ -7,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from io_files import crandn, write_modl
+from torch import Tensor
 
 from resolvent import _errors
+from resolvent.data import birdcage_maps, simulate
 from resolvent.data.io import read, read_maps, write
 from resolvent.data.scan import Scan
 
@@ -32,6 +36,41 @@ def test_maps_of_a_scan_and_of_modl_serve(tmp_path: Path, scan: Scan):
     assert torch.equal(read_maps(tmp_path / "a.h5"), scan.coil_maps)
     path = write_modl(tmp_path / "b.h5")
     assert torch.equal(read_maps(path), read(path).coil_maps)
+
+
+@pytest.fixture
+def calibrated(tmp_path: Path) -> Scan:
+    """A full scan of an oblong object, five coils, beside its k-space in a .cfl file."""
+    image = torch.zeros(48, 36)
+    image[8:42, 6:28] = 1.0
+    full = simulate(image, maps=birdcage_maps(5, (48, 36))[None], acceleration=1, snr_db=40, seed=1)
+    write(full.replace(coil_maps=None), tmp_path / "k.cfl")
+    return full
+
+
+def likeness(maps: Tensor, scan: Scan) -> float:
+    """The smallest ``|<theirs, ours>|`` of the unit vectors of coils in a pixel of the object."""
+    ours, theirs = (m / m.abs().square().sum(1, keepdim=True).sqrt() for m in (scan.maps, maps))
+    return float((ours.conj() * theirs).sum(1).abs()[scan.reference.abs() > 0.5].min())
+
+
+def test_maps_of_bart_are_read_as_they_are(tmp_path: Path, calibrated: Scan):
+    if not shutil.which("bart"):
+        pytest.skip("bart is not installed")
+    subprocess.run(["bart", "ecalib", "-m1", "-c0", "k", "m"], cwd=tmp_path, check=True, capture_output=True)
+    maps = read_maps(tmp_path / "m.cfl")
+    assert maps.shape == (1, 5, 48, 36)
+    assert likeness(maps, calibrated) > 0.99
+    assert likeness(maps.flip(1), calibrated) < 0.9
+
+
+def test_maps_of_sigpy_are_read_as_they_are(tmp_path: Path, calibrated: Scan):
+    mri = pytest.importorskip("sigpy.mri")
+    np.save(tmp_path / "m.npy", mri.app.EspiritCalib(calibrated.kspace[0].numpy(), crop=0, show_pbar=False).run())
+    maps = read_maps(tmp_path / "m.npy")
+    assert maps.shape == (1, 5, 48, 36)
+    assert likeness(maps, calibrated) > 0.99
+    assert likeness(maps.flip(1), calibrated) < 0.9
 
 
 def test_measured_maps_are_read(shared_data: Path):
