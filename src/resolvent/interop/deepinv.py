@@ -58,7 +58,7 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
     Args:
         physics: maps ``(batch, 2, *image)`` to ``(batch, 2, *measurements)``; k-space of ``MultiCoilMRI`` is
             ``(batch, 2, coil, *spatial)`` there and ``(batch, coil, *spatial)`` here.
-        norm: proved bound of ``|A|``. Known for ``MRI`` and ``MultiCoilMRI``; ``physics.compute_norm`` is none, since it
+        norm: proved bound of ``|A|``. Known for ``MRI`` and ``MultiCoilMRI``; ``physics.compute_norm`` is none: it
             estimates from below.
         batch: number of samples, if the physics differs from sample to sample. Known for ``MRI`` and ``MultiCoilMRI``.
 
@@ -86,7 +86,7 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
 
 
 class DeepinvReconstructor(nn.Module):
-    """A model of this library as a ``Reconstructor`` of deepinv: ``reconstructor(y, physics)``, as its ``Trainer`` calls it.
+    """A model of this library as a ``Reconstructor`` of deepinv: called as ``reconstructor(y, physics)``, by ``Trainer`` too.
 
     The image is that of ``model(y, A)``, with its gradient to weights, lam and y, real and imaginary part as channels.
     For the certificate: ``model.solve(to_complex(y), from_deepinv(physics))``.
@@ -150,7 +150,9 @@ def _copy(module: nn.Module, change: Callable[[Tensor], Tensor] = lambda t: t) -
     for table in ("_buffers", "_parameters"):
         tensors = {name: t if t is None else change(t) for name, t in vars(module)[table].items()}
         vars(new)[table] = tensors
-    vars(new)["_modules"] = {name: None if part is None else _copy(part, change) for name, part in module._modules.items()}
+    vars(new)["_modules"] = {
+        name: None if part is None else _copy(part, change) for name, part in module._modules.items()
+    }
     return new
 
 

@@ -14,14 +14,14 @@ from resolvent.interop.foreign import ForeignOperator
 def from_sigpy(linop: Any, *, norm: float, support: Tensor | None = None) -> ForeignOperator:
     """A ``sigpy.linop.Linop`` of one sample, applied to each sample of a batch.
 
-    Images are ``(batch, *linop.ishape)`` and measurements ``(batch, *linop.oshape)``: k-space of ``sigpy.mri.linop.Sense``
-    is ``(batch, coil, *spatial)`` and its image ``(batch, *spatial)``. NumPy computes: on the CPU, and without a
-    gradient to what is inside the operator.
+    Images are ``(batch, *linop.ishape)`` and measurements ``(batch, *linop.oshape)``: ``(batch, *spatial)`` and
+    ``(batch, coil, *spatial)`` for ``sigpy.mri.linop.Sense``. NumPy computes: on the CPU, and without a gradient to what
+    is inside the operator.
 
     Args:
         linop: has ``ishape``, ``oshape``, ``H``, and is called with an array.
         norm: proved bound of ``|A|``; 1 for ``Sense`` with maps of unit sum of squares.
-        support: the pixels in which some map is not zero, ``(1, *linop.ishape)``, 1 or 0; a model leaves the others 0.
+        support: the pixels in which some map is not zero, ``(1, *linop.ishape)``, 1 or 0; others stay 0.
 
     Raises:
         DataError: `linop` is no such operator.
@@ -48,7 +48,7 @@ def from_mrpro(operator: Any, *, norm: float, batch: int = 1, support: Tensor | 
         operator: called with a tensor it returns a tuple of one tensor, as does its ``adjoint``.
         norm: proved bound of ``|A|``; 1 for an orthonormal transform with maps of unit sum of squares.
         batch: number of samples, if the operator differs from sample to sample.
-        support: the pixels in which some map is not zero, ``(batch or 1, z, y, x)``, 1 or 0; a model leaves the others 0.
+        support: the pixels in which some map is not zero, ``(batch or 1, z, y, x)``, 1 or 0; others stay 0.
 
     Raises:
         DataError: `operator` is no such operator.
