@@ -15,8 +15,8 @@ def from_sigpy(linop: Any, *, norm: float, support: Tensor | None = None) -> For
     """A ``sigpy.linop.Linop`` of one sample, applied to each sample of a batch.
 
     Images are ``(batch, *linop.ishape)`` and measurements ``(batch, *linop.oshape)``: ``(batch, *spatial)`` and
-    ``(batch, coil, *spatial)`` for ``sigpy.mri.linop.Sense``. NumPy computes: on the CPU, and without a gradient to what
-    is inside the operator.
+    ``(batch, coil, *spatial)`` for ``sigpy.mri.linop.Sense``. NumPy computes: on the CPU, and without a gradient to
+    what is inside the operator.
 
     Args:
         linop: has ``ishape``, ``oshape``, ``H``, and is called with an array.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -122,6 +123,29 @@ class MOL(ScanUnits):
         self.ridge = ridge
         self.tol, self.max_steps, self.adjoint_tol = 1e-4, 100, 1e-3
         self.identity: dict[str, Any] = {}
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path) -> MOL:
+        """`resolvent.load` under the name that other libraries use, for models with an equation.
+
+        Args:
+            name: a packaged model, a folder, or ``owner/name[@revision]`` on the Hugging Face Hub.
+
+        Raises:
+            ModelError: what `load` raises, or the model is a baseline.
+
+        >>> MOL.from_pretrained("brain-2d").m.kind
+        'proved'
+        """
+        from resolvent.mol.weights import load_mol
+
+        return load_mol(name)
+
+    def save_pretrained(self, folder: str | Path, card: dict[str, Any] | None = None) -> Path:
+        """`resolvent.save` under the name that other libraries use: ``model.safetensors`` and ``model.json``."""
+        from resolvent.mol.weights import save
+
+        return save(self, folder, card)
 
     @property
     def m(self) -> Bound:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from safetensors.torch import save as tensors_to_bytes
 from resolvent._errors import ModelError, nearest
 from resolvent._version import __version__
 from resolvent.mol.baselines import ADMMNet, Baseline, DEGrad, MoDL, UNet
+from resolvent.mol.hub import fetched
 from resolvent.mol.model import MOL
 from resolvent.monotone import (
     CertifiedStack,
@@ -32,6 +34,7 @@ PACKAGED = Path(__file__).parents[1] / "weights"
 """Folder of the models that come with the package, one folder a model."""
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
+_HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _LARGEST = 2**30  # bytes of a weight file
 _SCORES: dict[str, type[MonotoneOperator]] = {
     kind.__name__: kind
@@ -116,7 +119,10 @@ def save(model: MOL | Baseline, folder: str | Path, card: dict[str, Any] | None 
 
 
 def load(name: str | Path) -> MOL | Baseline:
-    """Load a model that comes with the package, or a folder that `save` wrote: a `MOL` or a baseline.
+    """Load a model that comes with the package, a folder that `save` wrote, or one on the Hugging Face Hub.
+
+    ``"owner/name"`` or ``"owner/name@revision"`` is fetched from the Hub (extra `hub`) unless there is a folder of that
+    name, or a folder `owner` in which it could be.
 
     The constants of the certificate are recomputed from architecture and weights; what the file claims of them is
     compared, and a file that claims something else is refused.
@@ -185,6 +191,8 @@ def _find(name: str | Path) -> Path:
     for folder in (path, PACKAGED / path.name if path.name == str(name) else path):
         if (folder / CARD).is_file():
             return folder
+    if _HUB.fullmatch(str(name)) and not path.parent.exists():
+        return fetched(str(name), (WEIGHTS, CARD))
     packaged = packaged_models()
     meant = nearest(path.name, packaged) if path.name == str(name) else None
     raise ModelError(
