@@ -8,7 +8,7 @@ from resolvent.interop import from_mrpro
 from resolvent.linop import SENSE
 from resolvent.mol import MOL
 from resolvent.monotone import ResidualStack
-from resolvent.testing import check_adjoint
+from resolvent.testing import check_adjoint, check_norm_bound
 
 operators = pytest.importorskip("mrpro.operators")
 
@@ -39,3 +39,22 @@ def test_image_and_gradient_of_a_model_are_the_same_with_sense_of_mrpro(pair):
         x.abs().square().sum().backward()
         found.append((x.detach(), y.grad))
     torch.testing.assert_close(*found, rtol=0, atol=1e-7)
+
+
+def test_radial_scans_of_mrpro_are_solved_and_certified():
+    data = pytest.importorskip("mrpro.data")
+    angle, radius = torch.arange(12)[:, None] * torch.pi / 12, torch.arange(-16, 16) / 2
+    ky, kx = ((radius * f(angle))[None, None, None] for f in (torch.sin, torch.cos))
+    trajectory = data.KTrajectory(kz=torch.zeros(1, 1, 1, 1, 1), ky=ky, kx=kx)
+    matrix = data.SpatialDimension(1, 16, 16)
+    fourier = operators.FourierOp(recon_matrix=matrix, encoding_matrix=matrix, traj=trajectory)
+    maps = unit_maps(1, 3, 1, 16, 16).to(torch.complex64)
+    frobenius = (12 * 32) ** 0.5  # of the transform, each entry 1 / 16 in modulus
+    A = from_mrpro(fourier @ operators.SensitivityOp(maps), norm=frobenius)
+    x = random(1, 1, 16, 16)
+    check_norm_bound(A.to_double(), x)
+    check_adjoint(A.to_double(), x, random(1, 3, 1, 12, 32, seed=1), tol=1e-5)
+    model = MOL(ResidualStack(channels=4, layers=2), 20.0)
+    found = model.solve(A(x.to(torch.complex64)), A, noise=0.0)
+    assert found.solution.converged
+    assert found.certificate.distance < 1e-3
