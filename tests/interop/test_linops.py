@@ -7,7 +7,7 @@ import torch
 
 from problems import ODD, PLANE, random, random_mask, unit_maps
 from resolvent._errors import DataError, ShapeError
-from resolvent.interop import from_mrpro, from_sigpy
+from resolvent.interop import from_deepinv, from_mrpro, from_sigpy
 from resolvent.linop import SENSE
 from resolvent.mol import MOL
 from resolvent.monotone import ResidualStack
@@ -134,6 +134,18 @@ def test_what_does_not_fit_is_said():
     B = from_mrpro(MRproLike(SENSE(unit_maps(2, 1, 6, 5), torch.ones(6, 5))), norm=1.0, batch=2)
     with pytest.raises(ShapeError, match="3 samples"):
         B(random(3, 6, 5))
+
+
+def test_a_mask_of_deepinv_that_differs_between_channels_is_refused():
+    class MRI(torch.nn.Module):
+        three_d, A, A_adjoint = False, staticmethod(torch.clone), staticmethod(torch.clone)
+        mask = torch.ones(1, 2, 4, 4)
+
+    physics = MRI()
+    assert from_deepinv(physics).norm_bound == 1
+    physics.mask = torch.stack([torch.ones(4, 4), torch.eye(4)])[None]
+    with pytest.raises(DataError, match="mask differs between real and imaginary part"):
+        from_deepinv(physics)
 
 
 def test_single_precision_stays_single():

@@ -61,7 +61,7 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
         batch: number of samples, if the physics differs from sample to sample. Known for ``MRI`` and ``MultiCoilMRI``.
 
     Raises:
-        DataError: `physics` is not linear, or its norm is not known.
+        DataError: `physics` is not linear, its mask treats the channels differently, or its norm is not known.
 
     Source: J. Tachella et al., DeepInverse, JOSS 10:8923 (2025).
     """
@@ -70,6 +70,11 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
             raise DataError(f"{type(physics).__name__} has no {needed}. Pass a deepinv.physics.LinearPhysics.")
     mask, maps, support = getattr(physics, "mask", None), getattr(physics, "coil_maps", None), None
     if hasattr(physics, "three_d") and isinstance(mask, Tensor):  # MRI, MultiCoilMRI
+        if mask.shape[1] == 2 and not torch.equal(mask[:, 0], mask[:, 1]):
+            raise DataError(
+                "The mask differs between real and imaginary part (axis 1), so A is not linear over the complex numbers. "
+                "Pass the same mask for both."
+            )
         bound, batch = float(mask.abs().max()), max(batch, len(mask))
         if isinstance(maps, Tensor):
             bound *= float(maps.detach().abs().double().square().sum(1).max().sqrt()) * (1 + 1e-6)  # rounding
