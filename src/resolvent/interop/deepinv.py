@@ -72,7 +72,7 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
     if hasattr(physics, "three_d") and isinstance(mask, Tensor):  # MRI, MultiCoilMRI
         if mask.shape[1] == 2 and not torch.equal(mask[:, 0], mask[:, 1]):
             raise DataError(
-                "The mask differs between real and imaginary part (axis 1), so A is not linear over the complex numbers. "
+                "The mask differs between real and imaginary part (axis 1), so A is not complex linear. "
                 "Pass the same mask for both."
             )
         bound, batch = float(mask.abs().max()), max(batch, len(mask))
