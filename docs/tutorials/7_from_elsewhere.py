@@ -144,3 +144,16 @@ else:
 # one of this library. The operator is made anew in each call, of a copy of the physics, so that ``physics.update``
 # between forward and backward does no harm. A noise model with a ``sigma`` says the noise level; elsewhere it is
 # estimated from multi-coil k-space, or passed: ``reconstructor(y, physics, noise=0.01)``.
+#
+# Hugging Face
+# ------------
+# A model is a folder of two files, ``model.safetensors`` and ``model.json``: neither can hold code, and what they claim
+# is compared with the weights, wherever they came from. The names that other libraries use are the same functions:
+
+folder = model.save_pretrained("out/mine")  # rv.save
+print(rv.MOL.from_pretrained(folder).identity["name"])  # rv.load
+
+# %%
+# ``hf upload owner/mine out/mine`` puts it on the Hub. ``rv.load("owner/mine")`` fetches those two files from there and
+# nothing else, as does ``resolvent recon --model owner/mine``; ``owner/mine@COMMIT`` is a model that never changes.
+# That needs ``pip install 'resolvent[hub]'``. A name that may be a folder here is never asked for there.

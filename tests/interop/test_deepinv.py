@@ -1,4 +1,4 @@
-"""deepinv's own physics and Trainer. CI runs these in an environment with deepinv: see .ci/deepinv."""
+"""deepinv's own physics and Trainer. CI runs these in an environment with deepinv: see .ci/neighbours."""
 
 import warnings
 
@@ -15,7 +15,7 @@ from resolvent.testing import check_adjoint, check_linear, check_norm_bound
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    deepinv = pytest.importorskip("deepinv", reason="deepinv is not installed here; CI has an environment with it")
+    deepinv = pytest.importorskip("deepinv", reason="deepinv is not installed here; CI has it")
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # theirs
 

@@ -1,4 +1,4 @@
-"""The page "With other libraries" with deepinv, which the build of the documentation lacks. CI: see .ci/deepinv."""
+"""The page "With other libraries" with deepinv, which the build of the documentation lacks. CI: see .ci/neighbours."""
 
 import re
 import runpy
@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "tutorials" / "7_from_elsewhere.py"
 
 
 @pytest.mark.filterwarnings("ignore")  # theirs
-@pytest.mark.skipif(find_spec("deepinv") is None, reason="deepinv is not installed here; CI has an environment with it")
+@pytest.mark.skipif(find_spec("deepinv") is None, reason="deepinv is not installed here; CI has it")
 def test_the_page_runs_and_the_images_are_the_same(tmp_path, monkeypatch, capsys):
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path)

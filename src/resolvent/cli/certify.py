@@ -12,7 +12,9 @@ from resolvent.cli.output import REFUSED, Debug, Json, complain, emit, progress,
 
 
 def certify(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A packaged model or the folder of one.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A packaged model, the folder of one, or owner/name on Hugging Face.")
+    ],
     scan: Annotated[
         str | None, typer.Argument(metavar="[SCAN]", help="Look at the solution of this scan, too.", show_default=False)
     ] = None,

@@ -60,7 +60,10 @@ def recon(
             "each image. Without -o no image is written.",
         ),
     ] = None,
-    model: Annotated[str, typer.Option(metavar="NAME|DIR", help="A packaged model or the folder of one.")] = "brain-2d",
+    model: Annotated[
+        str,
+        typer.Option(metavar="NAME|DIR", help="A packaged model, the folder of one, or owner/name on Hugging Face."),
+    ] = "brain-2d",
     maps: Annotated[
         str | None, typer.Option(metavar="FILE", help="Coil maps (.cfl .npy .h5) instead of those of the scan.")
     ] = None,
