@@ -2,8 +2,8 @@
 With other libraries
 ====================
 
-You have code and files already, of BART, SigPy, deepinv or MRpro. This page says what is called what here, how their
-operators are used here, and models from here there.
+You have code and files already: of BART, SigPy, MRpro, deepinv. This page says what is called what here, makes
+operators of theirs operators of this library, and checks it where the other library is installed.
 """
 
 import sigpy.mri as mr
@@ -30,12 +30,12 @@ import resolvent as rv
 #    * - SigPy
 #      - ``(coil, y, x)``, ``(coil, z, y, x)``
 #      - ``sigpy.fft``: centred, orthonormal
+#    * - MRpro
+#      - ``(batch, coil, z, y, x)``, also 2-D
+#      - ``FastFourierOp``: centred, orthonormal
 #    * - deepinv
 #      - ``(batch, 2, coil, y, x)``: real and imaginary part as channels
 #      - ``MultiCoilMRI``: centred, orthonormal
-#    * - MRpro
-#      - ``(*batch, coil, k2, k1, k0)``
-#      - ``FourierOp``: centred, orthonormal
 #
 # SigPy
 # -----
@@ -60,24 +60,47 @@ mine = rv.sense(scan.kspace, A, weight=100.0)[0]
 print(f"regularised SENSE differs by {((mine - image).norm() / mine.norm()).item():.0e}")
 
 # %%
-# An operator of SigPy becomes one of this library, for each sample of a batch. A bound of its norm must be given, and
-# proved, since certificates rest on it: 1 for a mask, an orthonormal transform and maps of unit sum of squares.
+# Any operator of SigPy is an operator here. The bound of its norm is yours to prove, since the certificate rests on it:
+# 1 for a mask, an orthonormal transform and maps of unit sum of squares. Where no map reaches, a model leaves the image
+# empty if it is told (``support``), as it does with ours.
 
 from resolvent.interop import from_sigpy
 
 model = rv.load("brain-2d")
-B = from_sigpy(theirs, norm=1.0, support=A.support)
+B = from_sigpy(theirs, norm=1.0, support=(scan.maps != 0).any(1).float())
 with_theirs = model.solve(scan.kspace, B, noise=scan.noise, tol=1e-4)
 with_ours = model.solve(scan.kspace, A, noise=scan.noise, tol=1e-4)
 print(f"the same image, to {((with_theirs.image - with_ours.image).norm() / with_ours.image.norm()).item():.0e}")
+print(with_theirs)
 
 # %%
-# Maps of ``EspiritCalib``, saved by ``numpy.save``, are read as they are: ``resolvent recon scan.h5 --maps maps.npy``.
+# SigPy computes with NumPy, one sample after the other: gradients reach k-space and the model, but not the maps. Train
+# with ours. Maps of ``EspiritCalib``, saved with ``numpy.save``, are read as they are, ``(coil, y, x)``:
+# ``rv.SENSE(resolvent.data.io.read_maps("maps.npy"), mask)``.
 #
+# MRpro
+# -----
+# Its arrays are ``(batch, coil, z, y, x)``, images too, with one coil. Here the image has no coil axis, and z of a
+# 2-D scan is a lead axis of length 1.
+#
+# .. code-block:: python
+#
+#    from mrpro.operators import CartesianMaskingOp, FastFourierOp, SensitivityOp
+#
+#    from resolvent.interop import from_mrpro
+#
+#    theirs = CartesianMaskingOp(mask) @ FastFourierOp(dim=(-2, -1)) @ SensitivityOp(maps)  # maps (b, coil, 1, y, x)
+#    B = from_mrpro(theirs, norm=1.0, batch=len(maps))
+#    x = model(kspace, B)  # (b, 1, y, x)
+#
+# ``pytest tests/interop/test_mrpro.py`` compares image and gradient with ours where MRpro is installed.
+
 # %%
 # BART
 # ----
-# ``.cfl`` files are read and written as they are; maps of ``bart ecalib`` are passed with ``--maps``.
+# ``.cfl`` files are read and written as they are, the axes turned round on the way: ``(x, y, z, coil)`` there is
+# ``(batch, coil, y, x)`` here. Maps of ``bart ecalib``, one set or two, are passed with ``--maps``, or read by
+# ``resolvent.data.io.read_maps("maps.cfl")``.
 #
 # .. code-block:: text
 #
@@ -94,33 +117,33 @@ print(torch.equal(rv.read("out/kspace.cfl").kspace, scan.kspace))
 # %%
 # deepinv
 # -------
-# Complex images are two real channels there. A ``LinearPhysics`` becomes an operator here, and a model from here a
-# ``Reconstructor`` there, which deepinv's ``Trainer`` trains; linear solves and gradients stay those of this library:
-#
-# .. code-block:: python
-#
-#    from resolvent.interop import DeepinvReconstructor, from_deepinv, to_channels, to_complex
-#
-#    physics = deepinv.physics.MultiCoilMRI(mask=mask, coil_maps=maps)
-#    recon = model.solve(to_complex(y), from_deepinv(physics))      # with its certificate
-#
-#    reconstructor = DeepinvReconstructor(model)                    # reconstructor(y, physics)
-#    deepinv.Trainer(model=reconstructor, physics=physics, losses=deepinv.loss.SupLoss(), ...).train()
-#
-# The norm of ``MRI`` and ``MultiCoilMRI`` is known from mask and maps. For other physics it is given, ``norm=``; what
-# ``physics.compute_norm`` returns is an estimate from below, and no bound. The noise level is that of the noise model
-# of the physics, else it is estimated from k-space.
-#
-# MRpro
-# -----
-# An image has an axis of coils of length 1 there, and is 3-D: ``(batch, 1, z, y, x)``, here ``(batch, z, y, x)``.
-#
-# .. code-block:: python
-#
-#    from resolvent.interop import from_mrpro
-#
-#    operator = kdata_fourier_op @ mrpro.operators.SensitivityOp(csm)
-#    recon = model.solve(kdata.data, from_mrpro(operator, norm=1.0), noise=sigma)
+# Complex images are two real channels there: ``to_channels`` goes there, ``to_complex`` comes back. A ``LinearPhysics``
+# is an operator here, a model from here is a reconstructor there. For ``MRI`` and ``MultiCoilMRI`` the bound of the
+# norm follows from mask and maps; for other physics it must be given. What ``physics.compute_norm`` returns will not
+# do: it is an estimate from below.
+
+from importlib.util import find_spec
+
+from resolvent.interop import DeepinvReconstructor, from_deepinv, to_channels, to_complex
+
+if find_spec("deepinv"):
+    import deepinv
+
+    physics = deepinv.physics.MultiCoilMRI(mask=scan.mask[:, None], coil_maps=scan.maps)
+    through = model.solve(scan.kspace, from_deepinv(physics), noise=scan.noise, tol=1e-4)
+    print(f"the same image, to {((through.image - with_ours.image).norm() / with_ours.image.norm()).item():.0e}")
+
+    reconstructor = DeepinvReconstructor(model)
+    x = to_complex(reconstructor(to_channels(scan.kspace), physics))
+    print(tuple(x.shape))
+else:
+    print("deepinv is not installed here")
+
+# %%
+# ``deepinv.Trainer(model=DeepinvReconstructor(model), physics=physics, ...)`` trains it: the gradient is the implicit
+# one of this library. The operator is made anew in each call, of a copy of the physics, so that ``physics.update``
+# between forward and backward does no harm. A noise model with a ``sigma`` says the noise level; elsewhere it is
+# estimated from multi-coil k-space, or passed: ``reconstructor(y, physics, noise=0.01)``.
 #
 # Hugging Face
 # ------------

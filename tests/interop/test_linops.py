@@ -7,7 +7,7 @@ import torch
 
 from problems import ODD, PLANE, random, random_mask, unit_maps
 from resolvent._errors import DataError, ShapeError
-from resolvent.interop import from_mrpro, from_sigpy
+from resolvent.interop import from_deepinv, from_mrpro, from_sigpy
 from resolvent.linop import SENSE
 from resolvent.mol import MOL
 from resolvent.monotone import ResidualStack
@@ -84,6 +84,33 @@ def test_an_operator_of_mrpro_is_the_same_with_an_axis_of_one_coil():
     check_adjoint(theirs, x, y)
 
 
+class Strict(torch.nn.Module):
+    """MRproLike of one precision, as MRpro's non-uniform transform is."""
+
+    def __init__(self, A):
+        super().__init__()
+        self.A = A
+        self.H = None
+
+    def forward(self, x):
+        assert x.dtype == self.A.weighted_maps.dtype
+        return MRproLike(self.A)(x)
+
+    def adjoint(self, y):
+        assert y.dtype == self.A.weighted_maps.dtype
+        return MRproLike(self.A).adjoint(y)
+
+
+def test_an_operator_of_mrpro_is_certified_in_double_precision():
+    single = SENSE(unit_maps(1, 3, 1, 6, 5).to(torch.complex64), random_mask(1, 1, 6, 5).float(), ndim=2)
+    A = from_mrpro(Strict(single), norm=1.0)
+    x = random(1, 1, 6, 5)
+    assert torch.equal(A.to_double()(x), single.to_double()(x))
+    model = MOL(ResidualStack(channels=4, layers=2), 20.0)
+    assert model.solve(random(1, 3, 1, 6, 5, dtype=torch.complex64), A, noise=0.0).certificate.distance < 1e-3
+    assert single.weighted_maps.dtype == torch.complex64
+
+
 @pytest.mark.parametrize("index", [[1], [2, 0], [1, 1, 0, 1]], ids=str)
 def test_samples_of_a_batch_keep_their_own_operator(index):
     A = SENSE(unit_maps(3, 3, 1, 6, 5), random_mask(3, 1, 6, 5), ndim=2)
@@ -107,6 +134,18 @@ def test_what_does_not_fit_is_said():
     B = from_mrpro(MRproLike(SENSE(unit_maps(2, 1, 6, 5), torch.ones(6, 5))), norm=1.0, batch=2)
     with pytest.raises(ShapeError, match="3 samples"):
         B(random(3, 6, 5))
+
+
+def test_a_mask_of_deepinv_that_differs_between_channels_is_refused():
+    class MRI(torch.nn.Module):
+        three_d, A, A_adjoint = False, staticmethod(torch.clone), staticmethod(torch.clone)
+        mask = torch.ones(1, 2, 4, 4)
+
+    physics = MRI()
+    assert from_deepinv(physics).norm_bound == 1
+    physics.mask = torch.stack([torch.ones(4, 4), torch.eye(4)])[None]
+    with pytest.raises(DataError, match="mask differs between real and imaginary part"):
+        from_deepinv(physics)
 
 
 def test_single_precision_stays_single():

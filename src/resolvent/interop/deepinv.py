@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +11,7 @@ from typing_extensions import Self
 
 from resolvent._errors import DataError, ShapeError
 from resolvent._types import Image
-from resolvent.interop.foreign import ForeignOperator
+from resolvent.interop.foreign import ForeignOperator, copied, doubled
 from resolvent.linop.noise import estimate_noise
 from resolvent.mol import MOL
 from resolvent.mol.baselines import Baseline
@@ -63,7 +61,7 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
         batch: number of samples, if the physics differs from sample to sample. Known for ``MRI`` and ``MultiCoilMRI``.
 
     Raises:
-        DataError: `physics` is not linear, or its norm is not known.
+        DataError: `physics` is not linear, its mask treats the channels differently, or its norm is not known.
 
     Source: J. Tachella et al., DeepInverse, JOSS 10:8923 (2025).
     """
@@ -72,6 +70,11 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
             raise DataError(f"{type(physics).__name__} has no {needed}. Pass a deepinv.physics.LinearPhysics.")
     mask, maps, support = getattr(physics, "mask", None), getattr(physics, "coil_maps", None), None
     if hasattr(physics, "three_d") and isinstance(mask, Tensor):  # MRI, MultiCoilMRI
+        if mask.shape[1] == 2 and not torch.equal(mask[:, 0], mask[:, 1]):
+            raise DataError(
+                "The mask differs between real and imaginary part (axis 1), so A is not complex linear. "
+                "Pass the same mask for both."
+            )
         bound, batch = float(mask.abs().max()), max(batch, len(mask))
         if isinstance(maps, Tensor):
             bound *= float(maps.detach().abs().double().square().sum(1).max().sqrt()) * (1 + 1e-6)  # rounding
@@ -82,7 +85,7 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
             f"No bound of the norm of {type(physics).__name__} is known. Pass norm=, one that is proved: an estimate "
             "such as compute_norm may be too small, and certificates rest on it."
         )
-    return _FromDeepinv(_copy(physics), norm, batch, support)
+    return _FromDeepinv(copied(physics), norm, batch, support)
 
 
 class DeepinvReconstructor(nn.Module):
@@ -140,21 +143,5 @@ class _FromDeepinv(ForeignOperator):
 
     def to_double(self) -> Self:
         new = super().to_double()
-        new.physics = _copy(self.physics, _double)
+        new.physics = copied(self.physics, doubled)
         return new
-
-
-def _copy(module: nn.Module, change: Callable[[Tensor], Tensor] = lambda t: t) -> nn.Module:
-    """The module with tables of its own, its tensors changed; what updates do is to rebind tensors in the tables."""
-    new = copy.copy(module)
-    for table in ("_buffers", "_parameters"):
-        tensors = {name: t if t is None else change(t) for name, t in vars(module)[table].items()}
-        vars(new)[table] = tensors
-    vars(new)["_modules"] = {
-        name: None if part is None else _copy(part, change) for name, part in module._modules.items()
-    }
-    return new
-
-
-def _double(t: Tensor) -> Tensor:
-    return t.to(torch.complex128) if t.is_complex() else t.double() if t.is_floating_point() else t

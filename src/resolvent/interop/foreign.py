@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from resolvent._errors import DataError, ShapeError
 from resolvent.linop import LinearOperator
@@ -92,3 +93,18 @@ class ForeignOperator(LinearOperator):
             whole = t.new_zeros(self.batch, *t.shape[1:]).index_copy(0, rows, t[places[-1]])
             parts.append(change(whole)[rows])
         return torch.cat(parts)[torch.cat(places).argsort()].to(t.dtype)
+
+
+def copied(module: nn.Module, change: Callable[[Tensor], Tensor] = lambda t: t) -> nn.Module:
+    """The module with tables of its own, its tensors changed; what updates do is to rebind tensors in the tables."""
+    new = copy.copy(module)
+    for table in ("_buffers", "_parameters"):
+        vars(new)[table] = {name: None if t is None else change(t) for name, t in vars(module)[table].items()}
+    parts = module._modules.items()
+    vars(new)["_modules"] = {name: None if part is None else copied(part, change) for name, part in parts}
+    return new
+
+
+def doubled(t: Tensor) -> Tensor:
+    """The tensor in double precision, if it holds real or complex numbers."""
+    return t.to(torch.complex128) if t.is_complex() else t.double() if t.is_floating_point() else t

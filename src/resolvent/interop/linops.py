@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from typing_extensions import Self
 
 from resolvent._errors import DataError, ShapeError
-from resolvent.interop.foreign import ForeignOperator
+from resolvent.interop.foreign import ForeignOperator, copied, doubled
 
 
 def from_sigpy(linop: Any, *, norm: float, support: Tensor | None = None) -> ForeignOperator:
@@ -117,3 +118,9 @@ class _FromMRpro(ForeignOperator):
     def back(self, y: Tensor) -> Tensor:
         (x,) = self.operator.adjoint(y)
         return x.squeeze(1)
+
+    def to_double(self) -> Self:
+        new = super().to_double()
+        if isinstance(self.operator, nn.Module):  # a trajectory or maps in single precision refuse a double image
+            new.operator = copied(self.operator, doubled)
+        return new
