@@ -1,0 +1,48 @@
+"""The benchmarks run, on a tiny scan: that they measure what they say, and that they do not rot."""
+
+import re
+
+import torch
+from benchmarks import accuracy, choices, scaling, training
+
+CPU = torch.device("cpu")
+
+
+def rows(text):
+    """The cells of all tables, by the first one of a row."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return {cells[0]: cells[1:] for cells in lines if not set(cells[0]) <= {"-"}}
+
+
+def test_published_iteration_reaches_the_solution_with_many_times_the_work():
+    table = accuracy.measure(CPU, 16, 2, (3e-2,))
+    solvers = {line.split(" | ")[1]: line.split(" | ") for line in table.splitlines() if "published arch" in line}
+    ours, theirs = (int(solvers[name][3]) for name in ("resolvent", "published iteration"))
+    assert 0 < 5 * ours < theirs
+
+
+def test_gradient_of_a_training_step_is_good_to_one_percent_and_its_memory_flat():
+    text = training.measure(CPU, 16, 2)
+    table = rows(text)
+    step = next(cells for name, cells in table.items() if name.startswith("resolvent, tol 0.003"))
+    assert float(step[2]) < 1e-2 < float(table["published step"][2])
+    assert float(table["MoDL-10"][3]) > 5 * float(step[3])
+    short, long = re.findall(r"([\d.]+) MiB after", text)
+    assert short == long
+
+
+def test_hard_neighbour_changes_nothing_of_the_image_beside_it():
+    text = scaling.measure(CPU, (16,), (1, 2), 16, 2)
+    table = rows(text)
+    assert table["alone"][0] == table["both in a batch"][0].split(", ")[0]
+    assert float(text.split()[-1].rstrip(".")) <= 1e-6
+
+
+def test_choices_of_the_solver_cost_no_more_than_the_others():
+    table = rows(choices.measure(CPU, 16, 2))
+    packaged, picard, newton = (
+        [int(cell.split(" + ")[0]) for cell in table[name]]
+        for name in ("depth 5, inner 0.2: the package", "depth 0", "Newton-Krylov, to 0.1")
+    )
+    assert all(ours <= theirs for ours, theirs in zip(packaged, picard, strict=True))
+    assert packaged[3] < newton[3] and packaged[3] < picard[3]
