@@ -2,7 +2,8 @@
 
 Anderson depth, accuracy of the linear solves, preconditioner and start are changed one at a time. Newton-Krylov, which
 the package does not have, solves ``J_G d = -G(x)`` by GMRES, preconditioned by the linear solve of a step; a product
-with the Jacobian counts as one evaluation, less than it costs. The linear reconstruction, the same for all, is left out.
+with the Jacobian counts as one evaluation, less than it costs. The linear reconstruction, the same for all, is left
+out.
 """
 
 from __future__ import annotations
