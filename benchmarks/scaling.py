@@ -62,7 +62,7 @@ def measure(
     device: torch.device,
     matrices: tuple[int, ...] = SIZES,
     counts: tuple[int, ...] = BATCHES,
-    size: int = 128,
+    size: int = 64,
     coils: int = 8,
 ) -> str:
     """The tables."""
