@@ -1,7 +1,7 @@
 """The benchmarks run, on a tiny scan: that they measure what they say, and that they do not rot."""
 
 import torch
-from benchmarks import accuracy, choices, scaling, training
+from benchmarks import accuracy, scaling, training
 from benchmarks.problem import PUBLISHED, make_case, model
 
 CPU = torch.device("cpu")
@@ -34,13 +34,3 @@ def test_hard_neighbour_changes_nothing_of_the_image_beside_it():
     table = rows(text)
     assert table["alone"][0] == table["both in a batch"][0].split(", ")[0]
     assert float(text.split()[-1].rstrip(".")) <= 1e-6
-
-
-def test_choices_of_the_solver_cost_no_more_than_the_others():
-    table = rows(choices.measure(CPU, 16, 2))
-    packaged, picard, newton = (
-        [int(cell.split(" + ")[0]) for cell in table[name]]
-        for name in ("depth 5, inner 0.2: the package", "depth 0", "Newton-Krylov, to 0.1")
-    )
-    assert all(ours <= theirs for ours, theirs in zip(packaged, picard, strict=True))
-    assert packaged[3] < newton[3] and packaged[3] < picard[3]
