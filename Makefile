@@ -13,7 +13,7 @@ TORCH := 2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 WORKERS ?= 2
 
-.PHONY: help demo test proofs mutants lint types docs format constraints oracles clean
+.PHONY: help demo test proofs mutants benchmarks lint types docs format constraints oracles clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
@@ -31,6 +31,10 @@ proofs: .venv/.test
 # Put faults into a copy of the source, one at a time: each must turn a test red (minutes).
 mutants: .venv/.test
 	$(BIN)/python tests/mutations/mutants.py
+
+# Time, work and memory against others, on one thread; writes benchmarks/RESULTS.md (minutes).
+benchmarks: .venv/.runtime
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
 
 lint: .venv/.dev
 	$(BIN)/ruff check

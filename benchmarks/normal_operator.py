@@ -1,19 +1,17 @@
 """Time of `SENSE.normal` over that of the bare batched FFT pair of the same size, in one process.
 
-    python benchmarks/normal_operator.py
-
 The two are timed in turn and the ratio is taken pair by pair, so that a change of the machine's speed cancels.
 """
 
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
 
 import resolvent as rv
+from benchmarks.problem import Clock, table
 
 CASES = {
     "2-D, 16 coils, 256 x 256": ((1, 16, 256, 256), 2),
@@ -24,24 +22,22 @@ CASES = {
 }
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Wall time of one call."""
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
+@torch.no_grad()
+def measure(device: torch.device) -> str:
+    """The table."""
+    clock, rows = Clock(device), []
 
+    def seconds(run: Callable[[], object]) -> float:
+        began = clock()
+        run()
+        return clock() - began
 
-def main() -> None:
-    """Print the table."""
-    torch.set_grad_enabled(False)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, complex64\n")
-    print("| case | bare FFT pair, ms | normal / bare, 2-D mask | normal / bare, 1-D mask |\n|---|---|---|---|")
     for name, (shape, ndim) in CASES.items():
-        k = torch.randn(shape, dtype=torch.complex64)
+        k = torch.randn(shape, dtype=torch.complex64, device=device)
         maps = k[:, :, :1] if k.ndim == 5 and ndim == 2 else k
-        image = torch.randn(shape[0], *shape[2:], dtype=torch.complex64)
-        points = (torch.rand(shape[-ndim:]) < 0.3).float()
-        lines = (torch.rand(shape[-1]) < 0.3).float().expand(shape[-ndim:])
+        image = torch.randn(shape[0], *shape[2:], dtype=torch.complex64, device=device)
+        points = (torch.rand(shape[-ndim:], device=device) < 0.3).float()
+        lines = (torch.rand(shape[-1], device=device) < 0.3).float().expand(shape[-ndim:])
         axes = tuple(range(-ndim, 0))
 
         def bare(k: torch.Tensor = k, axes: tuple[int, ...] = axes) -> torch.Tensor:
@@ -56,8 +52,5 @@ def main() -> None:
             pairs = [(seconds(bare), seconds(lambda A=A, image=image: A.normal(image))) for _ in range(25)]
             cells.append(statistics.median(b / a for a, b in pairs))
             base = statistics.median(a for a, _ in pairs)
-        print(f"| {name} | {1e3 * base:.1f} | {cells[0]:.2f} | {cells[1]:.2f} |")
-
-
-if __name__ == "__main__":
-    main()
+        rows.append([name, f"{1e3 * base:.1f}", f"{cells[0]:.2f}", f"{cells[1]:.2f}"])
+    return table(["case", "bare FFT pair, ms", "normal / bare, 2-D mask", "normal / bare, 1-D mask"], rows)

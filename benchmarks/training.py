@@ -1,0 +1,116 @@
+"""A training step: seconds, error of its gradient and memory.
+
+The loss is the mean squared error of one scan. The exact gradient is that of the same equation in double precision, its
+image and adjoint solution to 1e-9. The published step takes 60 iterations forward, and as many backward.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+import resolvent as rv
+from benchmarks import published
+from benchmarks.problem import PUBLISHED, Case, Clock, make_case, model, table
+from resolvent.mol.baselines import MoDL
+
+TOL, ADJOINT_TOL = 3e-3, 1e-1
+"""Accuracies of image and adjoint solution, as bounds of the distance; the gradient is then good to 1 %."""
+
+
+def loss(image: Tensor, case: Case) -> Tensor:
+    """The mean squared error."""
+    return (image - case.image).abs().square().mean()
+
+
+def published_image(mol: rv.MOL, case: Case) -> Tensor:
+    """60 published iterations from the linear reconstruction, with the published gradient attached."""
+    with torch.no_grad():
+        equation, _, context = mol.pose(case.y, case.A, case.noise)
+        x = context.sense
+        for _ in range(published.TRAINING_STEPS):
+            x = published.step(equation, x)
+    return published.attach(mol.pose(case.y, case.A, case.noise)[0], x)
+
+
+def gradient(mol: nn.Module, image: Callable[[], Tensor], case: Case) -> Tensor:
+    """The gradient of the loss, all weights of the network in one vector."""
+    mol.zero_grad()
+    loss(image(), case).backward()
+    found = [p.grad.flatten() for name, p in mol.named_parameters() if p.grad is not None and name != "log_lam"]
+    return torch.cat(found).double()
+
+
+def exact_gradient(mol: rv.MOL, case: Case) -> Tensor:
+    """In double precision, image and adjoint solution to 1e-9."""
+    exact = copy.deepcopy(mol).double()
+    exact.tol = exact.adjoint_tol = 1e-9
+    exact.max_steps = 1000
+    y, image, noise = case.y.to(torch.complex128), case.image.to(torch.complex128), case.noise.double()
+    double = Case(y, case.A.to_double(), noise, image)
+    return gradient(exact, lambda: exact(y, double.A, noise), double)
+
+
+def saved_bytes(weights: nn.Module, image: Callable[[], Tensor]) -> int:
+    """What is kept between forward and backward pass, each storage once, weights left out; no machine changes it."""
+    own = {p.untyped_storage().data_ptr() for p in weights.parameters()}
+    saved: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice
+
+    def keep(t: Tensor) -> Tensor:
+        if t.untyped_storage().data_ptr() not in own:
+            saved[t.untyped_storage().data_ptr()] = t.untyped_storage()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        held = image()
+    del held
+    return sum(storage.nbytes() for storage in saved.values())
+
+
+def with_steps(mol: rv.MOL, steps: int) -> rv.MOL:
+    """The model, with a solve of exactly so many steps."""
+    mol = copy.deepcopy(mol)
+    mol.max_steps, mol.tol = steps, 1e-12
+    return mol
+
+
+def measure(device: torch.device, size: int = 128, coils: int = 8) -> str:
+    """The table."""
+    case, clock = make_case(size, coils, device), Clock(device)
+    mol = model(PUBLISHED, device).train()
+    loose = copy.deepcopy(mol)
+    loose.tol, loose.adjoint_tol = TOL, ADJOINT_TOL
+    unrolled = MoDL(channels=64, depth=5, steps=10, lam=float(mol.lam.detach())).to(device)
+    steps: dict[str, tuple[nn.Module, Callable[[], Tensor], int]] = {
+        f"resolvent, tol {TOL:g} and {ADJOINT_TOL:g}": (loose, lambda: loose(case.y, case.A, case.noise), 3),
+        f"resolvent, tol {mol.tol:g} and {mol.adjoint_tol:g} (default)": (
+            mol,
+            lambda: mol(case.y, case.A, case.noise),
+            3,
+        ),
+        "published step": (mol, lambda: published_image(mol, case), 1),
+        "MoDL-10": (unrolled, lambda: unrolled(case.y, case.A, case.noise), 2),
+    }
+    exact, rows, base = exact_gradient(mol, case), [], None
+    for name, (weights, image, times) in steps.items():
+        seconds, found = [], exact
+        for _ in range(times):
+            began = clock()
+            found = gradient(weights, image, case)
+            seconds.append(clock() - began)
+        fastest, kept = min(seconds), saved_bytes(weights, image)
+        base = base or (fastest, kept)
+        error = "" if weights is unrolled else f"{float((found - exact).norm() / exact.norm()):.1e}"
+        rows.append(
+            [name, f"{fastest:.2f}", f"{fastest / base[0]:.2f}", error, f"{kept / 2**20:.1f}", f"{kept / base[1]:.1f}"]
+        )
+    head = ["step", "seconds", "over the first", "error of the gradient", "MiB kept", "over the first"]
+    flat = []
+    for count in (5, 50):
+        long = with_steps(mol, count)
+        kept = saved_bytes(long, lambda m=long: m(case.y, case.A, case.noise))
+        flat.append(f"{kept / 2**20:.1f} MiB after {count} steps")
+    return f"{size} x {size}, {coils} coils, R = 6.\n\n{table(head, rows)}\n\nKept by a solve: {', '.join(flat)}."

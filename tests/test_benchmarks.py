@@ -1,0 +1,36 @@
+"""The benchmarks run, on a tiny scan: that they measure what they say, and that they do not rot."""
+
+import torch
+from benchmarks import accuracy, scaling, training
+from benchmarks.problem import PUBLISHED, make_case, model
+
+CPU = torch.device("cpu")
+
+
+def rows(text):
+    """The cells of all tables, by the first one of a row."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return {cells[0]: cells[1:] for cells in lines if not set(cells[0]) <= {"-"}}
+
+
+def test_published_iteration_reaches_the_solution_with_many_times_the_work():
+    table = accuracy.measure(CPU, 16, 2, (3e-2,))
+    solvers = {line.split(" | ")[1]: line.split(" | ") for line in table.splitlines() if "published arch" in line}
+    ours, theirs = (int(solvers[name][3]) for name in ("resolvent", "published iteration"))
+    assert 0 < 5 * ours < theirs
+
+
+def test_training_step_keeps_the_same_after_two_steps_as_after_eight():
+    case, mol = make_case(8, 2, CPU), model(PUBLISHED, CPU)
+    kept = []
+    for steps in (2, 8):
+        long = training.with_steps(mol, steps)
+        kept.append(training.saved_bytes(long, lambda long=long: long(case.y, case.A, case.noise)))
+    assert kept[0] == kept[1] > 0
+
+
+def test_hard_neighbour_changes_nothing_of_the_image_beside_it():
+    text = scaling.measure(CPU, (16,), (1, 2), 16, 2)
+    table = rows(text)
+    assert table["alone"][0] == table["both in a batch"][0].split(", ")[0]
+    assert float(text.split()[-1].rstrip(".")) <= 1e-6
