@@ -8,28 +8,18 @@ from typing import Any
 
 from sphinx_gallery.scrapers import figure_rst
 
-from resolvent.mol.weights import build, packaged_models, save
-
 HERE = Path(__file__).parent
 FOLDERS = [HERE / "tutorials", HERE / "problems"]
 
 
 def prepare(gallery: dict[str, Any], script: str) -> None:
-    """Before and after each script: an empty folder ``out``; the program is on the path, and `photo` is there."""
+    """Before and after each script: an empty folder ``out``; the program is on the path."""
     program = str(Path(sys.executable).parent)
     if program not in os.environ["PATH"].split(os.pathsep):
         os.environ["PATH"] = program + os.pathsep + os.environ["PATH"]
     for folder in FOLDERS:
         shutil.rmtree(folder / "out", ignore_errors=True)
         (folder / "out").mkdir()
-    stand_in_for_photo(HERE / "problems" / "photo")
-
-
-def stand_in_for_photo(folder: Path) -> None:
-    """While the model `photo` is not packaged: an untrained one, strictly monotone all the same, where scripts look."""
-    if "photo" not in packaged_models() and not folder.exists():
-        score = {"kind": "CertifiedStack", "m": 0.1, "channels": 24, "layers": 5, "trunk_layers": 4}
-        save(build({"score": score, "normalise": True, "noise_aware": True}), folder)
 
 
 def drawn_files(block: object, run: dict[str, Any], gallery: dict[str, Any]) -> str:
