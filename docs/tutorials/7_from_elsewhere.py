@@ -62,8 +62,8 @@ print(f"regularised SENSE differs by {((mine - image).norm() / mine.norm()).item
 # %%
 # Any operator of SigPy is an operator here. The bound of its norm is yours to prove, since the certificate rests on it:
 # 1 for a mask, an orthonormal transform and maps of unit sum of squares. Where no map reaches, a model leaves the image
-# empty if it is told (``support``), as it does with ours. What the network is conditioned on comes from linear solves, to
-# ``linear_tol``; with an accurate one nothing is left of how each operator solves them.
+# empty if it is told (``support``), as it does with ours. What the network is conditioned on comes from linear solves,
+# to ``linear_tol``; with an accurate one nothing is left of how each operator solves them.
 
 from resolvent.interop import from_sigpy
 
