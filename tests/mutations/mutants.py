@@ -239,7 +239,7 @@ MUTANTS = (
     Mutant(
         "residual layer overshoots",
         "monotone/strict.py",
-        (("z = z - 2 * conv_adjoint", "z = z - 2.5 * conv_adjoint"),),
+        (("kernel), alpha=2)", "kernel), alpha=2.5)"),),
         SCORE_TESTS,
     ),
     Mutant(
