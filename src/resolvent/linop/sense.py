@@ -161,13 +161,16 @@ class SENSE(LinearOperator):
         N is not diagonal in k-space, as the coils have to unfold: about a frequency of density d its eigenvalues spread
         from 0 to a few times d. So the geometric mean of the ends of the spectrum of ``shift I + lam N`` stands
         where its lower end would; with `shift` itself there is no gain. A pair of transforms; N takes one a coil.
+        Pixels that no coil sees are apart: there the matrix is ``shift I``, and so is its inverse.
         """
         if not self._normal_axes:
             return None
         weight = lam.reshape(-1, *(1,) * (self.diagonal.ndim - 1))
         scale = 1 / ((shift * (shift + weight)).sqrt() + weight * self.diagonal)
-        axes = self._normal_axes
-        return lambda r: torch.fft.ifftn(torch.fft.fftn(r, dim=axes).mul_(scale), dim=axes)
+        axes, seen = self._normal_axes, self.support
+        return lambda r: (
+            seen * torch.fft.ifftn(torch.fft.fftn(seen * r, dim=axes).mul_(scale), dim=axes) + (1 - seen) * r / shift
+        )
 
     @property
     def norm_bound(self) -> Tensor:

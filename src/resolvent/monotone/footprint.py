@@ -30,7 +30,7 @@ class Held(TorchDispatchMode):
     ...     x = torch.ones(1000)
     ...     y = (x + 1).sum()
     >>> held.peak, held.now
-    (8000, 4004)
+    (8004, 8004)
     """
 
     def __init__(self) -> None:
