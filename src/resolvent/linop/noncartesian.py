@@ -13,6 +13,7 @@ from resolvent._types import Image, KSpace, Maps
 from resolvent.linop.base import LinearOperator
 from resolvent.linop.noise import estimate_noise
 from resolvent.linop.nufft import density, exponential_sums, nufft, nufft_adjoint
+from resolvent.linop.shapes import check_batch, fits
 
 
 class NonCartesian(LinearOperator):
@@ -184,37 +185,21 @@ class NonCartesian(LinearOperator):
         return values.reshape(first[0], *first[2:], first[1], *last).movedim(len(first) - 1, 1)
 
     def _check_image(self, x: Tensor) -> None:
-        if not self._fits(x.shape[1:], self.spatial):
+        if not fits(x.shape[1:], self.lead, self.spatial):
             raise ShapeError(
                 f"image has axes {tuple(x.shape[1:])} behind the batch but the operator maps "
                 f"{self.lead + self.spatial} (lead, spatial). Pass an image of that shape."
             )
-        self._check_batch(x, "image")
+        check_batch(self.batch, x, "image")
 
     def _check_kspace(self, y: Tensor) -> None:
-        if y.ndim < 2 or y.shape[1] != self.n_coils or not self._fits(y.shape[2:], self.samples):
+        if y.ndim < 2 or y.shape[1] != self.n_coils or not fits(y.shape[2:], self.lead, self.samples):
             raise ShapeError(
                 f"k-space has axes {tuple(y.shape[1:])} behind the batch but the operator has "
                 f"{(self.n_coils, *self.lead, *self.samples)} (coil, lead, samples). "
                 "Pass k-space of the scan that maps and trajectory belong to."
             )
-        self._check_batch(y, "k-space")
-
-    def _fits(self, shape: torch.Size, last: tuple[int, ...]) -> bool:
-        """Whether it is (lead, *last); lead axes of length 1 in maps and trajectory serve any length."""
-        pairs = zip(shape, self.lead, strict=False)
-        return (
-            len(shape) == len(self.lead) + self.ndim
-            and all(a == b or b == 1 for a, b in pairs)
-            and (tuple(shape[-self.ndim :]) == last)
-        )
-
-    def _check_batch(self, array: Tensor, name: str) -> None:
-        if self.batch not in (1, array.shape[0]):
-            raise ShapeError(
-                f"{name} has {array.shape[0]} samples (axis 0) but the operator has {self.batch}. "
-                "Pass as many of one as of the other, or an operator of one sample to share it."
-            )
+        check_batch(self.batch, y, "k-space")
 
 
 def _check_axes(maps: Tensor, places: Tensor, mask: Tensor, ndim: int) -> None:

@@ -13,6 +13,7 @@ from resolvent._types import Image, KSpace, Maps, Mask
 from resolvent.linop.base import LinearOperator
 from resolvent.linop.fourier import centring_phase
 from resolvent.linop.noise import estimate_noise
+from resolvent.linop.shapes import check_batch, fits
 
 _CACHE = 2**19
 """Bytes of a coil image above which coils are transformed one by one."""
@@ -58,6 +59,7 @@ class SENSE(LinearOperator):
     encode: Tensor
     power: Tensor
     diagonal: Tensor
+    seen: Tensor
 
     def __init__(
         self, maps: Maps, mask: Mask, *, ndim: int | None = None, sets: int = 1, coil_chunk: int | None = None
@@ -92,6 +94,7 @@ class SENSE(LinearOperator):
         self.register_buffer("power", mask * mask)
         varies = [bool((mask != mask.narrow(axis, 0, 1)).any()) for axis in range(-ndim, 0)]
         self._normal_axes = tuple(axis for axis, v in zip(range(-ndim, 0), varies, strict=True) if v)
+        self.register_buffer("seen", (maps.detach() != 0).any(1).to(self.power.dtype))
         self.register_buffer("diagonal", _diagonal(maps.detach(), self.power, self._normal_axes, sets))
 
     @property
@@ -122,12 +125,12 @@ class SENSE(LinearOperator):
                 f"k-space has {y.shape[1]} coils (axis 1) but the maps have {self.n_coils}. "
                 "Pass k-space and maps of the same scan."
             )
-        if not self._fits(y.shape[2:]):
+        if not fits(y.shape[2:], self.lead, self.spatial):
             raise ShapeError(
                 f"k-space has axes {tuple(y.shape[2:])} behind batch and coil but the operator has "
                 f"{(*self.lead, *self.spatial)} (lead, spatial). Pass k-space of the scan the maps belong to."
             )
-        self._check_batch(y, "k-space")
+        check_batch(self.batch, y, "k-space")
         axes = tuple(range(-self.ndim, 0))
         decode = self.encode.conj()
         return self._combined(lambda coils: torch.fft.ifftn(y[:, coils] * decode, dim=axes, norm="ortho"))
@@ -167,7 +170,7 @@ class SENSE(LinearOperator):
             return None
         weight = lam.reshape(-1, *(1,) * (self.diagonal.ndim - 1))
         scale = 1 / ((shift * (shift + weight)).sqrt() + weight * self.diagonal)
-        axes, seen = self._normal_axes, self.support
+        axes, seen = self._normal_axes, self.seen
         return lambda r: (
             seen * torch.fft.ifftn(torch.fft.fftn(seen * r, dim=axes).mul_(scale), dim=axes) + (1 - seen) * r / shift
         )
@@ -194,7 +197,7 @@ class SENSE(LinearOperator):
     @property
     def support(self) -> Tensor:
         """The pixels in which some map is not zero, ``(batch or 1, [set], *lead or 1, *spatial)``."""
-        return (self.weighted_maps.detach() != 0).any(1).to(self.power.dtype)
+        return self.seen
 
     def noise(self, y: KSpace) -> Tensor:
         """`estimate_noise` of the corners of k-space."""
@@ -221,26 +224,13 @@ class SENSE(LinearOperator):
 
     def _check_image(self, x: Tensor) -> None:
         sets = (self.sets,) if self.sets > 1 else ()
-        if tuple(x.shape[1 : 1 + len(sets)]) != sets or not self._fits(x.shape[1 + len(sets) :]):
+        if tuple(x.shape[1 : 1 + len(sets)]) != sets or not fits(x.shape[1 + len(sets) :], self.lead, self.spatial):
             expected = sets + self.lead + self.spatial
             raise ShapeError(
                 f"image has axes {tuple(x.shape[1:])} behind the batch but the operator maps {expected} "
                 f"({'set, ' if self.sets > 1 else ''}lead, spatial). Pass an image of that shape."
             )
-        self._check_batch(x, "image")
-
-    def _fits(self, shape: torch.Size) -> bool:
-        """Whether (lead, spatial) is that of the operator; lead axes that maps and mask share may have any length."""
-        pairs = zip(shape[: len(self.lead)], self.lead, strict=False)
-        lead_fits = all(theirs == ours or ours == 1 for theirs, ours in pairs)
-        return len(shape) == len(self.lead) + self.ndim and lead_fits and tuple(shape[-self.ndim :]) == self.spatial
-
-    def _check_batch(self, array: Tensor, name: str) -> None:
-        if self.batch not in (1, array.shape[0]):
-            raise ShapeError(
-                f"{name} has {array.shape[0]} samples (axis 0) but the operator has {self.batch}. "
-                "Pass as many of one as of the other, or an operator of one sample to share it."
-            )
+        check_batch(self.batch, x, "image")
 
 
 def _expand(maps: Tensor, x: Tensor, sets: int) -> Tensor:
