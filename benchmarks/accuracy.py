@@ -18,6 +18,7 @@ from benchmarks import published
 from benchmarks.problem import PUBLISHED, Case, Clock, make_case, model, table
 from resolvent.mol.baselines import MoDL
 from resolvent.mol.equation import INNER, Work
+from resolvent.mol.model import starting_point
 from resolvent.solve import fixed_point, norm
 
 ACCURACIES = (1e-3, 1e-4)
@@ -70,16 +71,14 @@ def resolvent_solve(
     """The solve of the package, from the measurements on."""
     watch = Watch(exact, accuracies, case.y.device, work := Work())
     equation, _, context = mol.pose(case.y, case.A, case.noise, work)
-    take, score = equation.steps(), equation.score
-    start = context.sense if score.start is None else score.start
+    take = equation.steps()
 
     def step(x: Tensor) -> Tensor:
         image = take(x)
         watch.see(image)
         return image
 
-    start = start if score.support is None else score.support * start
-    q = equation.contraction
+    start, q = starting_point(equation, context), equation.contraction
     return watch.run(lambda: fixed_point(step, start, tol=1e-8, max_steps=max_steps, contraction=q, inexact=INNER))
 
 

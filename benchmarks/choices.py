@@ -18,6 +18,7 @@ from torch import Tensor
 import resolvent as rv
 from benchmarks.problem import PUBLISHED, make_case, model, table
 from resolvent.mol.equation import INNER, Equation, Work
+from resolvent.mol.model import starting_point
 from resolvent.solve import conjugate_gradient, fixed_point, norm
 
 ACCURACIES = (1e-3, 1e-4)
@@ -41,8 +42,7 @@ def pose(mol: rv.MOL, size: int, coils: int, device: torch.device) -> Problem:
     """The equation of a scan, and its solution to 1e-9."""
     case = make_case(size, coils, device)
     equation, _, context = mol.pose(case.y, case.A, case.noise)
-    start = context.sense if equation.score.start is None else equation.score.start
-    start = start if equation.score.support is None else equation.score.support * start
+    start = starting_point(equation, context)
     exact = equation.to_double().solve(start.to(torch.complex128), tol=1e-9, max_steps=1000)
     return Problem(equation, start, context.zero_filled, exact.x)
 

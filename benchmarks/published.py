@@ -12,8 +12,6 @@ Source: A. Pramanik, M. B. Zimmerman, M. Jacob, IEEE TCI 9:260-275 (2023); alpha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
@@ -41,13 +39,6 @@ def step(equation: Equation, x: Tensor) -> Tensor:
     """One published step."""
     equation.work.evaluations += 1
     return resolvent(equation, x - ALPHA * equation.score(x) + ALPHA * equation.data, x)
-
-
-def iterate(equation: Equation, x: Tensor) -> Iterator[Tensor]:
-    """The iterates behind x."""
-    while True:
-        x = step(equation, x)
-        yield x
 
 
 def attach(equation: Equation, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import resolvent as rv
 from benchmarks import published
 from benchmarks.problem import PUBLISHED, Case, Clock, make_case, model, table
+from resolvent.evaluate.cost import saved_storages
 from resolvent.mol.baselines import MoDL
 
 TOL, ADJOINT_TOL = 3e-3, 1e-1
@@ -55,16 +56,8 @@ def exact_gradient(mol: rv.MOL, case: Case) -> Tensor:
 
 
 def saved_bytes(weights: nn.Module, image: Callable[[], Tensor]) -> int:
-    """What is kept between forward and backward pass, each storage once, weights left out; no machine changes it."""
-    own = {p.untyped_storage().data_ptr() for p in weights.parameters()}
-    saved: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice
-
-    def keep(t: Tensor) -> Tensor:
-        if t.untyped_storage().data_ptr() not in own:
-            saved[t.untyped_storage().data_ptr()] = t.untyped_storage()
-        return t
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+    """What is kept between forward and backward pass, in bytes."""
+    with saved_storages(weights) as saved:
         held = image()
     del held
     return sum(storage.nbytes() for storage in saved.values())

@@ -141,11 +141,10 @@ def reconstruct(
         one = one_slice(scan, number).normalised()
         A = one.operator(maps[number : number + 1])
         noise = one.noise or None  # none at all: the level below which nothing can be told is estimated
-        room = None
-        if max_memory is not None:
-            room = max_memory - resident()
+        room = None if max_memory is None else max_memory - resident()
+        if max_memory is not None and room is not None and number == 0:
             planned = plan(model, one.kspace, A, room)
-            if number == 0 and planned.tile is not None:
+            if planned.tile is not None:
                 tile = " x ".join(map(str, planned.tile[1:]))
                 remarks.append(f"the network works in tiles of {tile}, to hold {gib(max_memory - room + planned.peak)}")
         part = model.solve(one.kspace, A, tol=tol, max_steps=max_steps, noise=noise, max_memory=room)

@@ -12,10 +12,8 @@ AXES = ("z", "y", "x")
 
 def readout(scan: Scan) -> int | None:
     """The first spatial axis (0 is z) of a 3-D Cartesian volume along which the mask is constant; None if none is."""
-    if scan.ndim != 3 or scan.trajectory is not None or scan.kspace.ndim != 5 or len(scan.kspace) != 1:
-        return None
-    constant = (bool((scan.mask == scan.mask.narrow(axis, 0, 1)).all()) for axis in (-3, -2, -1))
-    return next((axis for axis, same in enumerate(constant) if same), None)
+    axes = range(3) if _is_volume(scan) else ()
+    return next((axis for axis in axes if _constant(scan, axis)), None)
 
 
 def in_planes(scan: Scan, axis: int) -> Scan:
@@ -40,12 +38,12 @@ def in_planes(scan: Scan, axis: int) -> Scan:
     """
     from resolvent.linop import ifft
 
-    if scan.ndim != 3 or scan.trajectory is not None or scan.kspace.ndim != 5 or len(scan.kspace) != 1:
+    if not _is_volume(scan):
         raise ShapeError(
             f"the scan is not one Cartesian 3-D volume (k-space {tuple(scan.kspace.shape)}, {scan.ndim} spatial axes). "
             "Pass volumes one by one, and not a series or a trajectory."
         )
-    if not bool((scan.mask == scan.mask.narrow(axis - 3, 0, 1)).all()):
+    if not _constant(scan, axis):
         raise DataError(
             f"the mask varies along {AXES[axis]}, so the planes across it are not independent problems. "
             "Take an axis that is fully sampled, or a model for 3-D images."
@@ -68,3 +66,13 @@ def in_planes(scan: Scan, axis: int) -> Scan:
 def volume_of(planes: Tensor, axis: int) -> Tensor:
     """Images ``(plane, ...)`` of `in_planes` as a volume ``(1, z, y, x)``."""
     return planes.movedim(0, axis)[None]
+
+
+def _is_volume(scan: Scan) -> bool:
+    """Whether it is one Cartesian 3-D volume, without lead axes."""
+    return scan.ndim == 3 and scan.trajectory is None and scan.kspace.ndim == 5 and len(scan.kspace) == 1
+
+
+def _constant(scan: Scan, axis: int) -> bool:
+    """Whether the mask does not vary along a spatial axis."""
+    return bool((scan.mask == scan.mask.narrow(axis - 3, 0, 1)).all())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -42,24 +44,31 @@ def iterations(model: nn.Module) -> int | None:
     return steps if isinstance(steps, int) else None
 
 
+@contextmanager
+def saved_storages(weights: nn.Module) -> Iterator[dict[int, torch.UntypedStorage]]:
+    """Filled with what autograd keeps of what runs inside, each storage once, no weights: the same on any machine."""
+    own = {p.untyped_storage().data_ptr() for p in weights.parameters()}
+    saved: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice
+
+    def keep(t: Tensor) -> Tensor:
+        storage = t.untyped_storage()
+        if storage.data_ptr() not in own:
+            saved[storage.data_ptr()] = storage
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        yield saved
+
+
 def training_step(model: nn.Module, case: Case) -> Row:
     """One forward and backward pass of the mean squared error of one scan; the model is not changed."""
     model = copy.deepcopy(model).train().requires_grad_(True)
-    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     times, kept, facts = [], 0, {}
     for _ in range(REPEATS + 1):
-        saved: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice
-
-        def keep(t: Tensor, saved: dict[int, torch.UntypedStorage] = saved) -> Tensor:
-            storage = t.untyped_storage()
-            if storage.data_ptr() not in weights:
-                saved[storage.data_ptr()] = storage
-            return t
-
         model.zero_grad()
         work = Work()
         began = time.perf_counter()
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        with saved_storages(model) as saved:
             if isinstance(model, MOL):
                 image = model(case.y, case.A, case.noise, work=work)
             else:

@@ -208,7 +208,7 @@ class MOL(ScanUnits):
         converge is returned all the same: use `solve` where that must be known.
         """
         equation, scale, context = self.pose(y, A, noise, work)
-        x = equation.solve(_start(equation, context), tol=self.tol, max_steps=self.max_steps).x
+        x = equation.solve(starting_point(equation, context), tol=self.tol, max_steps=self.max_steps).x
         if torch.is_grad_enabled():
             x = equation.attach(x, tol=self.adjoint_tol, max_steps=self.max_steps)
         return along(scale, x) * x
@@ -246,7 +246,7 @@ class MOL(ScanUnits):
         self._check(y)
         tile = None if max_memory is None else plan(self, y, A, max_memory).tile
         equation, scale, context = self.pose(y, A, noise, tile=tile)
-        x0 = _start(equation, context) if start is None else start / along(scale, start)
+        x0 = starting_point(equation, context) if start is None else start / along(scale, start)
         solution = equation.solve(x0, tol=tol, max_steps=max_steps)
         proved = self.score.conditioning(float(equation.lam.max())).value if self.tier == "all-data" else 0.0
         certificate = certify(equation, solution.x, self.tier, proved)
@@ -273,7 +273,7 @@ class MOL(ScanUnits):
             )
 
 
-def _start(equation: Equation, context: ScanContext) -> Tensor:
+def starting_point(equation: Equation, context: ScanContext) -> Tensor:
     """Where a solve starts: near the solution if the score knows a place, else at the linear reconstruction."""
     x = context.sense if equation.score.start is None else equation.score.start
     return x if equation.score.support is None else equation.score.support * x
