@@ -35,6 +35,7 @@ def test_the_image_is_better_though_no_reference_was_seen(model, scan):
     assert recons[1].certificate.proved and done.model.m == model.m
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
     assert (done.model.tol, done.model.max_steps) == (model.tol, model.max_steps)
+    assert recons[1].record()["model"] == {"adapted_from": model.identity}
 
 
 def test_it_is_a_function_of_the_samples_and_the_seed(model, scan):

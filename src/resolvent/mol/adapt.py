@@ -89,23 +89,24 @@ def adapt(
     measured = (y != 0).any(1).to(y.real.dtype)
     used, judged = (part.unsqueeze(1) for part in split(measured, JUDGED, seed))
     before = _error(model, y, A, sigma, used, judged)
-    adapted = copy.deepcopy(model)
-    adapted.tol, adapted.adjoint_tol, adapted.linear_tol, adapted.max_steps = TOL, ADJOINT_TOL, LINEAR_TOL, 30
-    optimiser = torch.optim.Adam(adapted.parameters(), lr=rate)
+    pupil = copy.deepcopy(model)
+    pupil.tol, pupil.adjoint_tol, pupil.linear_tol, pupil.max_steps = TOL, ADJOINT_TOL, LINEAR_TOL, 30
+    optimiser = torch.optim.Adam(pupil.parameters(), lr=rate)
     for step in range(steps):
         say(f"adapting · step {step + 1} of {steps}")
         i = torch.tensor([step % len(y)])
         given, held = (part.unsqueeze(1) for part in split(used[i, 0], HELD, seed + 1 + step))
-        loss = _predicted(adapted, y[i], A.select(i), sigma[i], given, held).log().mean()
+        loss = _predicted(pupil, y[i], A.select(i), sigma[i], given, held).log().mean()
         optimiser.zero_grad()
         loss.backward()
-        size = nn.utils.clip_grad_norm_(adapted.parameters(), CLIP)
+        size = nn.utils.clip_grad_norm_(pupil.parameters(), CLIP)
         for group in optimiser.param_groups:
             group["lr"] = rate * min(1.0, (step + 1) / WARMUP, 2 * (steps - step) / steps)
         if bool(torch.isfinite(size)):
             optimiser.step()
-    for name in ("tol", "adjoint_tol", "linear_tol", "max_steps"):
-        setattr(adapted, name, getattr(model, name))
+    adapted = copy.deepcopy(model)
+    adapted.load_state_dict(pupil.state_dict())
+    adapted.identity = {"adapted_from": model.identity}  # a record must not give these weights the other's hash
     after = _error(adapted, y, A, sigma, used, judged)
     return Adapted(adapted, before, after if math.isfinite(after) else math.inf)
 
