@@ -7,16 +7,8 @@ import torch
 from resolvent.data import Subject, birdcage_maps, simulate
 from resolvent.linop import estimate_noise, fft
 from resolvent.train.config import Scans
-from resolvent.train.draws import (
-    calibrated,
-    draw_batch,
-    draw_subject,
-    framed,
-    object_phase,
-    quick_sizes,
-    received,
-    toned,
-)
+from resolvent.train.draws import calibrated, draw_batch, draw_subject, quick_sizes
+from resolvent.train.objects import framed, object_phase, received, toned
 
 EXACT = {"clean": 1.0, "calibrated": 0.0, "map_error": 0.0, "noise_error": 0.0, "estimated": 0.0}
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d, max_pool3d
 
 from resolvent._types import Image, Maps, Mask
-from resolvent.data import Scan, Subject, birdcage_maps, make_mask, smooth_phase
+from resolvent.data import Scan, Subject, birdcage_maps, make_mask
 from resolvent.linop import SENSE, LinearOperator, estimate_noise
 from resolvent.linop.fourier import fft, ifft
 from resolvent.train.config import Scans
-from resolvent.train.motion import moving
+from resolvent.train.objects import object_image
 
 _OBJECT = 0.05  # pixels above this fraction of the largest magnitude count as object
 _MAPS, _NEAR = 0.34, 0.6  # fraction of scans with measured maps, and with maps that are zero away from the object
@@ -180,105 +180,6 @@ def draw_mask(scans: Scans, rng: np.random.Generator, shape: tuple[int, ...], fr
     kind = str(rng.choice(list(scans.masks), p=odds / odds.sum()))
     acceleration = math.exp(rng.uniform(*np.log(scans.acceleration)))
     return make_mask(kind, shape, acceleration, seed=int(rng.integers(2**31)), frames=frames)[0]
-
-
-def object_image(
-    image: Tensor, shape: tuple[int, ...], frames: int | None, scans: Scans, rng: np.random.Generator
-) -> Image:
-    """One image as an object in the scanner: ``([frame,] *shape)``, complex, magnitudes of at most about 1."""
-    spatial = len(shape)
-    finer = rng.uniform(1.1, 2.5) if rng.random() < 0.8 else 1.0  # then k-space of the matrix cuts it off
-    grid = tuple(2 * round(n * finer / 2) if n % 2 == 0 else n + 2 * round(n * (finer - 1) / 2) for n in shape)
-    if spatial == 3:
-        grid = (shape[0], *grid[1:])
-    magnitude = framed(image.abs(), grid, frames, scans, rng, finer)
-    tissue = (magnitude / magnitude.max()) ** rng.uniform(*scans.contrast)
-    tilt = rng.uniform(0, 0.5)
-    transmit = torch.exp(tilt * torch.cos(smooth_phase(grid, seed=int(rng.integers(2**31)))))
-    shading = received(grid[-2:], rng.uniform(0, scans.shading), rng)
-    phase = object_phase(tissue, spatial, scans.phase, rng)
-    x = toned(tissue, scans.tone, rng) * transmit * shading * torch.exp(1j * phase)
-    if grid != shape:
-        axes = [slice(n // 2 - s // 2, n // 2 - s // 2 + s) for n, s in zip(grid, shape, strict=True)]
-        x = ifft(fft(x, spatial)[(..., *axes)], spatial) * math.sqrt(math.prod(shape) / math.prod(grid))
-    return x
-
-
-def toned(magnitude: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
-    """Another contrast: ``m exp(a cos(w m + p))``, which swaps the order of tissues and leaves zero at zero."""
-    strength, waves, turn = rng.uniform(0, strength), rng.uniform(1, 8), rng.uniform(0, 2 * math.pi)
-    return magnitude * torch.exp(strength * torch.cos(waves * magnitude + turn))
-
-
-def object_phase(tissue: Tensor, spatial: int, strength: float, rng: np.random.Generator) -> Tensor:
-    """Phase in radians: smooth over the field of view, another in each tissue, and uneven in between.
-
-    Of a field, of fat and iron, and of air nearby: ``a_1 smooth + a_2 cos(w m + p) + a_3 rough``, each weight drawn
-    from 0 to `strength`, but the square of it for the parts that real phase has less of.
-    """
-    grid = tuple(tissue.shape[-spatial:])
-    smooth, own, uneven = strength * rng.uniform(0, 1, 3) ** np.array([1, 2, 2])
-    waves, turn = rng.uniform(1, 8), rng.uniform(0, 2 * math.pi)
-    coarse = tuple(max(2, round(n / rng.uniform(4, 24))) for n in grid)
-    field = torch.from_numpy(rng.standard_normal(coarse)).float()[None, None]
-    mode = "bicubic" if spatial == 2 else "trilinear"
-    rough = interpolate(field, grid, mode=mode, align_corners=False)[0, 0]
-    whole = smooth_phase(grid, seed=int(rng.integers(2**31)))
-    return smooth * whole + own * torch.cos(waves * tissue + turn) + uneven * rough / 2
-
-
-def received(shape: tuple[int, ...], exponent: float, rng: np.random.Generator) -> Tensor:
-    """Brightness as a ring of coils receives it: ``sqrt(sum_c 1 / |r - r_c|^2)`` to a power, at most 1.
-
-    Maps with ``sum_c |s_c|^2 = 1`` leave it in the image: the rim of a head can be three times as bright as its middle.
-    """
-    count, radius, turn = int(rng.integers(4, 13)), rng.uniform(0.9, 1.5), rng.uniform(0, 2 * math.pi)
-    y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
-    place = radius * np.exp(1j * (turn + 2 * np.pi * np.arange(count) / count))
-    power = (1 / (np.abs(x + 1j * y - place[:, None, None]) ** 2 + 0.02)).sum(0)
-    return torch.from_numpy((power / power.max()) ** (exponent / 2)).float()
-
-
-def framed(
-    magnitude: Tensor,
-    shape: tuple[int, ...],
-    frames: int | None,
-    scans: Scans,
-    rng: np.random.Generator,
-    finer: float = 1.0,
-) -> Tensor:
-    """Turned, mirrored, zoomed, cropped or padded to `shape`; of a series, `frames` frames that follow each other.
-
-    The grid is `finer` than that to which `scans.zoom` refers.
-
-    A still image is set in motion if `frames` are wanted, see `moving`.
-    """
-    spatial = len(shape)
-    if frames is not None and magnitude.ndim == 2:
-        magnitude = moving(magnitude, frames, rng)
-    t = torch.rot90(magnitude, int(rng.integers(4)), (-2, -1))
-    t = t.flip(-1) if rng.random() < 0.5 else t
-    if frames is not None:
-        t = t.flip(0) if rng.random() < 0.5 else t
-        start = int(rng.integers(len(t)))
-        t = t[(start + torch.arange(frames)) % len(t)]  # cardiac phases and breaths come round
-    fit = min(n / s for n, s in zip(shape[-2:], t.shape[-2:], strict=True))
-    zoom = fit * rng.uniform(0.8, 1.2) if rng.random() < scans.whole else finer * rng.uniform(*scans.zoom)
-    size = [max(8, round(n * zoom)) for n in t.shape[-2:]]
-    t = interpolate(t.reshape(-1, 1, *t.shape[-2:]), size, mode="bilinear", antialias=True).reshape(-1, *size)
-    t = t.clamp_min(0) if frames is not None or spatial == 3 else t[0].clamp_min(0)
-    padded = t.new_zeros((*t.shape[:1], *shape) if frames is not None else shape)
-    put, take = [], []
-    for have, want in zip(t.shape[-spatial:], shape, strict=True):
-        corner = int(rng.integers(min(0, have - want), max(0, have - want) + 1))
-        take.append(slice(max(0, corner), max(0, corner) + want))
-        put.append(slice(max(0, -corner), max(0, -corner) + min(have, want)))
-    padded[(..., *put)] = t[(..., *take)]
-    return (
-        padded
-        if float(padded.max()) > 0.1 * float(magnitude.max())
-        else framed(magnitude, shape, frames, scans, rng, finer)
-    )
 
 
 def coil_maps(n_coils: int, shape: tuple[int, ...], rng: np.random.Generator, measured: Sequence[Tensor]) -> Maps:

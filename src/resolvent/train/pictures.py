@@ -14,7 +14,8 @@ from resolvent._errors import DataError, FormatError
 from resolvent.data import Subject
 from resolvent.linop import Blur, Sampling
 from resolvent.train.config import Scans
-from resolvent.train.draws import Batch, framed, quick_sizes
+from resolvent.train.draws import Batch, quick_sizes
+from resolvent.train.objects import framed
 
 
 def draw_pictures(
