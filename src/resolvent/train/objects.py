@@ -1,4 +1,4 @@
-"""An image as an object in the scanner: its contrast, phase, brightness and place, as the k-space of a matrix sees it."""
+"""An image as an object in the scanner: contrast, phase, brightness, place, as the k-space of a matrix sees it."""
 
 from __future__ import annotations
 
