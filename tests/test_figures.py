@@ -26,10 +26,10 @@ def panel(path, column, row):
     """The middle of a panel as red, green, blue."""
     with Picture.open(path) as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
-    side, margin = 2.75 * 110, 0.25 * 110
+    side, margin, head = 2.3 * 130, 0.25 * 130, 0.45 * 130
     x = int(margin + column * (side + margin) + side / 2)
     tall = side * 40 / 30
-    y = int(0.8 * 110 + tall / 2 + row * (tall + 0.45 * 110))
+    y = int(0.5 * 130 + head + tall / 2 + row * (tall + head))
     return pixels[y, x]
 
 

@@ -21,8 +21,10 @@ LABELS = {"zero_filled": "Zero-filled", "sense": "SENSE", "model": "Model"}
 _INK, _PAPER, _FAINT = "#1b1f24", "#ffffff", "#6a737d"
 _ACCENT = "#0b6e99"
 _MARK = "#ffb000"
-_SIDE = 2.75  # width of a panel, inches
+_SIDE = 2.3  # width of a panel, inches
 _MARGIN = 0.25
+_HEAD = 0.45  # room above a panel for its name and score
+_DPI = 130
 
 
 def comparison(
@@ -70,9 +72,10 @@ def comparison(
     lower = tall if truth is not None else 0.0
     footer = 0.28 * len(caption.splitlines()) + 0.12
     width = across * _SIDE + (across + 1) * _MARGIN
-    height = 0.55 + tall + 0.75 * (lower > 0) + lower + 0.25 + footer
+    top = 0.5 + _HEAD + tall  # of the first row, its lower edge
+    height = top + (_HEAD + lower) * (lower > 0) + 0.25 + footer
 
-    figure = Figure(figsize=(width, height), dpi=110, facecolor=_PAPER)
+    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor=_PAPER)
     FigureCanvasAgg(figure)
 
     def place(column: int, below: float, size: float) -> Axes:
@@ -80,7 +83,6 @@ def comparison(
         left = _MARGIN + column * (_SIDE + _MARGIN)
         return figure.add_axes((left / width, 1 - below / height, _SIDE / width, size / height))
 
-    top = 0.85 + tall - 0.05
     for column, (name, plane) in enumerate(planes.items()):
         axes = place(column, top, tall)
         _image(axes, plane, window)
@@ -89,9 +91,9 @@ def comparison(
         axes = place(len(planes), top, tall)
         _image(axes, truth, window)
         _title(axes, "Reference", "")
-        _errors(figure, [place(c, top + 0.45 + lower, lower) for c in range(len(planes))], planes, truth)
+        _errors(figure, [place(c, top + _HEAD + lower, lower) for c in range(len(planes))], planes, truth)
         if residuals is not None and len(residuals):
-            axes = place(len(planes), top + 0.45 + lower, lower)
+            axes = place(len(planes), top + _HEAD + lower, lower)
             _curve(axes, residuals, inset=(0.35, 0.5, lower))
     elif residuals is not None and len(residuals):
         _curve(place(len(planes), top, tall), residuals, inset=(0.35, 0.5, tall))
@@ -154,20 +156,19 @@ def attacked(
     across = len(panels) + 1
     tall = _SIDE * min(max(rows / columns, 0.5), 2.0)
     width = across * _SIDE + (across + 1) * _MARGIN + 0.35
-    height = 0.85 + tall + 0.2 + 0.28 * len(caption.splitlines()) + 0.12
-    figure = Figure(figsize=(width, height), dpi=110, facecolor=_PAPER)
+    low = 0.5 + _HEAD + tall
+    height = low + 0.2 + 0.28 * len(caption.splitlines()) + 0.12
+    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor=_PAPER)
     FigureCanvasAgg(figure)
     for column, (name, plane) in enumerate((panels | {"Perturbation": decibels}).items()):
         left = (_MARGIN + column * (_SIDE + _MARGIN)) / width
-        axes = figure.add_axes((left, 1 - (0.8 + tall) / height, _SIDE / width, tall / height))
+        axes = figure.add_axes((left, 1 - low / height, _SIDE / width, tall / height))
         if name == "Perturbation":
             shown = axes.imshow(plane, cmap="magma", vmin=-40, vmax=0, interpolation="nearest")
-            bar = figure.add_axes(
-                (left + (_SIDE + 0.06) / width, 1 - (0.8 + tall) / height, 0.08 / width, tall / height)
-            )
+            bar = figure.add_axes((left + (_SIDE + 0.06) / width, 1 - low / height, 0.08 / width, tall / height))
             scale = figure.colorbar(shown, cax=bar)
             scale.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-            bar.tick_params(labelsize=8, colors=_FAINT, length=2)
+            bar.tick_params(labelsize=9, colors=_FAINT, length=2)
             _bare(axes)
             _title(axes, name, "k-space, dB")
         else:
@@ -224,12 +225,12 @@ def _errors(figure: Any, panels: list[Axes], planes: dict[str, np.ndarray], trut
     for axes, error in zip(panels, errors, strict=True):
         shown = axes.imshow(error, cmap="magma", vmin=0, vmax=limit, interpolation="nearest")
         _bare(axes)
-    panels[0].set_title("Error, % of the largest value", color=_FAINT, fontsize=9, loc="left", pad=5)
+    panels[0].set_title("Error, % of the largest value", color=_FAINT, fontsize=10, loc="left", pad=5)
     box = panels[-1].get_position()
     bar = figure.add_axes((box.x1 + 0.006, box.y0, 0.009, box.height))
     scale = figure.colorbar(shown, cax=bar, extend="max")
     scale.outline.set_visible(False)
-    bar.tick_params(labelsize=8, colors=_FAINT, length=2)
+    bar.tick_params(labelsize=9, colors=_FAINT, length=2)
 
 
 def _curve(axes: Axes, residuals: Tensor, inset: tuple[float, float, float]) -> None:
@@ -244,9 +245,9 @@ def _curve(axes: Axes, residuals: Tensor, inset: tuple[float, float, float]) -> 
     curves = (curves / np.where(curves[0] > 0, curves[0], 1)).max(1)
     steps = np.arange(1, len(curves) + 1)
     axes.semilogy(steps, np.maximum(curves, 1e-16), color=_ACCENT, marker="o", markersize=4, linewidth=1.6)
-    axes.set_xlabel("step", fontsize=9, color=_FAINT)
-    axes.set_title("Residual of the solve", color=_FAINT, fontsize=9, loc="left", pad=5)
-    axes.tick_params(labelsize=8, colors=_FAINT)
+    axes.set_xlabel("step", fontsize=10, color=_FAINT)
+    axes.set_title("Residual of the solve", color=_FAINT, fontsize=10, loc="left", pad=5)
+    axes.tick_params(labelsize=9, colors=_FAINT)
     axes.grid(True, which="major", color="#e1e4e8", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -257,12 +258,13 @@ def _curve(axes: Axes, residuals: Tensor, inset: tuple[float, float, float]) -> 
 
 
 def _title(axes: Axes, name: str, score: str) -> None:
-    axes.set_title(name, color=_INK, fontsize=11, loc="left", pad=5)
-    axes.set_title(score, color=_FAINT, fontsize=9.5, loc="right", pad=5)
+    """A name, and below it what is said of the panel."""
+    axes.set_title(name, color=_INK, fontsize=12, loc="left", pad=19)
+    axes.annotate(score, (0, 1), (0, 5), "axes fraction", "offset points", color=_FAINT, fontsize=10)
 
 
 def _score(score: dict[str, float] | None) -> str:
-    return "" if score is None else f"{score['psnr']:.1f} dB · SSIM {score['ssim']:.3f}"
+    return "" if score is None else f"PSNR {score['psnr']:.1f} dB · SSIM {score['ssim']:.3f}"
 
 
 def _bare(axes: Axes) -> None:

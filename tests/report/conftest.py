@@ -13,8 +13,8 @@ from browser import PROGRAM, Browser
 
 import resolvent as rv
 from resolvent.cli.demo import SCAN
-from resolvent.cli.recon import save_report
 from resolvent.cli.reconstruct import Outcome, reconstruct
+from resolvent.cli.results import save_report
 from resolvent.data import simulate
 from resolvent.mol.weights import build, load_mol
 

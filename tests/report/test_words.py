@@ -72,7 +72,7 @@ def test_provenance_reads_only_what_it_names():
     assert found == {
         "Input": "a.h5",
         "Model": "n",
-        "lam, weight of the data": "2 to 8",
+        "Weight of the data, lam": "2 to 8",
         "Samples left out": "4-fold, radial, seed 3",
     }
 

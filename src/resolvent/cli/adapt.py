@@ -10,8 +10,9 @@ import typer
 from resolvent._version import __version__
 from resolvent.cli.convert import check_folder, written
 from resolvent.cli.demo import MODEL
+from resolvent.cli.options import positive
 from resolvent.cli.output import REFUSED, Debug, Json, complain, emit, progress, reporting
-from resolvent.cli.recon import positive, read_scan
+from resolvent.cli.recon import read_scan
 
 if TYPE_CHECKING:
     from resolvent.data import Scan

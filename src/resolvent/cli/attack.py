@@ -11,8 +11,9 @@ import typer
 
 from resolvent._version import __version__
 from resolvent.cli.naming import figures, make_folders, remove_empty
+from resolvent.cli.options import Kind, positive
 from resolvent.cli.output import Debug, Json, emit, progress, reporting
-from resolvent.cli.recon import Kind, positive, read_scan
+from resolvent.cli.recon import read_scan
 
 if TYPE_CHECKING:
     from torch import Tensor

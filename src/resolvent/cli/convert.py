@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resolvent._version import __version__
+from resolvent.cli.options import positive
 from resolvent.cli.output import Debug, Json, emit, reporting
-from resolvent.cli.recon import positive
 
 if TYPE_CHECKING:
     from resolvent.mol import MOL

@@ -28,8 +28,9 @@ def demo(
     """
     with reporting(as_json=as_json, debug=debug):
         from resolvent.cli.present import show
-        from resolvent.cli.recon import draw, read_scan, save_image
+        from resolvent.cli.recon import read_scan
         from resolvent.cli.reconstruct import reconstruct
+        from resolvent.cli.results import draw, save_image
         from resolvent.data.io import check_writable
         from resolvent.mol.weights import load_mol
 

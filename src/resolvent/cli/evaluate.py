@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resolvent._version import __version__
+from resolvent.cli.options import KINDS, known_kind, positive
 from resolvent.cli.output import REFUSED, Debug, Json, complain, emit, progress, reporting
-from resolvent.cli.recon import KINDS, known_kind, positive
 
 if TYPE_CHECKING:
     from resolvent.evaluate import Store, Study

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def info(
-    what: Annotated[str, typer.Argument(metavar="FILE|MODEL", help="A scan, an image, or a model (name or folder).")],
+    what: Annotated[str, typer.Argument(metavar="FILE|MODEL", help="A scan, an image, or a model of any name.")],
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="The array of a .mat file that is k-space, if it has several.")
     ] = None,
@@ -47,21 +47,26 @@ def info(
 
 
 def is_model(what: str) -> bool:
-    """Whether the argument names a model: a folder, a file of one, or a packaged one (a file of that name wins)."""
-    from resolvent.mol.weights import CARD, WEIGHTS, packaged_models
+    """Whether the argument names a model: a folder, a file of one, a packaged one or one of the Hub.
+
+    A file of that name wins; so does, where there is none, a name that ends as files of scans do.
+    """
+    from resolvent.data.io.detect import EXPECTED
+    from resolvent.mol.weights import CARD, WEIGHTS, on_hub, packaged_models
 
     path = Path(what)
     if path.is_file():
         return path.name in (CARD, WEIGHTS)
-    return path.is_dir() or what in packaged_models()
+    return path.is_dir() or what in packaged_models() or (on_hub(what) and path.suffix not in (*EXPECTED, ".cfl"))
 
 
 def about_model(name: str) -> dict[str, Any]:
     """Architecture, hash and card of a model; of a MOL also its constants, recomputed from the weights."""
     from resolvent.mol.baselines import Baseline
-    from resolvent.mol.weights import card_of, describe, load
+    from resolvent.mol.weights import card_of, describe, load, located
 
-    model = load(name)
+    folder = located(name)
+    model = load(folder)
     slope = model.noise_slope
     lam = {"lam": float(model.lam.detach()), "noise_slope": None if slope is None else float(slope.detach())}
     if isinstance(model, Baseline):
@@ -77,7 +82,7 @@ def about_model(name: str) -> dict[str, Any]:
         "tier": model.tier,
         **facts,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "card": card_of(name).get("card", {}),
+        "card": card_of(folder).get("card", {}),
     }
 
 

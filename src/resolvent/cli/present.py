@@ -25,12 +25,10 @@ def headline(outcome: Outcome) -> str:
     )
 
 
-def closing(outcome: Outcome) -> str:
-    """How the solve ended and the certificate: two lines."""
-    solution, certificate = outcome.recon.solution, outcome.recon.certificate
-    ended = f"converged in {solution.steps} steps" if solution.converged else str(solution.status)
-    work = f"{solution.evaluations} network evaluations, {solution.applications} of A^H A, {outcome.seconds:.1f} s"
-    return f"{ended} ({work})\n{certificate.text}"
+def ending(outcome: Outcome) -> str:
+    """How the solve ended."""
+    solution = outcome.recon.solution
+    return f"converged in {solution.steps} steps" if solution.converged else str(solution.status)
 
 
 def show(outcome: Outcome, source: str, written: list[str]) -> None:
@@ -43,6 +41,7 @@ def show(outcome: Outcome, source: str, written: list[str]) -> None:
         for name, score in outcome.scores.items():
             numbers = f"{score['psnr']:6.2f} dB{score['ssim']:9.4f}{score['nmse']:10.5f}"
             typer.echo(f"  {LABELS[name]:12}{numbers}")
-    body = "\n".join(f"  {line}" for line in closing(outcome).splitlines())
-    typer.echo(f"\n{body}")
+    solution = outcome.recon.solution
+    work = f"{solution.evaluations} network evaluations, {solution.applications} of A^H A, {outcome.seconds:.1f} s"
+    typer.echo(f"\n  {ending(outcome)} ({work})\n  {outcome.recon.certificate.text}")
     typer.echo(f"  written: {', '.join(written)}\n" if written else "  no image written: name one with -o\n")

@@ -3,56 +3,24 @@
 from __future__ import annotations
 
 import inspect
-import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from resolvent._version import __version__
 from resolvent.cli.naming import FIELD, STREAM, figures, is_folder, make_folders, outputs, remove_empty, reports
+from resolvent.cli.options import Kind, byte_count, positive
 from resolvent.cli.output import FAULT, REFUSED, Debug, Json, complain, emit, explain, progress, reporting
-from resolvent.cli.streams import spooled, stream_image
+from resolvent.cli.results import Places, deliver, refusal
+from resolvent.cli.streams import spooled
 
 if TYPE_CHECKING:
     from resolvent.cli.reconstruct import Outcome
     from resolvent.data import Scan
     from resolvent.mol import MOL
-
-
-def known_kind(kind: str | None) -> str | None:
-    """A mask kind, or a usage error that lists them."""
-    if kind is not None:
-        from resolvent._errors import nearest
-        from resolvent.data import MASK_KINDS
-
-        if kind not in MASK_KINDS:
-            meant = nearest(kind, MASK_KINDS)
-            question = f" Did you mean {meant}?" if meant else ""
-            raise typer.BadParameter(f"{kind!r} is not one of {', '.join(MASK_KINDS)}.{question}")
-    return kind
-
-
-def byte_count(text: str) -> int:
-    """A number of bytes from ``4GiB``, ``500 MB`` or ``2e9``, or a usage error."""
-    units = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\d+)?)\s*([a-z]*)\s*", text.lower())
-    if match is None or match[2] not in units or not float(match[1]) > 0:
-        raise typer.BadParameter(f"{text!r} is not a size. Write a number and a unit, such as 4GiB or 500MB.")
-    return round(float(match[1]) * units[match[2]])
-
-
-def positive(value: float | None) -> float | None:
-    """A positive, finite number, or a usage error."""
-    if value is not None and not 0 < value < float("inf"):
-        raise typer.BadParameter(f"{value} is not a positive number.")
-    return value
-
-
-KINDS = "uniform1d, random1d, gaussian1d, gaussian2d, poisson2d or radial"
-Kind = Annotated[str | None, typer.Option("--mask-kind", metavar="KIND", callback=known_kind, help=f"{KINDS}.")]
 
 
 def recon(
@@ -169,7 +137,7 @@ def recon(
                     if require_certificate and network.tier == "estimated":
                         code, result = (
                             REFUSED,
-                            _refusal(path, f"{model} is a model whose monotonicity is only estimated"),
+                            refusal(path, f"{model} is a model whose monotonicity is only estimated"),
                         )
                     else:
                         options = {"tol": tol, "max_steps": max_steps, "retrospective": retrospective}
@@ -178,7 +146,7 @@ def recon(
                         outcome = _reconstructed(path, inputs, network, options, compare=bool(picture or page))
                         made_how = asked if retrospective is None else {**asked, "retrospective": vars(retrospective)}
                         places = Places(name, picture, page)
-                        code, result = _delivered(
+                        code, result = deliver(
                             outcome,
                             path,
                             places,
@@ -196,14 +164,6 @@ def recon(
         if as_json:
             emit({"version": __version__, "results": results})
         raise typer.Exit(FAULT if FAULT in codes else max(codes))
-
-
-class Places(NamedTuple):
-    """Where the results of one input go; None for what is not wanted."""
-
-    image: str | None
-    figure: str | None
-    report: str | None
 
 
 def read_scan(path: str, maps: str | None = None, dataset: str | None = None, trajectory: str | None = None) -> Scan:
@@ -242,67 +202,6 @@ def _reconstructed(
         return reconstruct(scan, model, compare=compare, say=lambda text: say(f"{Path(path).name}: {text}"), **options)
 
 
-def _delivered(
-    outcome: Outcome, path: str, places: Places, asked: dict[str, Any], *, demanded: bool, quiet: bool
-) -> tuple[int, dict[str, Any]]:
-    """Write, print and warn; the exit code and the JSON entry."""
-    from resolvent.cli.present import show
-
-    if demanded and not outcome.recon.certificate.proved:
-        code, result = REFUSED, _refusal(path, outcome.recon.certificate.text)
-        return code, {"input": path, "output": None, **outcome.summary, "error": result["error"]}
-    if places.image == STREAM:
-        stream_image(outcome, path)
-    elif places.image is not None:
-        save_image(outcome, path, places.image, asked)
-    if places.figure is not None:
-        draw(outcome, places.figure, Path(path).name)
-    if places.report is not None:
-        save_report(outcome, path, places.report, asked)
-    if not quiet:
-        show(outcome, Path(path).name, [place for place in places if place])
-    extra = {name: place for name, place in (("figure", places.figure), ("report", places.report)) if place}
-    result = {"input": path, "output": places.image, **outcome.summary, **extra}
-    if not outcome.recon.solution.converged:
-        complain(f"warning: {path}: {outcome.recon.solution.status}.")
-        return REFUSED, result
-    return 0, result
-
-
-def _refusal(path: str, reason: str) -> dict[str, Any]:
-    error = f"{path}: the certificate that was demanded is refused ({reason}); nothing was written."
-    complain(f"error: {error}")
-    return {"input": path, "output": None, "error": error}
-
-
-def save_image(outcome: Outcome, path: str, name: str, asked: dict[str, Any] | None = None) -> None:
-    """Write image and record; of the input the record keeps the name and the hash, not the folder."""
-    from resolvent.data.io import write
-
-    write(outcome.recon, name, like=outcome.scan, record={"input": Path(path).name, **outcome.notes, **(asked or {})})
-
-
-def save_report(outcome: Outcome, path: str, name: str, asked: dict[str, Any]) -> None:
-    """Write the page of an outcome; of the input it names the file and its hash, not the folder."""
-    from resolvent.data.io.output import sha256
-    from resolvent.report import write_page
-
-    scan = outcome.scan
-    made = {"input": Path(path).name, "input_sha256": sha256(path), **outcome.notes, **asked}
-    write_page(
-        name,
-        outcome.images,
-        {**outcome.recon.record(), **made},
-        title=Path(path).name,
-        ndim=scan.ndim,
-        reference=scan.reference,
-        kspace=scan.kspace,
-        mask=scan.mask,
-        affine=None if scan.geometry is None else scan.geometry.affine,
-        scale=scan.scale,
-    )
-
-
 def command_line(given: dict[str, Any]) -> str:
     """The call of `recon` as it can be typed again: what differs from the defaults, of files the names only."""
     words = ["resolvent", "recon", *(Path(file).name for file in given["files"])]
@@ -312,19 +211,3 @@ def command_line(given: dict[str, Any]) -> str:
             words.append("--" + name.removeprefix("as_").replace("_", "-"))
             words += [] if value is True else [Path(value).name if isinstance(value, str) else f"{value:g}"]
     return shlex.join(words)
-
-
-def draw(outcome: Outcome, picture: str, title: str) -> None:
-    """The figure of an outcome."""
-    from resolvent.cli.present import closing, headline
-    from resolvent.figures import comparison
-
-    comparison(
-        picture,
-        outcome.images,
-        reference=outcome.scan.reference,
-        scores=outcome.scores,
-        residuals=outcome.recon.solution.residuals,
-        title=f"{title} · {headline(outcome)}",
-        caption=closing(outcome),
-    )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resolvent._version import __version__
+from resolvent.cli.options import KINDS, known_kind
 from resolvent.cli.output import Debug, Json, emit, progress, reporting
-from resolvent.cli.recon import KINDS, known_kind
 
 if TYPE_CHECKING:
     from resolvent.data import Volume

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from resolvent._errors import DataError, ShapeError
+from resolvent._errors import ShapeError
 from resolvent._types import Image, KSpace, Maps, Mask
 from resolvent.linop.base import LinearOperator
 from resolvent.linop.fourier import centring_phase
 from resolvent.linop.noise import estimate_noise
-from resolvent.linop.shapes import check_batch, fits
+from resolvent.linop.shapes import check_batch, check_maps_and_mask, fits, image_mask
 
 _CACHE = 2**19
 """Bytes of a coil image above which coils are transformed one by one."""
@@ -78,8 +78,8 @@ class SENSE(LinearOperator):
             )
         if sets > 1 and maps.shape[2] != sets:
             raise ShapeError(f"maps have {maps.shape[2]} sets (axis 2) but sets={sets}. Pass sets={maps.shape[2]}.")
-        mask = _as_image_mask(mask, maps, first, ndim)
-        _check_values(maps, mask)
+        mask = image_mask(mask, maps, first, ndim)
+        check_maps_and_mask(maps, mask)
 
         self.ndim, self.sets = ndim, sets
         self.n_coils = maps.shape[1]
@@ -263,47 +263,3 @@ def _diagonal(maps: Tensor, power: Tensor, axes: tuple[int, ...], sets: int) -> 
     return torch.fft.ifftn(
         torch.fft.fftn(energy, dim=axes).conj() * torch.fft.fftn(samples, dim=axes), dim=axes
     ).real.clamp_min(0)
-
-
-def _as_image_mask(mask: Tensor, maps: Tensor, first: int, ndim: int) -> Tensor:
-    """The mask in image layout ``(batch or 1, *lead or 1, *spatial)``."""
-    axes = maps.ndim - first + 1  # of an image: batch, lead, spatial
-    if mask.ndim == axes + 1 and mask.shape[1] == 1:
-        mask = mask.squeeze(1)
-    if mask.ndim == ndim:
-        mask = mask.reshape((1,) * (axes - ndim) + mask.shape)
-    if mask.ndim != axes:
-        raise ShapeError(
-            f"mask has {mask.ndim} axes {tuple(mask.shape)} but maps {tuple(maps.shape)} need {axes}: "
-            "(batch or 1, *lead or 1, *spatial). For a dynamic scan give the maps a lead axis of length 1."
-        )
-    if mask.shape[-ndim:] != maps.shape[-ndim:]:
-        raise ShapeError(
-            f"mask has the matrix {tuple(mask.shape[-ndim:])} but the maps have {tuple(maps.shape[-ndim:])} "
-            "(the spatial axes). Pass mask and maps of the same scan."
-        )
-    pairs = zip((mask.shape[0], *mask.shape[1:-ndim]), (maps.shape[0], *maps.shape[first:-ndim]), strict=True)
-    for axis, (a, b) in enumerate(pairs):
-        if a != b and 1 not in (a, b):
-            raise ShapeError(
-                f"mask has length {a} but the maps {b} on {'the batch axis' if axis == 0 else f'lead axis {axis}'}. "
-                "Pass equal lengths, or 1 to share."
-            )
-    return mask
-
-
-def _check_values(maps: Tensor, mask: Tensor) -> None:
-    if not bool(torch.isfinite(maps).all()):
-        raise DataError(
-            "maps hold NaN or infinite values. Estimate them again, or set them to zero outside the object."
-        )
-    if not bool(maps.detach().abs().amax() > 0):
-        raise DataError("maps are zero everywhere. Estimate them again from data with signal.")
-    weights = mask.detach()
-    if weights.is_complex() or not bool(((weights >= 0) & (weights <= 1)).all()):
-        raise DataError("mask has values outside [0, 1]. Pass 1 where k-space was measured and 0 elsewhere.")
-    empty = (weights == 0).flatten(1).all(1)
-    if bool(empty.any()):
-        raise DataError(
-            f"mask of sample {int(empty.nonzero()[0])} is empty: nothing was measured. Pass a mask with ones."
-        )

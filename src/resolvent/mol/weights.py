@@ -131,7 +131,7 @@ def load(name: str | Path) -> MOL | Baseline:
         ModelError: unknown name; files missing, damaged or not matching their hash; weights that do not fit the
             architecture or are not finite; claims that the weights do not support.
     """
-    folder = _find(name)
+    folder = located(name)
     description = _description(folder / CARD)
     try:
         content = (folder / WEIGHTS).read_bytes() if (folder / WEIGHTS).stat().st_size <= _LARGEST else b""
@@ -181,17 +181,27 @@ def load_mol(name: str | Path) -> MOL:
 
 def card_of(name: str | Path) -> dict[str, Any]:
     """Everything that is written beside the weights of a model: architecture, hash, claims and card."""
-    return _description(_find(name) / CARD)
+    return _description(located(name) / CARD)
 
 
-def _find(name: str | Path) -> Path:
+def on_hub(name: str | Path) -> bool:
+    """Whether a name that is not found here would be asked for on the Hub: ``owner/name``, and no folder ``owner``."""
+    return _HUB.fullmatch(str(name)) is not None and not Path(name).parent.exists()
+
+
+def located(name: str | Path) -> Path:
+    """The folder of a model by any of its names; one on the Hub is fetched.
+
+    Raises:
+        ModelError: no model of that name.
+    """
     path = Path(name)
     if path.is_file() and path.name in (WEIGHTS, CARD):
         path = path.parent
     for folder in (path, PACKAGED / path.name if path.name == str(name) else path):
         if (folder / CARD).is_file():
             return folder
-    if _HUB.fullmatch(str(name)) and not path.parent.exists():
+    if on_hub(name):
         return fetched(str(name), (WEIGHTS, CARD))
     packaged = packaged_models()
     meant = nearest(path.name, packaged) if path.name == str(name) else None

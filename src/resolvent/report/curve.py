@@ -38,9 +38,10 @@ def curve(lines: list[tuple[list[float], list[float]]], axis: str) -> str:
         x, _ = place(mark, 1.0)
         parts.append(f'<text x="{x:.1f}" y="{_BOTTOM + 18}" text-anchor="middle">{mark:g}</text>')
     parts.append(f'<text x="{(_LEFT + _RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">{axis}</text>')
+    kind = "line" if len(lines) == 1 else "line many"
     for x, ys in lines:
         points = [place(a, b) for a, b in zip(x, ys, strict=True)]
-        parts.append(f'<polyline class="line" points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in points)}"/>')
+        parts.append(f'<polyline class="{kind}" points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in points)}"/>')
         if len(lines) == 1:
             parts += [f'<circle class="dot" cx="{a:.1f}" cy="{b:.1f}" r="3"/>' for a, b in points]
     worst = max(ys[-1] for _, ys in lines)

@@ -23,6 +23,10 @@ from resolvent.report.words import certificate, number, provenance, warnings
 
 STATES = {"proved": "Proved", "held": "Proved with conditions", "estimated": "Estimated", "refused": "Refused"}
 _HERE = Path(__file__).parent
+_RESIDUAL = (
+    "How far each step moved the image, over how far the first one did; a line for each slice. The seconds are "
+    "those of the iteration: coil maps, scale, what the network is told about the scan and the certificate come on top."
+)
 _SIGNS = {"proved": "✓", "held": "✓", "estimated": "≈", "refused": "✕"}
 
 
@@ -173,7 +177,7 @@ def _certificate(record: dict[str, Any]) -> str:
 
 
 def _solve(record: dict[str, Any]) -> str:
-    """The residual of each slice, relative to its first, over steps and over seconds; the numbers below."""
+    """The residual of each slice, relative to its first, over steps and over seconds; what it is, and the numbers."""
     of = record.get("curve")
     of = of if isinstance(of, dict) else {}
     residuals, seconds = (_numbers(of.get(name)) for name in ("residuals", "seconds"))
@@ -192,7 +196,7 @@ def _solve(record: dict[str, Any]) -> str:
     head = "<tr><th scope='col'>Step</th><th scope='col'>Residual</th><th scope='col'>Seconds</th></tr>"
     which = "" if len(relative) == 1 else f", slice {slowest + 1}"
     table = f"<details><summary>The numbers{which}</summary><table>{head}{rows}</table></details>"
-    return f'<div class="curves">{drawn}</div>{table}'
+    return f'<div class="curves">{drawn}</div><p class="aside">{_RESIDUAL}</p>{table}'
 
 
 def _numbers(lines: object) -> list[list[float]]:

@@ -74,4 +74,4 @@ def _score(of: object) -> str:
     if not isinstance(of, dict):
         return ""
     psnr, ssim = number(of.get("psnr")), number(of.get("ssim"))
-    return "" if psnr is None or ssim is None else f"{psnr:.1f} dB · SSIM {ssim:.3f}"
+    return "" if psnr is None or ssim is None else f"PSNR {psnr:.1f} dB · SSIM {ssim:.3f}"

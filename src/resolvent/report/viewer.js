@@ -143,7 +143,7 @@ window.report = (async () => {
 
   const digits = (v) => (v === 0 ? "0" : Math.abs(v) >= 1e-2 && Math.abs(v) < 1e4 ? String(+v.toPrecision(3)) : v.toExponential(1));
   const worded = { magnitude: (v) => digits(v * data.peak), phase: (v) => `${+(v / Math.PI).toFixed(2)} π`, error: (v) => `${digits(100 * v)} %` };
-  const named = { magnitude: "magnitude", phase: "phase", error: "of the largest value" };
+  const named = { magnitude: "magnitude, units of the file", phase: "phase", error: "of the largest reference value" };
 
   function legend() {
     const [low, high] = windows[state.quantity], [least, most] = ranges[state.quantity], say = worded[state.quantity];

@@ -1,15 +1,19 @@
-"""Acquisitions onto the Cartesian grid: placed by their counters, reversed lines turned, repeats averaged."""
+"""Acquisitions onto the Cartesian grid: reversed lines turned, whole ones cropped, all placed by their counters."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
+import torch
 
 from resolvent._errors import CorruptFileError
 from resolvent.data.io.limits import check_unpacked
 from resolvent.data.io.mrd_header import MRDHeader
+from resolvent.data.io.oversampling import LINES, crop_readout
 
 LEAD = ("contrast", "phase", "repetition", "set")
 """Counters that become lead axes, where they count beyond one."""
@@ -34,6 +38,7 @@ def sort_lines(
     A line with encoding step e goes to row ``e - centre + N // 2``, centre from the encoding limits (``N // 2`` if
     they do not say); its sample `center_sample` goes to column ``N // 2``. What then lies outside the matrix is
     cut off. A reversed line is turned, and its centre with it, except that the nominal centre ``n // 2`` stays.
+    Where every line is whole the readout oversampling goes before a line is placed: half the memory is never touched.
 
     Raises:
         CorruptFileError: a line outside the encoded matrix.
@@ -45,6 +50,16 @@ def sort_lines(
     rows = _rows(counter["kspace_encode_step_1"], header.centre[0], ny, "kspace_encode_step_1", path)
     planes = _rows(counter["kspace_encode_step_2"], header.centre[1], nz, "kspace_encode_step_2", path)
     batch, leads = counted(counter, slices)
+    turned = table.reversed[chosen]
+    first, last, column = _extents(heads, turned, nx, path)
+    extents = zip(table.data[chosen], turned.tolist(), first.tolist(), last.tolist(), strict=True)
+    parts = (
+        data.view(np.complex64).reshape(table.coils, -1)[:, :: -1 if back else 1][:, start:end]
+        for data, back, start, end in extents
+    )
+    if (last - first == nx).all():
+        nx = header.readout
+        parts = _cropped(parts, nx, LINES // table.coils)
 
     sizes = (*(size for size, _ in leads), nz, ny)
     check_unpacked(math.prod((len(slices), *sizes, nx)) * (table.coils * 8 + 4), path, "k-space on the encoded matrix")
@@ -52,22 +67,23 @@ def sort_lines(
     counts = np.zeros((len(slices), *sizes, nx), dtype=np.float32)
     lines = np.moveaxis(grid, 1, -2)  # the same memory, (slice, *lead, z, y, coil, x): a line is one item
     places = zip(*(index.tolist() for index in (batch, *(index for _, index in leads), planes, rows)), strict=True)
-    turned = table.reversed[chosen]
-    extents = zip(*(part.tolist() for part in _extents(heads, turned, nx, path)), strict=True)
-    for data, place, back, (first, last, column) in zip(
-        table.data[chosen], places, turned.tolist(), extents, strict=True
-    ):
-        samples = data.view(np.complex64).reshape(table.coils, -1)[:, :: -1 if back else 1]
-        there = slice(column, column + last - first)
+    for samples, place, start in zip(parts, places, column.tolist(), strict=True):
+        there = slice(start, start + samples.shape[-1])
         if counts[place][there].any():
             with np.errstate(invalid="ignore", over="ignore"):  # damaged numbers are found by the check of the scan
-                lines[place][:, there] += samples[:, first:last]
+                lines[place][:, there] += samples
         else:  # most lines are the only one of their place, and storing takes half the time of adding
-            lines[place][:, there] = samples[:, first:last]
+            lines[place][:, there] = samples
         counts[place][there] += 1
     if counts.max() > 1:
         grid /= np.maximum(counts, 1)[:, None]
     return grid, counts
+
+
+def _cropped(lines: Iterator[np.ndarray], size: int, number: int) -> Iterator[np.ndarray]:
+    """Whole lines ``(coil, sample)`` without their oversampling, `number` of them transformed at once."""
+    while some := list(islice(lines, max(number, 1))):
+        yield from crop_readout(torch.from_numpy(np.stack(some)), size).numpy()
 
 
 def counted(counter: np.ndarray, slices: np.ndarray) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:

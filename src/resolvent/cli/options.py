@@ -1,0 +1,41 @@
+"""What several commands accept in the same way: kinds of masks, sizes in bytes, positive numbers."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+
+
+def known_kind(kind: str | None) -> str | None:
+    """A mask kind, or a usage error that lists them."""
+    if kind is not None:
+        from resolvent._errors import nearest
+        from resolvent.data import MASK_KINDS
+
+        if kind not in MASK_KINDS:
+            meant = nearest(kind, MASK_KINDS)
+            question = f" Did you mean {meant}?" if meant else ""
+            raise typer.BadParameter(f"{kind!r} is not one of {', '.join(MASK_KINDS)}.{question}")
+    return kind
+
+
+def byte_count(text: str) -> int:
+    """A number of bytes from ``4GiB``, ``500 MB`` or ``2e9``, or a usage error."""
+    units = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\d+)?)\s*([a-z]*)\s*", text.lower())
+    if match is None or match[2] not in units or not float(match[1]) > 0:
+        raise typer.BadParameter(f"{text!r} is not a size. Write a number and a unit, such as 4GiB or 500MB.")
+    return round(float(match[1]) * units[match[2]])
+
+
+def positive(value: float | None) -> float | None:
+    """A positive, finite number, or a usage error."""
+    if value is not None and not 0 < value < float("inf"):
+        raise typer.BadParameter(f"{value} is not a positive number.")
+    return value
+
+
+KINDS = "uniform1d, random1d, gaussian1d, gaussian2d, poisson2d or radial"
+Kind = Annotated[str | None, typer.Option("--mask-kind", metavar="KIND", callback=known_kind, help=f"{KINDS}.")]

@@ -1,0 +1,99 @@
+"""What becomes of an outcome: its image, figure and page, what is printed, and the exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from resolvent.cli.naming import STREAM
+from resolvent.cli.output import REFUSED, complain
+from resolvent.cli.streams import stream_image
+
+if TYPE_CHECKING:
+    from resolvent.cli.reconstruct import Outcome
+
+
+class Places(NamedTuple):
+    """Where the results of one input go; None for what is not wanted."""
+
+    image: str | None
+    figure: str | None
+    report: str | None
+
+
+def deliver(
+    outcome: Outcome, path: str, places: Places, asked: dict[str, Any], *, demanded: bool, quiet: bool
+) -> tuple[int, dict[str, Any]]:
+    """Write, print and warn; the exit code and the JSON entry."""
+    from resolvent.cli.present import show
+
+    if demanded and not outcome.recon.certificate.proved:
+        code, result = REFUSED, refusal(path, outcome.recon.certificate.text)
+        return code, {"input": path, "output": None, **outcome.summary, "error": result["error"]}
+    if places.image == STREAM:
+        stream_image(outcome, path)
+    elif places.image is not None:
+        save_image(outcome, path, places.image, asked)
+    if places.figure is not None:
+        draw(outcome, places.figure, Path(path).name)
+    if places.report is not None:
+        save_report(outcome, path, places.report, asked)
+    if not quiet:
+        show(outcome, Path(path).name, [place for place in places if place])
+    extra = {name: place for name, place in (("figure", places.figure), ("report", places.report)) if place}
+    result = {"input": path, "output": places.image, **outcome.summary, **extra}
+    if not outcome.recon.solution.converged:
+        complain(f"warning: {path}: {outcome.recon.solution.status}.")
+        return REFUSED, result
+    return 0, result
+
+
+def refusal(path: str, reason: str) -> dict[str, Any]:
+    """The JSON entry of an input without an image, for want of a proof; it is said on stderr, too."""
+    error = f"{path}: the certificate that was demanded is refused ({reason}); nothing was written."
+    complain(f"error: {error}")
+    return {"input": path, "output": None, "error": error}
+
+
+def save_image(outcome: Outcome, path: str, name: str, asked: dict[str, Any] | None = None) -> None:
+    """Write image and record; of the input the record keeps the name and the hash, not the folder."""
+    from resolvent.data.io import write
+
+    write(outcome.recon, name, like=outcome.scan, record={"input": Path(path).name, **outcome.notes, **(asked or {})})
+
+
+def save_report(outcome: Outcome, path: str, name: str, asked: dict[str, Any]) -> None:
+    """Write the page of an outcome; of the input it names the file and its hash, not the folder."""
+    from resolvent.data.io.output import sha256
+    from resolvent.report import write_page
+
+    scan = outcome.scan
+    made = {"input": Path(path).name, "input_sha256": sha256(path), **outcome.notes, **asked}
+    write_page(
+        name,
+        outcome.images,
+        {**outcome.recon.record(), **made},
+        title=Path(path).name,
+        ndim=scan.ndim,
+        reference=scan.reference,
+        kspace=scan.kspace,
+        mask=scan.mask,
+        affine=None if scan.geometry is None else scan.geometry.affine,
+        scale=scan.scale,
+    )
+
+
+def draw(outcome: Outcome, picture: str, title: str) -> None:
+    """The figure of an outcome."""
+    from resolvent.cli.present import ending, headline
+    from resolvent.figures import comparison
+
+    comparison(
+        picture,
+        outcome.images,
+        reference=outcome.scan.reference,
+        scores=outcome.scores,
+        residuals=outcome.recon.solution.residuals,
+        title=f"{title} · {headline(outcome)}",
+        caption=f"{ending(outcome)}\n{outcome.recon.certificate.text}",
+    )
