@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from problems import CONDITIONED, KINDS, random, small_scores
-from resolvent.monotone import ResidualStack, ScanContext
+from resolvent.evaluate.cost import saved_storages
+from resolvent.monotone import ResidualStack, ScanContext, certified
 from resolvent.monotone.tiling import cuts, in_tiles
 
 # batch, lead, odd and even sizes; tiles that divide nothing, one pixel wide, and larger than the image
@@ -139,3 +140,20 @@ def test_a_gradient_through_tiles_keeps_the_inputs_alone():
 
     assert saved(8, None) > 1.8 * saved(4, None)
     assert saved(8, (1, 8, 8)) < 0.05 * saved(8, None)
+
+
+def test_volume_conditioned_once_more_has_the_same_gradient_and_keeps_no_layer(monkeypatch):
+    shape, v = (1, 5, 9, 8), random(1, 5, 9, 8, seed=1)
+    found, kept = [], []
+    for once in (certified.recomputed, lambda network: network):
+        monkeypatch.setattr(certified, "recomputed", once)
+        score = small_scores(3)["CertifiedStack"]
+        with saved_storages(score) as saved:
+            anchor, features = score.condition(context(shape)).own
+        loss = (anchor.conj() * v).real.sum() + features.square().sum()
+        found.append(torch.autograd.grad(loss, tuple(score.parameters()), allow_unused=True))
+        kept.append(sum(storage.nbytes() for storage in saved.values()))
+    assert sum(g is not None for g in found[0]) > 2
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+    assert kept[0] < kept[1] / 2

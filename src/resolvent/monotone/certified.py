@@ -12,7 +12,7 @@ from resolvent.monotone.channels import from_channels, kernel_init, per_sample, 
 from resolvent.monotone.layers import UnitKernel, reach
 from resolvent.monotone.operator import Bound, ScanContext, Score, noise_channel
 from resolvent.monotone.strict import _Strict, rectified, residual_layers
-from resolvent.monotone.tiling import in_tiles
+from resolvent.monotone.tiling import in_tiles, recomputed
 
 
 class CertifiedStack(_Strict):
@@ -78,7 +78,11 @@ class CertifiedStack(_Strict):
         return 2 * reach(self.convs[self.trunk_layers :].parameters())
 
     def condition(self, context: ScanContext | None = None) -> Score:
-        """F for the scans of `context`: S runs here, and never in the solve."""
+        """F for the scans of `context`: S runs here, and never in the solve.
+
+        For the gradient S of a volume is evaluated once more, in the backward pass: its layers would be a third of all
+        that a training step holds, beside the graph of F that serves the adjoint solve.
+        """
         if context is None:
             raise ModelError("a conditioned score needs a scan. Use it in MOL, or pass a ScanContext to condition().")
         column = (-1, *(1,) * self.ndim)
@@ -91,7 +95,8 @@ class CertifiedStack(_Strict):
             state = torch.cat([to_channels(v, self.ndim), own[0].flatten(0, 1)], 1)
             return per_sample(residual_layers(state, trunk, keep=width), len(v))
 
-        in_parts = in_tiles(look, 2 * reach(kernels[:deep]), context.tile)
+        once = recomputed(look) if self.ndim == 3 and context.tile is None else look
+        in_parts = in_tiles(once, 2 * reach(kernels[:deep]), context.tile)
         for done in range(self.passes):
             v = context.data_consistent(v) if done else v
             seen = in_parts(v, (), (per_sample(level, len(v)),))

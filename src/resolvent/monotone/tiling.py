@@ -17,6 +17,19 @@ Tile = tuple[int, ...]
 """Largest ``(images, *spatial)`` seen at once, halo not counted; images are the axes before the spatial ones."""
 
 
+def recomputed(network: Network) -> Network:
+    """The function `network`, which keeps its arguments alone for the backward pass and is evaluated anew there."""
+
+    def run(x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
+        if not torch.is_grad_enabled():
+            return network(x, shared, own)
+        out = checkpoint(network, x, shared, own, use_reentrant=False, preserve_rng_state=False)
+        assert isinstance(out, Tensor)
+        return out
+
+    return run
+
+
 def in_tiles(network: Network, radius: int | None, tile: Tile | None) -> Network:
     """The function `network` tile by tile; itself where `tile` or `radius` is None.
 
@@ -37,20 +50,14 @@ def in_tiles(network: Network, radius: int | None, tile: Tile | None) -> Network
     if tile is None or radius is None:
         return network
     spatial = len(tile) - 1
-
-    halo = (0, *(radius,) * spatial)
+    halo, anew = (0, *(radius,) * spatial), recomputed(network)
 
     def run(x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
         folded = x.reshape(len(x), -1, *x.shape[-spatial:])
         own = tuple(t.reshape(folded.shape) if t.shape == x.shape else t for t in own)
         out: Tensor | None = None
         for core, wide, inner in cuts(tuple(folded.shape[1:]), tile, halo):
-            seen = (folded[wide], shared, tuple(t[wide] for t in own))
-            if torch.is_grad_enabled():
-                part = checkpoint(network, *seen, use_reentrant=False, preserve_rng_state=False)
-            else:
-                part = network(*seen)
-            assert isinstance(part, Tensor)
+            part = anew(folded[wide], shared, tuple(t[wide] for t in own))
             if out is None:
                 out = part.new_empty(*folded.shape[:2], *part.shape[2:-spatial], *folded.shape[2:])
             out[core] = part[inner]
