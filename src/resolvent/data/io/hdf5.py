@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,9 @@ from resolvent.data.io.limits import check_unpacked, decoding
 
 PROBE = Path(__file__).with_name("probe.py")
 TRIAL_SECONDS = 8
-"""Seconds that the trial reading of a small file may take; it takes a quarter of one."""
+"""Seconds of the processor that the trial reading of a small file may take; it takes a quarter of one."""
+PATIENCE = 30
+"""Times as many may pass on a clock, on a machine that is busy with other work."""
 OBJECTS = 100_000
 """Most links in one file; none of the formats comes near."""
 
@@ -75,20 +78,40 @@ def _try_apart(path: str) -> None:
     """
     if not sys.executable or getattr(sys, "frozen", False):
         return
-    limit = TRIAL_SECONDS + os.path.getsize(path) / 20e6
+    seconds = math.ceil(TRIAL_SECONDS + os.path.getsize(path) / 20e6)
     settings = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
+    trial = subprocess.Popen(
+        [sys.executable, str(PROBE), path],
+        env={**os.environ, **settings},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    endless = f"{path} is damaged (reading it does not end). Copy or export it again."
     try:
-        trial = subprocess.run(
-            [sys.executable, str(PROBE), path],
-            env={**os.environ, **settings},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=limit,
-        )
+        trial.wait(PATIENCE * seconds if _limited(trial.pid, seconds) else seconds)
     except subprocess.TimeoutExpired as error:
-        raise CorruptFileError(f"{path} is damaged (reading it does not end). Copy or export it again.") from error
+        raise CorruptFileError(endless) from error
+    finally:
+        trial.kill()
+        trial.wait()
+    if trial.returncode == -getattr(signal, "SIGXCPU", 0):
+        raise CorruptFileError(endless)
     if trial.returncode != 0:
         raise CorruptFileError(f"{path} is damaged (reading it crashes the HDF5 library). Copy or export it again.")
+
+
+def _limited(process: int, seconds: int) -> bool:
+    """Whether the time of the processor that a process may take could be limited: on Linux."""
+    if sys.platform != "linux":
+        return False
+    import resource
+
+    try:
+        resource.prlimit(process, resource.RLIMIT_CPU, (seconds, seconds + 1))
+    except OSError:  # it has ended, or this process may not
+        return False
+    return True
 
 
 def _refuse_foreign(file: h5py.File, path: str) -> None:
