@@ -179,7 +179,7 @@ def test_options_say_what_is_measured_and_how(resolvent, model, data, tmp_path, 
     how = ("--robustness", "--convergence", "--cost", "--probes", 2, "--steps", 7, "--starts", 3, "--seed", 4)
     assert resolvent(*call, *how, "--level", 0.01, "--level", 0.03, "--as", "series", "--tune", data).code == 1
     assert resolvent(*call, "--acceleration", 2, "--snr", 10, "--snr", 20, "--size", 32).code == 1
-    assert resolvent(*call, "--robustness", "--quick").code == 1
+    assert resolvent(*call, "--robustness", "--quick", "--only", "worst", "--only", "gaussian").code == 1
     first, second, third = asked
     assert (first.robustness, first.convergence, first.cost, first.probes, first.baselines) == (True, True, True, 2, ())
     assert (first.levels, first.search.steps, first.search.starts) == ((0.01, 0.03), 7, 3)
@@ -189,6 +189,7 @@ def test_options_say_what_is_measured_and_how(resolvent, model, data, tmp_path, 
     assert [(s.acceleration, s.snr, s.size, s.coils) for s in second.samplings] == [(2, 10, 32, 8), (2, 20, 32, 8)]
     assert not (second.robustness or second.convergence or second.cost)
     assert len(first.search.methods) == 2 and first.search.draws == 8
+    assert third.perturbations == ("worst", "gaussian") and len(first.perturbations) == 8
     assert (third.probes, third.search.steps, third.levels) == (1, 5, (0.01, 0.05))
 
 

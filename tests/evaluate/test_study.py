@@ -67,6 +67,12 @@ def test_every_experiment_has_its_rows_and_is_not_done_twice(small, tmp_path, mo
     assert small.run(Store(tmp_path / "rows.jsonl")) == found
 
 
+def test_perturbations_that_are_not_named_are_left_out(small, tmp_path):
+    only = replace(small, convergence=False, cost=False, models=(), perturbations=("gaussian", "samples"))
+    found = only.run(Store(tmp_path / "rows.jsonl"))
+    assert {name for name, rows in found.items() if rows} == {"accuracy", "scans", "gaussian", "samples"}
+
+
 def test_a_run_that_was_interrupted_goes_on_where_it_was(small, tmp_path, monkeypatch):
     only = replace(small, convergence=False, robustness=False, cost=False, models=())
     whole = only.run(Store(tmp_path / "whole.jsonl"))
@@ -132,4 +138,6 @@ def test_what_cannot_be_compared_is_refused(small, tmp_path, strict):
     for wrong in ({"models": (), "baselines": ()}, {"models": (strict, strict)}, {"baselines": ("magic",)}):
         with pytest.raises(rv.ResolventError, match="cannot be compared"):
             replace(small, **wrong).run(Store(tmp_path / "rows.jsonl"))
+    with pytest.raises(rv.ResolventError, match="no perturbation earthquake"):
+        replace(small, perturbations=("worst", "earthquake")).run(Store(tmp_path / "rows.jsonl"))
     assert ZERO_FILLED.name in study.BASELINES

@@ -86,6 +86,10 @@ def evaluate(
     robustness: Annotated[
         bool, typer.Option("--robustness", help="Noise, worst case, sampling, structures, shifts, empty data.")
     ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Of --robustness, this alone, such as gaussian or worst; repeat for more."),
+    ] = None,
     cost: Annotated[bool, typer.Option("--cost", help="Time and memory of a training step.")] = False,
     probes: Annotated[int, typer.Option(min=1, help="Number of scans for convergence and robustness.")] = 4,
     level: Annotated[
@@ -129,6 +133,7 @@ def evaluate(
         )
         study = study.quick() if quick else study
         study = replace(study, levels=tuple(level)) if level else study
+        study = replace(study, perturbations=tuple(only)) if only else study
         folder = _folder(out)
         with _pacing() as say:
             store = Store(folder / "rows.jsonl")

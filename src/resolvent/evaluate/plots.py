@@ -38,7 +38,7 @@ def write(folder: Path, found: dict[str, list[Row]]) -> list[Path]:
     figures = {"accuracy": accuracy(found["accuracy"], style)}
     if found.get("steps"):
         figures["convergence"] = convergence(found["steps"], found["iterations"], style)
-    if found.get("worst"):
+    if found.get("gaussian") and found.get("worst") and found.get("samples"):
         figures["robustness"] = robustness(found["gaussian"], found["worst"], found["samples"], style)
     if found.get("cost"):
         figures["cost"] = cost(found["cost"], style)

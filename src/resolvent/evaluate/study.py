@@ -24,6 +24,8 @@ from resolvent.evaluate.tuning import climb
 
 BASELINES = ("zero-filled", "sense", "tv", "wavelet")
 """Classical methods."""
+PERTURBATIONS = ("gaussian", "worst", "local", "samples", "structures", "shifts", "empty", "honesty")
+"""What `Study.robustness` does to the data."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Study:
         tune: data on which the weights of baselines are chosen; by their own rules where None.
         convergence: follow the solves.
         robustness: perturb the data.
+        perturbations: in which ways, of `PERTURBATIONS`.
         cost: time and memory of a training step.
         probes: number of scans for convergence and robustness, the middle slices of as many subjects.
         levels: norms of perturbations, relative to the data.
@@ -55,6 +58,7 @@ class Study:
     tune: Files | None = None
     convergence: bool = False
     robustness: bool = False
+    perturbations: Sequence[str] = PERTURBATIONS
     cost: bool = False
     probes: int = 4
     levels: Sequence[float] = LEVELS
@@ -97,6 +101,10 @@ class Study:
             raise DataError(
                 f"The methods {', '.join(names) or '(none)'} cannot be compared. Name at least one, each once; "
                 f"the classical ones are {', '.join(BASELINES)}."
+            )
+        if unknown := set(self.perturbations) - set(PERTURBATIONS):
+            raise DataError(
+                f"There is no perturbation {', '.join(sorted(unknown))}. Name some of {', '.join(PERTURBATIONS)}."
             )
         bench = self._bench(store, say)
         methods = _Chosen(self, bench)
@@ -148,19 +156,23 @@ class Study:
         if "sense" in self.baselines:
             sense = methods[list(self.baselines).index("sense")]
             tasks.append(self._searched("honesty", robustness.honesty, sense, probes[0], WINDOW_LEVEL))
-        rows = bench.do(tasks)
+        rows = bench.do([task for task in tasks if task.experiment in self.perturbations])
         found = {name: [r for r in rows if r["experiment"] == name] for name in ("local", "empty", "honesty")}
         for name in ("gaussian", "worst"):
             found[name] = robustness.summarise([row for row in rows if row["experiment"] == name])
-        found["structures"] = structure.summarise(bench.do(self._inserted(chosen)))
-        found["shifts"] = shift.summarise(bench.do(self._shifted(methods, probes)))
-        tasks = [
-            _task("accuracy", accuracy.measure, method, spec)
-            for sampling in self._sampled()
-            for spec in self.files.few(sampling, self.probes)
-            for method in chosen.at(sampling)
-        ]
-        return found | {"samples": robustness.by_acceleration(bench.do(tasks))}
+        if "structures" in self.perturbations:
+            found["structures"] = structure.summarise(bench.do(self._inserted(chosen)))
+        if "shifts" in self.perturbations:
+            found["shifts"] = shift.summarise(bench.do(self._shifted(methods, probes)))
+        if "samples" in self.perturbations:
+            tasks = [
+                _task("accuracy", accuracy.measure, method, spec)
+                for sampling in self._sampled()
+                for spec in self.files.few(sampling, self.probes)
+                for method in chosen.at(sampling)
+            ]
+            found["samples"] = robustness.by_acceleration(bench.do(tasks))
+        return found
 
     def _sampled(self) -> list[Sampling]:
         """The first sampling at all accelerations of the robustness study."""
