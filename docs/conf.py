@@ -91,8 +91,8 @@ def inline_math(translator, node) -> None:
 def display_math(translator, node) -> None:
     """A formula on a line of its own, its number at the right."""
     formula, *tag = re.split(r"\\tag\{(.*?)\}", node.astext())
-    number = f'<span class="eqno">({tag[0]})</span>' if tag else ""
-    translator.body.append(f'<div style="margin: 1em 0">{number}{convert(formula, display="block")}</div>')
+    number = f"<span>({tag[0]})</span>" if tag else ""
+    translator.body.append(f'<div class="formula">{convert(formula, display="block")}{number}</div>')
     raise SkipNode
 
 

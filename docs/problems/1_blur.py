@@ -19,7 +19,9 @@ from resolvent.linop import Blur
 # A cat that the model has not been trained on. Pictures are real, and are carried as complex numbers without an
 # imaginary part.
 
-picture = torch.from_numpy(skimage.data.chelsea()[60:156, 90:186].mean(-1) / 255).to(torch.complex64)[None]
+picture = torch.from_numpy(skimage.data.chelsea()[60:156, 90:186].mean(-1) / 255).to(
+    torch.complex64
+)[None]
 rows, columns = torch.meshgrid(torch.arange(-6, 7), torch.arange(-6, 7), indexing="ij")
 kernel = torch.exp(-(rows**2 + columns**2) / (2 * 1.6**2))
 A = Blur(kernel / kernel.sum(), (96, 96))

@@ -13,7 +13,9 @@ from resolvent.data import metrics
 from resolvent.figures import comparison
 from resolvent.linop import Sampling
 
-picture = torch.from_numpy(skimage.data.chelsea()[60:156, 90:186].mean(-1) / 255).to(torch.complex64)[None]
+picture = torch.from_numpy(skimage.data.chelsea()[60:156, 90:186].mean(-1) / 255).to(
+    torch.complex64
+)[None]
 
 torch.manual_seed(0)
 mask = (torch.rand(1, 96, 96) < 1 / 3).float()
@@ -31,7 +33,11 @@ model = rv.load("photo")
 recon = model.solve(y, A, noise=sigma)
 print(recon)
 
-images = {"Measured": y, "Total variation": total_variation(y, A, weight=0.02, noise=sigma), "model": recon.image}
+images = {
+    "Measured": y,
+    "Total variation": total_variation(y, A, weight=0.02, noise=sigma),
+    "model": recon.image,
+}
 comparison(
     "out/inpainting.png",
     images,

@@ -14,7 +14,9 @@ from resolvent.data import metrics
 from resolvent.figures import comparison
 from resolvent.linop import Blur, Decimation
 
-picture = torch.from_numpy(skimage.data.chelsea()[60:156, 90:186].mean(-1) / 255).to(torch.complex64)[None]
+picture = torch.from_numpy(skimage.data.chelsea()[60:156, 90:186].mean(-1) / 255).to(
+    torch.complex64
+)[None]
 
 rows, columns = torch.meshgrid(torch.arange(-3, 4), torch.arange(-3, 4), indexing="ij")
 kernel = torch.exp(-(rows**2 + columns**2) / (2 * 0.9**2))
@@ -28,14 +30,21 @@ y = y + sigma * torch.randn(y.shape)
 print(y.shape)
 
 # %%
-# A pixel that was read out has four to make. Bicubic interpolation is the usual answer.
+# A pixel that was read out has four to make. Bicubic interpolation is the usual answer. Tikhonov prefers small values,
+# so that the pixels between those that were read out come out too dark: a grid.
 
 model = rv.load("photo")
 recon = model.solve(y, A, noise=sigma)
 print(recon)
 
-bicubic = torch.nn.functional.interpolate(y.real[None], (96, 96), mode="bicubic")[0] + 0j
-images = {"Bicubic": bicubic, "Tikhonov": rv.sense(y, A, noise=sigma), "model": recon.image}
+bicubic = (
+    torch.nn.functional.interpolate(y.real[None], (96, 96), mode="bicubic")[0] + 0j
+)
+images = {
+    "Bicubic": bicubic,
+    "Tikhonov": rv.sense(y, A, noise=sigma),
+    "model": recon.image,
+}
 comparison(
     "out/super_resolution.png",
     images,

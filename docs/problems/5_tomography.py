@@ -2,25 +2,29 @@
 Computed tomography
 ===================
 
-Parallel rays from 40 angles, where 150 would be needed for a picture of 96 pixels. A is a projector without a matrix,
+Parallel rays from 20 angles, where 150 would be needed for a picture of 96 pixels. A is a projector without a matrix,
 whose adjoint is exact, and whose norm is bounded by a proof.
 """
+
+# sphinx_gallery_thumbnail_number = 2
 
 import math
 
 import matplotlib.pyplot as plt
 import skimage.data
 import torch
-from skimage.transform import iradon, resize
+from skimage.transform import resize
 
 import resolvent as rv
 from resolvent.data import metrics
 from resolvent.figures import comparison
 from resolvent.linop import ParallelBeam
 
-phantom = torch.from_numpy(resize(skimage.data.shepp_logan_phantom(), (96, 96), anti_aliasing=True))
+phantom = torch.from_numpy(
+    resize(skimage.data.shepp_logan_phantom(), (96, 96), anti_aliasing=True)
+)
 phantom = phantom.to(torch.complex64)[None]
-angles = torch.arange(40) * math.pi / 40
+angles = torch.arange(20) * math.pi / 20
 A = ParallelBeam(angles, (96, 96))
 
 torch.manual_seed(0)
@@ -33,23 +37,35 @@ axes.imshow(y[0].real, cmap="gray", aspect="auto")
 axes.set(xlabel="detector", ylabel="angle", title="Measurements")
 
 # %%
-# Filtered back projection (scikit-image's) is the classical answer; it takes the gaps between the angles for
-# measurements.
+# Filtered back projection is the classical answer: a ramp filter along the detector, then ``A^H``. It takes the gaps
+# between the angles for measurements, and draws streaks.
+
+place = torch.fft.fftfreq(512, 1 / 512)  # along a detector with room to spare
+ramp = torch.where(place % 2 == 1, -1 / (math.pi * place) ** 2, 0.0)
+ramp[0] = 1 / 4
+filtered = torch.fft.ifft(torch.fft.fft(ramp) * torch.fft.fft(y, 512))
+filtered = filtered[..., : y.shape[-1]]
+back = A.adjoint(filtered) * A.size**2 * math.pi / len(angles)
 
 model = rv.load("photo")
 recon = model.solve(y, A, noise=sigma)
 print(recon)
 
-sinogram = (y[0].real * A.size).T.double().numpy()
-middle = (sinogram.shape[0] - 96) // 2
-back = iradon(sinogram[middle : middle + 97][:96], theta=angles.rad2deg().numpy(), circle=True)
-images = {"FBP": torch.from_numpy(back)[None] + 0j, "Tikhonov": rv.sense(y, A, noise=sigma), "model": recon.image}
+images = {
+    "FBP": back,
+    "Tikhonov": rv.sense(y, A, noise=sigma),
+    "model": recon.image,
+}
 comparison(
     "out/tomography.png",
     images,
     reference=phantom,
     scores={name: metrics(phantom, image) for name, image in images.items()},
     residuals=recon.solution.residuals,
-    title="40 angles",
+    title="20 angles",
     caption=recon.certificate.text,
 )
+
+# %%
+# The model has seen photographs, and no projections. With 40 angles, which is one number above, filtered back
+# projection has the higher PSNR (25.0 dB, the model 24.3) and still the lower SSIM.

@@ -22,11 +22,11 @@ print(f"{scan.mask.mean():.0%} of the samples were measured; noise {scan.noise:.
 # them from the centre of k-space.
 #
 # The model is a learned operator F. The image is the one solution of ``lam A^H (A x - b) + F(x) = 0``, and ``tol``
-# says how close to it you want to be.
+# says how close to it you want to be. The file says how much noise there is; left out, it is estimated from k-space.
 
 A = rv.SENSE(scan.maps, scan.mask)
 model = rv.load("brain-2d")
-recon = model.solve(scan.kspace, A, tol=1e-3)
+recon = model.solve(scan.kspace, A, noise=scan.noise, tol=1e-3)
 print(recon)
 
 # %%
@@ -37,7 +37,11 @@ print(recon)
 from resolvent.data import metrics
 from resolvent.figures import comparison
 
-images = {"zero_filled": A.adjoint(scan.kspace), "sense": rv.sense(scan.kspace, A), "model": recon.image}
+images = {
+    "zero_filled": A.adjoint(scan.kspace),
+    "sense": rv.sense(scan.kspace, A, noise=scan.noise),
+    "model": recon.image,
+}
 scores = {name: metrics(scan.reference, image) for name, image in images.items()}
 comparison(
     "out/first.png",
@@ -57,7 +61,9 @@ comparison(
 
 print(recon.solution.status, recon.solution.evaluations, "evaluations of the network")
 print("proved:", recon.certificate.proved, "· tier:", recon.certificate.tier)
-print(f"at most {recon.certificate.distance:.1e} of the norm of the image from the exact solution")
+print(
+    f"at most {recon.certificate.distance:.1e} of the norm of the image from the exact solution"
+)
 
 # %%
 # Keep it

@@ -22,15 +22,28 @@ import resolvent as rv
 # A NIfTI file for each subject, in which slices are stacked. Fully sampled scans, in any format that ``resolvent
 # recon`` reads, are as good.
 
-rows, columns = np.meshgrid(np.linspace(-1, 1, 48), np.linspace(-1, 1, 48), indexing="ij")
+rows, columns = np.meshgrid(
+    np.linspace(-1, 1, 48), np.linspace(-1, 1, 48), indexing="ij"
+)
 for subject in range(4):
     random = np.random.default_rng(subject)
     slices = []
     for _ in range(3):
-        (y, x), (height, width, grey) = random.uniform(-0.5, 0.5, (2, 6)), random.uniform(0.15, 0.6, (3, 6))
+        (y, x), (height, width, grey) = (
+            random.uniform(-0.5, 0.5, (2, 6)),
+            random.uniform(0.15, 0.6, (3, 6)),
+        )
         parts = zip(y, x, height, width, grey, strict=True)
-        slices.append(sum(g * (((rows - b) / h) ** 2 + ((columns - a) / w) ** 2 < 1) for b, a, h, w, g in parts))
-    nibabel.save(nibabel.Nifti1Image(np.stack(slices, -1), np.eye(4)), f"out/subject{subject}.nii.gz")
+        slices.append(
+            sum(
+                g * (((rows - b) / h) ** 2 + ((columns - a) / w) ** 2 < 1)
+                for b, a, h, w, g in parts
+            )
+        )
+    nibabel.save(
+        nibabel.Nifti1Image(np.stack(slices, -1), np.eye(4)),
+        f"out/subject{subject}.nii.gz",
+    )
 
 # %%
 # Settings
@@ -90,10 +103,16 @@ print(check_output(["resolvent", "certify", "out/run/toy"], text=True))
 from resolvent.data import metrics
 from resolvent.figures import comparison
 
-scan = rv.simulate(rv.read("out/subject3.nii.gz").image[:1], n_coils=4, acceleration=3, seed=7)
+scan = rv.simulate(
+    rv.read("out/subject3.nii.gz").image[:1], n_coils=4, acceleration=3, seed=7
+)
 A = rv.SENSE(scan.maps, scan.mask)
 recon = rv.load("out/run/toy").solve(scan.kspace, A)
-images = {"zero_filled": A.adjoint(scan.kspace), "sense": rv.sense(scan.kspace, A), "model": recon.image}
+images = {
+    "zero_filled": A.adjoint(scan.kspace),
+    "sense": rv.sense(scan.kspace, A),
+    "model": recon.image,
+}
 comparison(
     "out/toy.png",
     images,

@@ -17,7 +17,9 @@ from resolvent.figures import comparison
 # --------
 # Ellipsoids that stand for a head. Yours comes from ``rv.read``, from any format that holds 3-D k-space.
 
-z, y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in (12, 64, 56)), indexing="ij")
+z, y, x = torch.meshgrid(
+    *(torch.linspace(-1, 1, n) for n in (12, 64, 56)), indexing="ij"
+)
 radius = (z / 1.3) ** 2 + (y / 0.85) ** 2 + (x / 0.75) ** 2
 tissue = 0.7 + 0.3 * torch.cos(8 * y + 2 * z) * torch.cos(9 * x)
 head = (radius < 1) * tissue * (1 + 0.4 * (radius > 0.8))
@@ -40,7 +42,11 @@ print(recon)
 # %%
 # The figure shows the middle plane; the :doc:`report </report>` of a volume scrolls through all of them.
 
-images = {"zero_filled": A.adjoint(scan.kspace), "sense": rv.sense(scan.kspace, A), "model": recon.image}
+images = {
+    "zero_filled": A.adjoint(scan.kspace),
+    "sense": rv.sense(scan.kspace, A),
+    "model": recon.image,
+}
 comparison(
     "out/volume.png",
     images,
@@ -68,5 +74,10 @@ rv.write(recon, "out/volume.nii.gz", like=scan.replace(geometry=rv.Geometry(affi
 from resolvent.monotone import CertifiedStack
 
 torch.manual_seed(0)
-volumes = rv.MOL(CertifiedStack(m=0.1, channels=8, layers=2, ndim=3), lam=100.0, normalise=True, noise_aware=True)
+volumes = rv.MOL(
+    CertifiedStack(m=0.1, channels=8, layers=2, ndim=3),
+    lam=100.0,
+    normalise=True,
+    noise_aware=True,
+)
 print(volumes.solve(scan.kspace, A))  # untrained: certified, and no good

@@ -19,13 +19,18 @@ from resolvent.figures import comparison
 # Twelve frames; the radius of the inner wall follows the time.
 
 frames, rows, columns = torch.meshgrid(
-    torch.arange(12) / 12, torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij"
+    torch.arange(12) / 12,
+    torch.linspace(-1, 1, 64),
+    torch.linspace(-1, 1, 64),
+    indexing="ij",
 )
 beat = torch.cos(2 * torch.pi * frames)
 radius = (rows**2 + columns**2).sqrt()
 chest = 0.35 * ((rows / 0.9) ** 2 + (columns / 0.8) ** 2 < 1)
 heart = 0.5 * (radius < 0.55 + 0.03 * beat) + 0.3 * (radius < 0.32 + 0.09 * beat)
-scan = rv.simulate((chest + heart)[None], n_coils=8, acceleration=4, mask_kind="gaussian1d", seed=0)
+scan = rv.simulate(
+    (chest + heart)[None], n_coils=8, acceleration=4, mask_kind="gaussian1d", seed=0
+)
 print(scan.kspace.shape)  # batch, coil, time, y, x
 
 # %%
@@ -38,7 +43,11 @@ A = rv.SENSE(scan.maps, scan.mask)
 recon = rv.load("brain-2d").solve(scan.kspace, A, tol=1e-3)
 print(recon)
 
-images = {"zero_filled": A.adjoint(scan.kspace), "sense": rv.sense(scan.kspace, A), "model": recon.image}
+images = {
+    "zero_filled": A.adjoint(scan.kspace),
+    "sense": rv.sense(scan.kspace, A),
+    "model": recon.image,
+}
 comparison(
     "out/cine.png",
     images,
@@ -55,9 +64,11 @@ comparison(
 # The row through the middle, frame by frame: a moving wall is an edge in these pictures.
 
 figure, panels = plt.subplots(1, 4, figsize=(10, 2.4), layout="constrained")
-for axes, (name, image) in zip(panels, {**images, "reference": scan.reference}.items(), strict=True):
+titles = ("Zero-filled", "SENSE", "Model", "Reference")
+shown = (*images.values(), scan.reference)
+for axes, title, image in zip(panels, titles, shown, strict=True):
     axes.imshow(image[0, :, 32].abs(), cmap="gray", vmin=0, vmax=1.2, aspect="auto")
-    axes.set(title=name.replace("_", "-"), xlabel="x", ylabel="frame")
+    axes.set(title=title, xlabel="x", ylabel="frame")
 
 # %%
 # Files

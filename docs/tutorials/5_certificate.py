@@ -12,8 +12,12 @@ import torch
 
 import resolvent as rv
 
-rows, columns = torch.meshgrid(torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij")
-head = ((rows / 0.85) ** 2 + (columns / 0.7) ** 2 < 1) * (1 + 0.4 * torch.cos(9 * rows) * torch.cos(7 * columns))
+rows, columns = torch.meshgrid(
+    torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij"
+)
+head = ((rows / 0.85) ** 2 + (columns / 0.7) ** 2 < 1) * (
+    1 + 0.4 * torch.cos(9 * rows) * torch.cos(7 * columns)
+)
 scan = rv.simulate(head, n_coils=6, acceleration=4, seed=0)
 A = rv.SENSE(scan.maps, scan.mask)
 model = rv.load("brain-2d")
@@ -52,7 +56,9 @@ assert all(distance <= bound for distance, bound in zip(distances, bounds, stric
 elsewhere = 1000 * torch.randn_like(recon.image)
 first, second = (model.solve(scan.kspace, A, start=x0) for x0 in (None, elsewhere))
 apart = float((first.image - second.image).norm() / first.image.norm())
-print(f"{apart:.1e} apart, at most {first.certificate.distance + second.certificate.distance:.1e}")
+print(
+    f"{apart:.1e} apart, at most {first.certificate.distance + second.certificate.distance:.1e}"
+)
 
 # %%
 # The data gain
@@ -65,7 +71,9 @@ noise = scan.mask * torch.randn_like(scan.kspace)
 noise *= 0.01 * scan.kspace.norm() / noise.norm()
 moved = model.solve(scan.kspace + noise, A, tol=1e-4)
 print(f"white noise: {float((moved.image - recon.image).norm() / noise.norm()):.2f}")
-print(f"bound:       {recon.certificate.data_gain:.2f} ({recon.certificate.data_gain_kind})")
+print(
+    f"bound:       {recon.certificate.data_gain:.2f} ({recon.certificate.data_gain_kind})"
+)
 
 # %%
 # Three tiers
@@ -80,9 +88,19 @@ print(f"bound:       {recon.certificate.data_gain:.2f} ({recon.certificate.data_
 from resolvent.monotone import CertifiedStack, PlainCNN, ProductNetwork
 
 torch.manual_seed(0)
-for score, adapts in ((ProductNetwork(m=0.1), False), (CertifiedStack(m=0.1), True), (PlainCNN(m=0.1), False)):
-    certificate = rv.MOL(score, normalise=adapts).solve(scan.kspace, A, noise=scan.noise, max_steps=30).certificate
-    print(f"{type(score).__name__:15} {certificate.tier:10} proved: {certificate.proved}")
+for score, adapts in (
+    (ProductNetwork(m=0.1), False),
+    (CertifiedStack(m=0.1), True),
+    (PlainCNN(m=0.1), False),
+):
+    certificate = (
+        rv.MOL(score, normalise=adapts)
+        .solve(scan.kspace, A, noise=scan.noise, max_steps=30)
+        .certificate
+    )
+    print(
+        f"{type(score).__name__:15} {certificate.tier:10} proved: {certificate.proved}"
+    )
 
 # %%
 # And what it does not mean

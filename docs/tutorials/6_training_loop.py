@@ -20,7 +20,9 @@ torch.manual_seed(0)
 # ----
 # Anything that gives measurements, an operator and an image. Here: ellipses, drawn anew in each step.
 
-rows, columns = torch.meshgrid(torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij")
+rows, columns = torch.meshgrid(
+    torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij"
+)
 
 
 def draw(seed: int) -> rv.Scan:
@@ -28,8 +30,12 @@ def draw(seed: int) -> rv.Scan:
     random = torch.Generator().manual_seed(seed)
     y, x = torch.rand(2, 6, 1, 1, generator=random) - 0.5
     height, width, grey = 0.15 + 0.5 * torch.rand(3, 6, 1, 1, generator=random)
-    image = (grey * (((rows - y) / height) ** 2 + ((columns - x) / width) ** 2 < 1)).sum(0)
-    return rv.simulate(image / image.max(), n_coils=4, acceleration=4, snr_db=25, seed=seed)
+    image = (
+        grey * (((rows - y) / height) ** 2 + ((columns - x) / width) ** 2 < 1)
+    ).sum(0)
+    return rv.simulate(
+        image / image.max(), n_coils=4, acceleration=4, snr_db=25, seed=seed
+    )
 
 
 # %%
@@ -50,12 +56,22 @@ for step in range(40):
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
-    losses.append((loss / ((rv.sense(scan.kspace, A) - scan.reference).norm() / scan.reference.norm())).item())
+    losses.append(
+        (
+            loss
+            / (
+                (rv.sense(scan.kspace, A) - scan.reference).norm()
+                / scan.reference.norm()
+            )
+        ).item()
+    )
 
 figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
 axes.plot(losses)
 axes.set(xlabel="step", ylabel="error over that of SENSE")
-print(f"first five {sum(losses[:5]) / 5:.2f}, last five {sum(losses[-5:]) / 5:.2f}; lam is now {model.lam.item():.1f}")
+print(
+    f"first five {sum(losses[:5]) / 5:.2f}, last five {sum(losses[-5:]) / 5:.2f}; lam is now {model.lam.item():.1f}"
+)
 
 # %%
 # The constant still holds, because it cannot do otherwise:
@@ -72,7 +88,11 @@ from resolvent.mol import Work
 
 work = Work()
 model(scan.kspace, A, work=work).abs().square().mean().backward()
-print(work.evaluations, "evaluations of the network; adjoint solution wrong by at most", f"{work.adjoint_error:.1%}")
+print(
+    work.evaluations,
+    "evaluations of the network; adjoint solution wrong by at most",
+    f"{work.adjoint_error:.1%}",
+)
 
 # %%
 # Memory does not grow with the steps

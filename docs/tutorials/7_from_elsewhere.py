@@ -54,10 +54,14 @@ print(f"A^H y differs by {((ours - other).norm() / ours.norm()).item():.0e}")
 # comparison with them </evaluate>`. ESPIRiT maps (``EspiritCalib``) are estimated where a scan has none.
 
 image = torch.from_numpy(
-    mr.app.SenseRecon(scan.kspace[0].numpy(), scan.maps[0].numpy(), lamda=0.01, show_pbar=False).run()
+    mr.app.SenseRecon(
+        scan.kspace[0].numpy(), scan.maps[0].numpy(), lamda=0.01, show_pbar=False
+    ).run()
 )
 mine = rv.sense(scan.kspace, A, weight=100.0)[0]
-print(f"regularised SENSE differs by {((mine - image).norm() / mine.norm()).item():.0e}")
+print(
+    f"regularised SENSE differs by {((mine - image).norm() / mine.norm()).item():.0e}"
+)
 
 # %%
 # Any operator of SigPy is an operator here. The bound of its norm is yours to prove, since the certificate rests on it:
@@ -72,7 +76,9 @@ model.linear_tol = 1e-5
 B = from_sigpy(theirs, norm=1.0, support=(scan.maps != 0).any(1).float())
 with_theirs = model.solve(scan.kspace, B, noise=scan.noise, tol=1e-4)
 with_ours = model.solve(scan.kspace, A, noise=scan.noise, tol=1e-4)
-print(f"the same image, to {((with_theirs.image - with_ours.image).norm() / with_ours.image.norm()).item():.0e}")
+print(
+    f"the same image, to {((with_theirs.image - with_ours.image).norm() / with_ours.image.norm()).item():.0e}"
+)
 print(with_theirs)
 
 # %%
@@ -126,14 +132,23 @@ print(torch.equal(rv.read("out/kspace.cfl").kspace, scan.kspace))
 
 from importlib.util import find_spec
 
-from resolvent.interop import DeepinvReconstructor, from_deepinv, to_channels, to_complex
+from resolvent.interop import (
+    DeepinvReconstructor,
+    from_deepinv,
+    to_channels,
+    to_complex,
+)
 
 if find_spec("deepinv"):
     import deepinv
 
     physics = deepinv.physics.MultiCoilMRI(mask=scan.mask[:, None], coil_maps=scan.maps)
-    through = model.solve(scan.kspace, from_deepinv(physics), noise=scan.noise, tol=1e-4)
-    print(f"the same image, to {((through.image - with_ours.image).norm() / with_ours.image.norm()).item():.0e}")
+    through = model.solve(
+        scan.kspace, from_deepinv(physics), noise=scan.noise, tol=1e-4
+    )
+    print(
+        f"the same image, to {((through.image - with_ours.image).norm() / with_ours.image.norm()).item():.0e}"
+    )
 
     reconstructor = DeepinvReconstructor(model)
     x = to_complex(reconstructor(to_channels(scan.kspace), physics))

@@ -170,6 +170,9 @@ def _print(found: dict[str, Any]) -> None:
             continue
         if name == "affine" and isinstance(value, list):
             value = "; ".join(" ".join(f"{n:.4g}" for n in row) for row in value[:3])
+        elif name == "sampling":
+            one = "one mask for all" if value["same_for_all"] else "a mask for each slice or frame"
+            value = f"R = {value['acceleration']:.3g}, pattern {value['pattern']}, {one}"
         elif name in ("m", "c", "r") and isinstance(value, dict):
             value = f"{value['value']:.4g} ({value['kind']})"
         elif isinstance(value, dict):
