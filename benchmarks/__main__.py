@@ -25,6 +25,7 @@ TITLES = {
     "accuracy": "Time and work until the image is near the solution",
     "choices": "What the choices within the solver are worth",
     "training": "A training step",
+    "memory": "Memory of a training step on a volume",
     "scaling": "Growth with size and batch",
     "normal_operator": "The normal operator over the bare FFT pair",
 }

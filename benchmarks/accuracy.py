@@ -1,68 +1,26 @@
-"""Time and work until the image is near the solution: the package, the published iteration, and an unrolled network.
+"""Time and work until the image is near the solution: the package, the published iteration, deepinv, unrolled networks.
 
 Each iterate is compared with the solution of the same equation in double precision to 1e-9; meanwhile the clock stands
-still.
+still. deepinv is compared where it imports: ``PYTHONPATH=src:.ci .venv-neighbours/bin/python -m benchmarks accuracy``
+from the environment that ``.ci/neighbours`` makes.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 import resolvent as rv
-from benchmarks import published
+from benchmarks import deepinv_peer, published
 from benchmarks.problem import PUBLISHED, Case, Clock, make_case, model, table
+from benchmarks.watch import Watch
 from resolvent.mol.baselines import MoDL
 from resolvent.mol.equation import INNER, Work
 from resolvent.mol.model import starting_point
-from resolvent.solve import fixed_point, norm
+from resolvent.solve import fixed_point
 
+SIZES = 128, 256
 ACCURACIES = (1e-3, 1e-4)
-
-
-@dataclass(frozen=True)
-class Reached:
-    """What was spent from the measurements to the first iterate of an accuracy."""
-
-    seconds: float
-    evaluations: int
-    applications: int
-
-
-class _Enough(Exception):
-    """The last accuracy is reached."""
-
-
-class Watch:
-    """Sees every iterate, and notes when it first is as near to x* as each accuracy says."""
-
-    def __init__(self, exact: Tensor, accuracies: tuple[float, ...], device: torch.device, work: Work) -> None:
-        self._exact, self._left, self._work = exact, list(accuracies), work
-        self._clock = Clock(device)
-        self._began, self._steps = self._clock(), 0
-        self.reached: dict[float, Reached] = {}
-        self.error = float("inf")
-
-    def see(self, x: Tensor) -> None:
-        """Look at the iterate of a step."""
-        self._steps += 1
-        with self._clock.stopped():
-            self.error = float((norm(x.to(self._exact.dtype) - self._exact) / norm(self._exact)).max())
-        while self._left and self.error <= self._left[0]:
-            spent = Reached(self._clock() - self._began, self._steps, self._work.applications)
-            self.reached[self._left.pop(0)] = spent
-        if not self._left:
-            raise _Enough
-
-    def run(self, solve: Callable[[], object]) -> Watch:
-        """Let something solve until the last accuracy is reached, or until it ends by itself."""
-        with suppress(_Enough):
-            solve()
-        return self
 
 
 def resolvent_solve(
@@ -99,33 +57,60 @@ def published_solve(
 
 
 @torch.no_grad()
-def measure(device: torch.device, size: int = 128, coils: int = 12, accuracies: tuple[float, ...] = ACCURACIES) -> str:
-    """The table."""
-    case, rows = make_case(size, coils, device), []
+def measure(
+    device: torch.device,
+    sizes: tuple[int, ...] = (128, 256),
+    coils: int = 12,
+    accuracies: tuple[float, ...] = ACCURACIES,
+) -> str:
+    """A table for each size."""
+    head = ["network", "solver", "distance to x*", "evaluations", "applications of N", "seconds", "over resolvent"]
+    found = []
+    for size in sizes:
+        rows = compare(make_case(size, coils, device), accuracies)
+        found.append(f"{size} x {size}, {coils} coils, R = 6.\n\n{table(head, rows)}")
+    if deepinv_peer.deepinv() is None:
+        found.append("deepinv does not import in this environment: it is not compared.")
+    return "\n\n".join(found)
+
+
+def compare(case: Case, accuracies: tuple[float, ...]) -> list[list[str]]:
+    """The rows of one scan; seconds of the package are the median of three solves."""
+    device = case.y.device
     mol = model(PUBLISHED, device)
     exact = rv.solve_reference(mol, case.y, case.A, case.noise)
-    ours = resolvent_solve(mol, case, exact, accuracies)
-    theirs = published_solve(mol, case, exact, accuracies)
-    for accuracy in accuracies:
-        unit = ours.reached[accuracy].seconds
-        for name, watch in (("resolvent", ours), ("published iteration", theirs)):
-            rows.append([PUBLISHED, name, f"{accuracy:.0e}", *_cells(watch, accuracy, unit)])
-    unit = ours.reached[accuracies[0]].seconds
+    ours = median([resolvent_solve(mol, case, exact, accuracies) for _ in range(3)])
+    rows = cells(PUBLISHED, "resolvent", ours, accuracies, ours)
+    rows += cells(PUBLISHED, "published iteration", published_solve(mol, case, exact, accuracies), accuracies, ours)
+    if deepinv_peer.deepinv() is not None:
+        default, best = deepinv_peer.compare(mol, case, exact, accuracies)
+        rows += cells(PUBLISHED, "deepinv, its defaults", default, accuracies[:1], ours)
+        rows += cells(PUBLISHED, "deepinv, best settings", best, accuracies, ours)
     packaged = model("brain-2d", device)
     scale = packaged.pose(case.y, case.A, case.noise)[1].double().reshape(-1, 1, 1)
     exact = rv.solve_reference(packaged, case.y, case.A, case.noise) / scale
-    watch = resolvent_solve(packaged, case, exact, accuracies)
-    rows += [["brain-2d", "resolvent", f"{accuracy:.0e}", *_cells(watch, accuracy, None)] for accuracy in accuracies]
+    rows += cells("brain-2d", "resolvent", resolvent_solve(packaged, case, exact, accuracies), accuracies)
     unrolled = MoDL(channels=64, depth=5, steps=10).to(device)
     seconds = Clock(device).median(lambda: unrolled(case.y, case.A, case.noise), 1)
-    rows.append(["MoDL-10", "unrolled", "none", "10", "", f"{seconds:.2f}", f"{seconds / unit:.2f}"])
-    head = ["network", "solver", "distance to x*", "evaluations", "applications of N", "seconds", "over resolvent"]
-    return f"{size} x {size}, {coils} coils, R = 6.\n\n{table(head, rows)}"
+    over = seconds / ours.reached[accuracies[0]].seconds
+    return [*rows, ["MoDL-10", "unrolled", "none", "10", "", f"{seconds:.2f}", f"{over:.2f}"]]
 
 
-def _cells(watch: Watch, accuracy: float, unit: float | None) -> list[str]:
-    spent = watch.reached.get(accuracy)
-    if spent is None:
-        return ["not reached", "", "", f"stalls at {watch.error:.0e}"]
-    over = "" if unit is None else f"{spent.seconds / unit:.1f}"
-    return [str(spent.evaluations), str(spent.applications), f"{spent.seconds:.2f}", over]
+def median(watches: list[Watch]) -> Watch:
+    """The solve that took the median time to the last accuracy; all did the same."""
+    return sorted(watches, key=lambda watch: watch.until.seconds)[len(watches) // 2]
+
+
+def cells(
+    network: str, solver: str, watch: Watch, accuracies: tuple[float, ...], ours: Watch | None = None
+) -> list[list[str]]:
+    """A row for each accuracy, or for the place where it stalls."""
+    rows = []
+    for accuracy in accuracies:
+        spent = watch.reached.get(accuracy)
+        distance = f"{accuracy:.0e}" if spent else f"{accuracy:.0e} not reached, stalls at {watch.nearest:.1e}"
+        over = f"{spent.seconds / ours.reached[accuracy].seconds:.1f}" if spent and ours else ""
+        spent = spent or watch.until
+        counts = [str(spent.evaluations), str(spent.applications), f"{spent.seconds:.2f}"]
+        rows.append([network, solver, distance, *counts, over])
+    return rows

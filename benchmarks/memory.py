@@ -1,30 +1,35 @@
 """Memory of a training step on a volume: the gradient of the equation against that of ten unrolled iterations.
 
-    python benchmarks/memory.py
+    python -m benchmarks memory
 
 Bytes of all tensors held at the peak of solve and backward, once the equation of the scan stands (the bounds of the
 weights before that take the same at any size); workspaces of kernels are not in them. No machine changes these numbers.
-The growth between two small sizes gives the bytes a pixel, and from these what a volume of 128^3 takes: computed, not
-measured.
+The growth between two small sizes gives the bytes a pixel, and from these what a volume of 128^3 takes: computed. One
+step with the equation is taken in a process of its own, and the memory that the system gave it is measured.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 import resolvent as rv
+from benchmarks.problem import table
 from resolvent.data import birdcage_maps
 from resolvent.mol.baselines import MoDL
-from resolvent.monotone import CertifiedStack
+from resolvent.monotone import CertifiedStack, operator
 from resolvent.monotone.footprint import Held
 
 COILS, ITERATIONS = 8, 10
-SIZES = (8, 12, 12), (8, 20, 20)
-FULL = 128**3
+SIZES = (8, 8, 8), (16, 8, 8)
 
 Step = Callable[[Tensor, rv.SENSE, Held], Tensor]
 
@@ -70,25 +75,60 @@ def peak(step: Step, spatial: tuple[int, ...]) -> int:
     return held.peak
 
 
-def main() -> None:
-    """Print the table."""
+def training_step(size: int) -> None:
+    """One training step at R = 6 in this process; prints seconds of the processor and bytes that it held at most."""
     torch.manual_seed(0)
-    score = CertifiedStack(channels=16, layers=5, trunk_layers=4, ndim=3)
-    model = rv.MOL(score, lam=200.0, normalise=True, noise_aware=True)
+    volume = torch.rand(1, size, size, size) + 0j
+    maps = birdcage_maps(COILS, volume.shape[1:])[None]
+    simulated = rv.simulate(volume, maps=maps, acceleration=6, snr_db=30.0, phase=False, seed=0)
+    assert simulated.mask is not None
+    model, A = network().train(), rv.SENSE(maps, simulated.mask, ndim=3)
+    began = time.process_time()
+    image = model(simulated.kspace, A, torch.tensor(simulated.noise))
+    (image - volume).abs().square().mean().backward()
+    seconds = time.process_time() - began
+    unit = 1 if sys.platform == "darwin" else 1024
+    print(seconds, unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def network() -> rv.MOL:
+    """A model with the score of ``recipes/brain-3d.yaml``, untrained."""
+    score = CertifiedStack(m=0.1, channels=16, layers=5, trunk_layers=4, ndim=3)
+    return rv.MOL(score, lam=200.0, normalise=True, noise_aware=True)
+
+
+def measure(device: torch.device, size: int = 128) -> str:
+    """The table of what is computed, and a step that was taken; on the processor, whatever the device."""
+    torch.manual_seed(0)
+    model = network()
     modl = MoDL(channels=16, depth=5, steps=ITERATIONS, lam=200.0, normalise=True, ndim=3)
     steps: dict[str, Step] = {
         "equation (9 layers)": equation(model),
         f"the same network, {ITERATIONS} iterations unrolled": unrolled(model),
         f"MoDL, {ITERATIONS} iterations unrolled (5 layers)": lambda y, A, held: modl(y, A),
     }
-    small, large = map(math.prod, SIZES)
-    print(f"torch {torch.__version__}, {COILS} coils, 16 channels, complex64\n")
-    print("| training step | bytes a pixel | at 128 x 128 x 128 |\n|---|---|---|")
-    for name, step in steps.items():
-        less, more = (peak(step, spatial) for spatial in SIZES)
-        each = (more - less) / (large - small)
-        print(f"| {name} | {each:.0f} | {each * FULL / 2**30:.1f} GiB |", flush=True)
+    (small, large), rows, base = map(math.prod, SIZES), [], None
+    with blocks_of_two_planes():
+        for name, step in steps.items():
+            less, more = (peak(step, spatial) for spatial in SIZES)
+            each = (more - less) / (large - small)
+            base = base or each
+            rows.append([name, f"{each:.0f}", f"{each * size**3 / 2**30:.1f} GiB", f"{each / base:.1f}"])
+    head = ["training step", "bytes a pixel", f"at {size} x {size} x {size}", "over the first"]
+    command = [sys.executable, "-c", f"from benchmarks import memory; memory.training_step({size})"]
+    taken = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return (
+        f"{COILS} coils, 16 channels, single precision; computed.\n\n{table(head, rows)}\n\nThe first one was taken, "
+        f"at R = 6: the whole process held {float(taken[1]) / 2**30:.1f} GiB at its peak, k-space, maps and libraries "
+        f"included, and took {float(taken[0]):.0f} s."
+    )
 
 
-if __name__ == "__main__":
-    main()
+@contextmanager
+def blocks_of_two_planes() -> Iterator[None]:
+    """Convolutions of the small sizes go in blocks of as many planes as at 128 x 128: at the ends they are copied."""
+    before, operator.BLOCK = operator.BLOCK, 2 * math.prod(SIZES[0][1:])
+    try:
+        yield
+    finally:
+        operator.BLOCK = before

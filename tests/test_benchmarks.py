@@ -14,7 +14,7 @@ def rows(text):
 
 
 def test_published_iteration_reaches_the_solution_with_many_times_the_work():
-    table = accuracy.measure(CPU, 16, 2, (3e-2,))
+    table = accuracy.measure(CPU, (16,), 2, (3e-2,))
     solvers = {line.split(" | ")[1]: line.split(" | ") for line in table.splitlines() if "published arch" in line}
     ours, theirs = (int(solvers[name][3]) for name in ("resolvent", "published iteration"))
     assert 0 < 5 * ours < theirs

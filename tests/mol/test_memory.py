@@ -11,7 +11,7 @@ from problems import random, unit_maps
 from resolvent._errors import MemoryLimitError
 from resolvent.linop import Sampling
 from resolvent.mol import plan, solve_peak
-from resolvent.monotone import CertifiedStack
+from resolvent.monotone import CertifiedStack, footprint
 from resolvent.monotone.footprint import Held
 
 MEASURE = """
@@ -112,3 +112,9 @@ def test_memory_of_a_training_step_is_flat_in_the_number_of_steps():
 
     assert peak(20) <= 1.02 * peak(8)  # at 8 Anderson's history is full
     assert peak(20, unrolled=True) > 1.5 * peak(8, unrolled=True)  # what is measured would show kept iterations
+
+
+def test_network_is_counted_once_and_each_for_itself():
+    narrow, wide = (CertifiedStack(channels=channels, layers=1, trunk_layers=1) for channels in (4, 8))
+    assert footprint(narrow) is footprint(narrow)
+    assert footprint(wide).work > 1.5 * footprint(narrow).work

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -70,12 +71,21 @@ class Footprint:
     scratch: float
 
 
-@torch.no_grad()
+_KNOWN: WeakKeyDictionary[MonotoneOperator, Footprint] = WeakKeyDictionary()
+
+
 def footprint(score: MonotoneOperator) -> Footprint:
     """The memory that a score takes, counted by conditioning and evaluating it on tensors that hold no numbers.
 
-    It is proportional to the number of pixels but for weights and borders.
+    It is proportional to the number of pixels but for weights and borders. It takes a second, once for each score.
     """
+    if score not in _KNOWN:
+        _KNOWN[score] = _counted(score)
+    return _KNOWN[score]
+
+
+@torch.no_grad()
+def _counted(score: MonotoneOperator) -> Footprint:
     score = copy.deepcopy(score).to("meta", torch.float32).eval()
     x = torch.empty(1, *_PROBE[score.ndim], dtype=torch.complex64, device="meta")
     with Held() as held:
