@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 import yaml
+from torch.nn.functional import conv2d, conv3d
 
 import resolvent as rv
 from resolvent._errors import DataError, ModelError
@@ -21,6 +22,7 @@ from resolvent.train.checkpoints import AtomicCheckpointIO
 from resolvent.train.config import Config, parsed, to_yaml
 from resolvent.train.datamodule import ScansModule
 from resolvent.train.module import Training, moving_average
+from resolvent.train.run import in_planes
 
 
 def changed(config: Config, **sections) -> Config:
@@ -113,6 +115,19 @@ def test_a_run_starts_from_the_weights_of_another_model(config, tmp_path):
     second = train(run, tmp_path / "second")["model"]
     y, A = example()
     torch.testing.assert_close(rv.load(second)(y, A), rv.load(first)(y, A), rtol=1e-4, atol=1e-5)
+
+
+def test_weights_of_a_plane_become_those_of_a_volume_that_sees_each_plane_by_itself():
+    planes, volume = (
+        build({"kind": "MOL", "lam": 100, "score": {"kind": "CertifiedStack", "channels": 3, "layers": 1, "ndim": n}})
+        for n in (2, 3)
+    )
+    weights = in_planes(planes.state_dict(), volume.state_dict())
+    volume.load_state_dict(weights)
+    name, x = "score.convs.0.weight", torch.randn(1, 3, 5, 8, 7)
+    one_by_one = torch.stack([conv2d(plane, planes.state_dict()[name], padding=1) for plane in x.unbind(2)], 2)
+    torch.testing.assert_close(conv3d(x, weights[name], padding=1), one_by_one)
+    assert in_planes(weights, volume.state_dict()) == weights
 
 
 def test_a_run_that_diverges_ends_with_a_diagnosis_or_a_finite_model(config, tmp_path):

@@ -199,7 +199,10 @@ class Config(_Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Name of the model.")
     seed: int = Field(default=0, ge=0)
     model: dict[str, Any] = Field(description="As `resolvent.mol.weights.build` takes it, and `lam`, where it starts.")
-    init: str | None = Field(default=None, description="A model whose weights to start from.")
+    init: str | None = Field(
+        default=None,
+        description="A model whose weights to start from; for volumes and series also a 2-D one, on each plane.",
+    )
     data: Data
     loss: Loss = Loss()
     penalties: Penalties = Penalties()

@@ -14,6 +14,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
 
 from resolvent._errors import DataError, ModelError
 from resolvent.mol import MOL
@@ -70,7 +71,7 @@ def train(
     torch.manual_seed(config.seed)
     model = build(config.model)
     if config.init:
-        model.load_state_dict(load(config.init).state_dict())
+        model.load_state_dict(in_planes(load(config.init).state_dict(), model.state_dict()))
     say(f"reading {len(config.data.train) + len(config.data.validation)} files")
     data, module = ScansModule(config), Training(model, config)
     keep = KeepLast(out, config.checkpoint_minutes)
@@ -101,6 +102,20 @@ def train(
     folder = save(averaged, out / config.name, make_card(config, result))
     (folder / "README.md").write_text(readme(json.loads((folder / CARD).read_text())))
     return {**result, "model": str(folder)}
+
+
+def in_planes(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights in the shapes of `wanted`: a 2-D kernel becomes the middle plane of a 3-D one that is zero elsewhere.
+
+    So a model of volumes or series begins as a 2-D one that sees each plane or frame by itself.
+    """
+    found = dict(weights)
+    for name, kernel in weights.items():
+        target = wanted.get(name)
+        if target is not None and target.ndim == kernel.ndim + 1 and target.shape[:2] == kernel.shape[:2]:
+            found[name] = torch.zeros_like(target)
+            found[name][:, :, target.shape[2] // 2] = kernel
+    return found
 
 
 def _trainer(config: Config, out: Path, callbacks: list[pl.Callback], bar: bool) -> pl.Trainer:
