@@ -61,9 +61,7 @@ comparison(
 
 print(recon.solution.status, recon.solution.evaluations, "evaluations of the network")
 print("proved:", recon.certificate.proved, "· tier:", recon.certificate.tier)
-print(
-    f"at most {recon.certificate.distance:.1e} of the norm of the image from the exact solution"
-)
+print(f"at most {recon.certificate.distance:.1e} of |x| from the exact solution")
 
 # %%
 # Keep it
