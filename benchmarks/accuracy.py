@@ -59,7 +59,7 @@ def published_solve(
 @torch.no_grad()
 def measure(
     device: torch.device,
-    sizes: tuple[int, ...] = (128, 256),
+    sizes: tuple[int, ...] = SIZES,
     coils: int = 12,
     accuracies: tuple[float, ...] = ACCURACIES,
 ) -> str:
