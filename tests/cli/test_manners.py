@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import resolvent as rv
-from resolvent.cli import app
+from resolvent.cli import app, output
 from resolvent.cli.examples import EXAMPLES
 from resolvent.cli.output import pace
 
@@ -128,3 +128,9 @@ def test_doctor_finds_a_damaged_model(resolvent, monkeypatch, tmp_path):
     run = resolvent("doctor")
     assert run.code == 1
     assert "problem   model broken" in run.out
+
+
+def test_a_reader_that_leaves_ends_the_program_without_a_word(capsys):
+    with pytest.raises(BrokenPipeError), output.reporting(as_json=False, debug=False):
+        raise BrokenPipeError("nobody reads")
+    assert capsys.readouterr() == ("", "")

@@ -48,10 +48,11 @@ def reporting(*, as_json: bool, debug: bool) -> Iterator[None]:
 
     Raises:
         typer.Exit: with code 1 for any error, 130 for an interrupt from the keyboard.
+        BrokenPipeError: nobody reads on, as behind ``| head``: typer ends without a word.
     """
     try:
         yield
-    except (typer.Exit, typer.Abort, typer.BadParameter):
+    except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
         raise
     except KeyboardInterrupt:
         complain("interrupted")
