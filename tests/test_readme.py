@@ -3,13 +3,13 @@
 import itertools
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from resolvent.cli import app
 from resolvent.data import birdcage_maps, simulate
 from resolvent.data.io import write
 
@@ -79,10 +79,8 @@ def test_python_examples_run(page, folder):
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.name)
 def test_console_examples_run(page, folder):
     for command in commands(page):
-        _, *arguments = shlex.split(command)
-        program = [sys.executable, "-c", "from resolvent.cli import main; main()"]
-        done = subprocess.run([*program, *arguments], capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        done = CliRunner().invoke(app, shlex.split(command)[1:])
+        assert done.exit_code == 0, f"{command}\n{done.stderr}\n{done.exception!r}"
 
 
 def test_every_page_with_examples_is_found():
