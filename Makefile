@@ -22,7 +22,7 @@ demo: .venv/.runtime
 	$(BIN)/resolvent demo
 
 test: .venv/.test oracles
-	$(BIN)/python -m pytest -n $(WORKERS) -q
+	$(BIN)/python -m pytest -n $(WORKERS) -q --durations=20
 
 # The statements that are tested on a few draws by `make test`, on a thousand (an hour).
 proofs: .venv/.test
@@ -82,9 +82,10 @@ clean:
 	$(INSTALL) --editable '.[test]'
 	@touch $@
 
-.venv/.dev: .venv/.test
+# Everything in one call, so that what the stages before need is looked for once.
+.venv/.dev: .venv/.torch pyproject.toml constraints.txt
 	$(INSTALL) --editable '.[dev]'
-	@touch $@
+	@touch .venv/.runtime .venv/.test $@
 
 # Programs that some tests compare with. They are Debian packages: installed where root and apt-get are there and
 # nothing asks a question; elsewhere those tests skip and say so.
