@@ -57,7 +57,7 @@ def sort_lines(
         data.view(np.complex64).reshape(table.coils, -1)[:, :: -1 if back else 1][:, start:end]
         for data, back, start, end in extents
     )
-    if (last - first == nx).all():
+    if header.readout < nx and (last - first == nx).all():
         nx = header.readout
         parts = _cropped(parts, nx, LINES // table.coils)
 
