@@ -3,16 +3,25 @@
 import os
 from pathlib import Path
 
+import jaxtyping
 import pytest
-from jaxtyping import install_import_hook
 
 # Before anything imports the package: from here on every annotated shape and type in it is checked at each call.
 # An int may stand for a float, as for static checkers; `Self` is not checked (beartype cannot, method by method).
-install_import_hook(
+jaxtyping.install_import_hook(
     "resolvent",
     "beartype.beartype(conf=beartype.BeartypeConf("
     "is_pep484_tower=True, hint_overrides=beartype.FrozenDict({beartype.typing.Self: object})))",
 )
+
+
+def _outer_only(typechecker, decorator=jaxtyping.jaxtyped):
+    """jaxtyping's decorator, but for functions within functions: each call of the outer one would compile them anew."""
+    return lambda f: f if "<locals>" in f.__qualname__ else decorator(f, typechecker=typechecker)
+
+
+jaxtyping.jaxtyped = _outer_only
+
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: one thread each, in their child processes too
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
