@@ -116,6 +116,8 @@ def evaluate(
 
         if not models and not baselines:
             raise typer.BadParameter("There is nothing to evaluate. Name a MODEL, or add --baselines.")
+        if only and not robustness:
+            raise typer.BadParameter("--only chooses among the experiments of --robustness. Add --robustness.")
         began = time.monotonic()
         accelerations, masks = acceleration or [4.0, 6.0], mask or ["gaussian2d"]
         files = Files(tuple(data), layout, subjects, slices, seed)  # pyright: ignore[reportArgumentType]
