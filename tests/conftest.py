@@ -6,7 +6,7 @@ from pathlib import Path
 import jaxtyping
 import pytest
 
-# Before anything imports the package: from here on every annotated shape and type in it is checked at each call.
+# Before anything imports the package: from here on every annotated shape and type in it is checked when it is called.
 # An int may stand for a float, as for static checkers; `Self` is not checked (beartype cannot, method by method).
 jaxtyping.install_import_hook(
     "resolvent",
@@ -21,6 +21,27 @@ def _outer_only(typechecker, decorator=jaxtyping.jaxtyped):
 
 
 jaxtyping.jaxtyped = _outer_only
+
+
+class _FirstCalls(type(jaxtyping.config)):
+    """jaxtyping's settings, which it asks at each call: those of the first thousand of a test are checked.
+
+    Tests that call more go through the same functions again, and were half as long again with all of them checked.
+    """
+
+    left = 0
+
+    @property
+    def jaxtyping_disable(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+jaxtyping.config.__class__ = _FirstCalls
+
+
+def pytest_runtest_setup() -> None:
+    jaxtyping.config.left = 1000
 
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: one thread each, in their child processes too
