@@ -131,7 +131,7 @@ def test_weights_of_a_plane_become_those_of_a_volume_that_sees_each_plane_by_its
 
 
 def test_a_run_that_diverges_ends_with_a_diagnosis_or_a_finite_model(config, tmp_path):
-    run = changed(config, optimiser={"steps": 30, "rate": 40.0}, validation={"every": 30})
+    run = changed(config, optimiser={"steps": 12, "rate": 40.0}, validation={"every": 12})
     try:
         found = train(run, tmp_path / "run")
     except ModelError as error:
