@@ -93,7 +93,7 @@ class MOL(ScanUnits):
     data follows the noise level of the scan; for a given scan lam is a constant.
 
     Args:
-        score: F.
+        score: the learned operator F.
         lam: weight of the data, positive; learned as ``log lam``, so it stays positive. Dimensionless: |A| <= 1.
         ridge: weight of ``ridge x`` in the equation; 0 but for models converted from elsewhere.
         normalise: pose the equation in units of the scan, on the pixels that A sees.

@@ -21,7 +21,7 @@ class MoDL(Baseline):
     Args:
         channels: width of the hidden layers.
         depth: number of convolutions.
-        steps: K.
+        steps: number K of steps.
         lam: weight of the data at the start of training, positive.
         normalise: work in units of the scan, on the pixels that A sees; see `ScanUnits`.
         noise_aware: let lam follow the noise level.
@@ -74,7 +74,7 @@ class ADMMNet(Baseline):
     Args:
         channels: width of the hidden layers.
         depth: number of convolutions of each network.
-        steps: K.
+        steps: number K of steps.
         shared: one network for all steps instead of one for each.
         lam: weight of the data at the start of training, positive.
         normalise: work in units of the scan, on the pixels that A sees; see `ScanUnits`.
