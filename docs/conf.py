@@ -24,7 +24,9 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 myst_enable_extensions = ["dollarmath", "amsmath", "substitution"]
-myst_substitutions = {"public_names": ", ".join(f"`{name}`" for name in sorted(resolvent.__all__))}
+homes = {"ResolventError": "resolvent._errors"}
+homes |= {name: home for home, names in resolvent._HOMES.items() for name in names}
+myst_substitutions = {"public_names": ", ".join(f"{{py:obj}}`{n} <{homes[n]}.{n}>`" for n in sorted(homes))}
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "tutorials", "problems"]  # the galleries are made from the last two
 nitpicky = False

@@ -7,6 +7,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import resolvent
 from resolvent import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -42,3 +43,11 @@ def test_the_wheel_carries_the_licences_of_what_is_bundled():
     assert [path.name for path in (ROOT / "src").rglob("*.js.gz") if path.name not in notice] == []
     for licence in ("BSD 2-Clause License", "BSD 3-Clause License", "MIT License", "ISC License"):
         assert licence in notice
+
+
+def test_every_public_name_is_in_the_reference():
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "api").glob("*.md"))
+    described = dict(re.findall(r"automodule:: (\S+)\n   :members:(.*)", pages))
+    for home, names in resolvent._HOMES.items():
+        assert home in described
+        assert described[home].strip() in ("", ", ".join(names))
