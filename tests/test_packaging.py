@@ -8,7 +8,6 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import resolvent
-from resolvent import __version__
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,7 +29,7 @@ def test_make_and_the_constraints_install_the_same_torch():
 
 
 def test_the_citation_names_this_version():
-    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {resolvent.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
 def test_pins_name_no_place():
