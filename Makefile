@@ -87,15 +87,19 @@ clean:
 	$(INSTALL) --editable '.[dev]'
 	@touch .venv/.runtime .venv/.test $@
 
-# Programs that some tests compare with. They are Debian packages: installed where root and apt-get are there and
-# nothing asks a question; elsewhere those tests skip and say so.
+# Programs that some tests compare with, or send images to. They are Debian packages: installed where root and apt-get
+# are there and nothing asks a question; elsewhere those tests skip and say so.
+ORACLES := bart ismrmrd-tools dicom3tools chromium orthanc orthanc-dicomweb
+PROGRAMS := bart ismrmrd_generate_cartesian_shepp_logan dciodvfy chromium Orthanc
+
 oracles:
-	@if command -v bart >/dev/null && command -v ismrmrd_generate_cartesian_shepp_logan >/dev/null \
-	  && command -v dciodvfy >/dev/null && command -v chromium >/dev/null; then :; \
+	@export PATH="$$PATH:/usr/sbin" DEBIAN_FRONTEND=noninteractive; \
+	if command -v $(PROGRAMS) | wc -l | grep -qx $(words $(PROGRAMS)) \
+	  && test -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  export DEBIAN_FRONTEND=noninteractive; \
 	  quick="-qq -o Acquire::Retries=0 -o Acquire::http::Timeout=20 -o DPkg::Lock::Timeout=60"; \
-	  { timeout 120 apt-get $$quick update && timeout 300 apt-get $$quick install -y --no-install-recommends \
-	    bart ismrmrd-tools dicom3tools chromium; } \
-	    </dev/null >/dev/null 2>&1 || echo "oracles: bart, ismrmrd-tools, dicom3tools and chromium could not all be installed; their tests will skip"; \
-	else echo "oracles: bart, ismrmrd-tools, dicom3tools or chromium is absent; their tests will skip"; fi
+	  { timeout 120 apt-get $$quick update; \
+	    for one in $(ORACLES); do timeout 300 apt-get $$quick install -y --no-install-recommends $$one || missing="$$missing $$one"; done; \
+	  } </dev/null >/dev/null 2>&1; \
+	  [ -z "$$missing" ] || echo "oracles:$$missing could not be installed; the tests with them will skip"; \
+	else echo "oracles: not all of $(ORACLES) are installed; the tests with the others will skip"; fi
