@@ -25,7 +25,7 @@ import resolvent as rv
 from benchmarks.problem import table
 from resolvent.data import birdcage_maps
 from resolvent.mol.baselines import MoDL
-from resolvent.monotone import CertifiedStack, operator
+from resolvent.monotone import CertifiedStack, convolution
 from resolvent.monotone.footprint import Held
 
 COILS, ITERATIONS = 8, 10
@@ -127,8 +127,8 @@ def measure(device: torch.device, size: int = 128) -> str:
 @contextmanager
 def blocks_of_two_planes() -> Iterator[None]:
     """Convolutions of the small sizes go in blocks of as many planes as at 128 x 128: at the ends they are copied."""
-    before, operator.BLOCK = operator.BLOCK, 2 * math.prod(SIZES[0][1:])
+    before, convolution.BLOCK = convolution.BLOCK, 2 * math.prod(SIZES[0][1:])
     try:
         yield
     finally:
-        operator.BLOCK = before
+        convolution.BLOCK = before

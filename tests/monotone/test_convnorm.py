@@ -5,7 +5,7 @@ import torch
 
 from problems import random
 from resolvent.monotone import conv_norm_bound
-from resolvent.monotone.operator import conv, conv_adjoint
+from resolvent.monotone.convolution import conv, conv_adjoint
 
 KERNELS = [(1, 1, 3, 3), (2, 3, 3, 3), (4, 2, 3, 3), (2, 2, 5, 5), (3, 3, 1, 1), (2, 2, 3, 3, 3), (1, 2, 3, 3, 3)]
 SIZES = {2: [(5, 5), (6, 6), (7, 4), (8, 9)], 3: [(3, 4, 5), (4, 4, 4), (5, 3, 3)]}

@@ -6,8 +6,8 @@ import torch
 
 from problems import random
 from resolvent.monotone.channels import from_channels, to_channels
+from resolvent.monotone.convolution import conv
 from resolvent.monotone.layers import UnitKernel
-from resolvent.monotone.operator import conv
 
 
 def norm_of(weight, size):

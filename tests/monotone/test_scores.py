@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import conv2d, conv3d, conv_transpose2d, conv_transpose3d, pad, relu
 
 from problems import CONDITIONED, KINDS, STRICT, LinearScore, random, small_scores
+from resolvent._errors import ModelError
 from resolvent.monotone import (
     Bound,
     CertifiedStack,
@@ -393,3 +394,13 @@ def test_configuration_builds_the_same_operator(kind):
     twin.load_state_dict(score.state_dict())
     scan, x = context(SHAPES[3]), random(*SHAPES[3])
     assert twin.condition(scan)(x).equal(score.condition(scan)(x))
+
+
+@dims
+def test_plain_network_starts_near_a_multiple_of_the_identity(ndim: int):
+    x = random(*SHAPES[ndim]).to(torch.complex64)
+    for depth in (2, 5):
+        H = PlainCNN(channels=12, depth=depth, ndim=ndim, identity=0.8).condition().H
+        assert (H(x) - 0.8 * x).norm() < 0.1 * x.norm()
+    with pytest.raises(ModelError, match="cannot carry"):
+        PlainCNN(channels=3, identity=0.8)

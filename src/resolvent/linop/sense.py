@@ -171,9 +171,8 @@ class SENSE(LinearOperator):
         weight = lam.reshape(-1, *(1,) * (self.diagonal.ndim - 1))
         scale = 1 / ((shift * (shift + weight)).sqrt() + weight * self.diagonal)
         axes, seen = self._normal_axes, self.seen
-        return lambda r: (
-            seen * torch.fft.ifftn(torch.fft.fftn(seen * r, dim=axes).mul_(scale), dim=axes) + (1 - seen) * r / shift
-        )
+        unseen = (1 - seen) / shift
+        return lambda r: seen * torch.fft.ifftn(torch.fft.fftn(seen * r, dim=axes).mul_(scale), dim=axes) + unseen * r
 
     @property
     def norm_bound(self) -> Tensor:

@@ -16,14 +16,14 @@ from torch import Tensor
 from resolvent._errors import MemoryLimitError
 from resolvent.linop import SENSE, LinearOperator
 from resolvent.monotone import Footprint, Tile, footprint
-from resolvent.monotone.operator import BLOCK
+from resolvent.monotone.convolution import BLOCK
 
 if TYPE_CHECKING:
     from resolvent.mol.model import MOL
 
 LIBRARIES = 48 * 2**20
 """Bytes of what is loaded and planned at the first transform and the first convolution."""
-HISTORY, ITERATION, LINEAR, EXTRAPOLATION = 12, 5, 6, 8
+HISTORY, ITERATION, LINEAR, EXTRAPOLATION = 12, 3, 6, 8
 """Images held by Anderson's history, by the iteration beside it, in a linear solve, and while extrapolating."""
 SMALLEST = 8
 """Least width of a tile in pixels: below it nearly all that a network sees is halo."""
@@ -55,12 +55,12 @@ def solve_peak(model: MOL, y: Tensor, A: SENSE, tile: Tile | None = None) -> int
         normal  = 3 (coils at once) x + 3 x           a product with N
         units   = held + max(2 y, 6 x + normal)       noise level, linear reconstruction
         look    = held + look v (+ 2 kept n)          conditioning (in tiles: and what they are collected in)
-        solve   = held + kept n + 17 x + max(work v + 3 x, 6 x + normal, 8 x)
+        solve   = held + kept n + 15 x + max(work v + 3 x, 6 x + normal, 8 x)
         certify = held + kept n + x + 2 (A + kept n + 3 x)
                   + max(2 (y + normal), 2 work v + 8 x + scratch u, 2 (5 x + normal))
 
     the last in double precision, u the pixels that a convolution computes at once. The sum of the largest of them and
-    `LIBRARIES` is returned. 17 images are the history and iterates of the fixed point, 6 those of conjugate gradients.
+    `LIBRARIES` is returned. 15 images are the history and iterates of the fixed point, 6 those of conjugate gradients.
 
     What the heap keeps for later use is not counted: see `return_memory`.
     """

@@ -7,6 +7,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
+from resolvent._errors import ModelError
 from resolvent.monotone.channels import kernel_init
 from resolvent.monotone.layers import reach
 from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, cnn
@@ -23,17 +24,25 @@ class PlainCNN(MonotoneOperator):
         channels: width of the hidden layers.
         depth: number of convolutions.
         ndim: axes convolved, 2 or 3.
+        identity: g, where to start: if positive, four channels of each hidden layer carry the image at first, and
+            ``H(x)`` is ``g x`` and a little more. From random kernels a training tends to end at H = 0.
 
     Source: A. Pramanik, M. B. Zimmerman, M. Jacob, IEEE TCI 9:260-275 (2023).
     """
 
-    def __init__(self, m: float = 0.1, channels: int = 64, depth: int = 5, ndim: int = 2) -> None:
-        super().__init__(ndim, m=m, channels=channels, depth=depth)
+    def __init__(
+        self, m: float = 0.1, channels: int = 64, depth: int = 5, ndim: int = 2, identity: float = 0.0
+    ) -> None:
+        super().__init__(ndim, m=m, channels=channels, depth=depth, identity=identity)
+        if identity and (channels < 4 or depth < 2):
+            raise ModelError(f"{channels} channels and {depth} layers cannot carry an image; take 4 and 2 at least.")
         self.margin = m
         widths = [2, *[channels] * (depth - 1), 2]
         pairs = list(itertools.pairwise(widths))
         self.weights = nn.ParameterList(kernel_init(b, a, ndim) for a, b in pairs)
         self.biases = nn.ParameterList(torch.zeros(b) for _, b in pairs)
+        if identity:
+            carry(list(self.weights), identity)
 
     @property
     def m(self) -> Bound:
@@ -53,3 +62,22 @@ class PlainCNN(MonotoneOperator):
             return cnn(x, shared, ndim)
 
         return Score(network, tuple(t for pair in zip(self.weights, self.biases, strict=True) for t in pair))
+
+
+SIGNS = ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0))
+"""What the carrying channels take of the real and the imaginary part: a ReLU keeps the positive part of each."""
+
+
+@torch.no_grad()
+def carry(kernels: list[Tensor], gain: float, rest: float = 0.1) -> None:
+    """Let the first four hidden channels carry the image to the end, times `gain`; `rest` is what the others weigh."""
+    first, *inner, last = kernels
+    signs, middle = first.new_tensor(SIGNS), (..., *(size // 2 for size in first.shape[2:]))
+    first[:4] = 0
+    first[:4][middle] = signs
+    for kernel in inner:
+        kernel[:4] = 0
+        kernel[:4, :4][middle] = torch.eye(4)
+    last *= rest
+    last[:, :4] = 0
+    last[:, :4][middle] = gain * signs.T

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, kernel_init, per_sample, to_channels
+from resolvent.monotone.convolution import conv
 from resolvent.monotone.layers import UnitKernel, reach
-from resolvent.monotone.operator import Bound, ScanContext, Score, conv, noise_channel
+from resolvent.monotone.operator import Bound, ScanContext, Score, noise_channel
 from resolvent.monotone.ridge import fine
 from resolvent.monotone.splines import MonotoneSpline, spline
 from resolvent.monotone.strict import _Strict, lift_fits, residual_layers

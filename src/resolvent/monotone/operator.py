@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, to_channels
+from resolvent.monotone.convolution import conv
 from resolvent.monotone.tiling import Network, Tile, in_tiles
 
 Kind = Literal["proved", "estimated"]
@@ -183,41 +184,6 @@ def noise_channel(context: ScanContext, ndim: int) -> Tensor:
     shape = context.sense.shape
     level = context.noise.clamp_min(QUIET).log10().reshape(-1, *(1,) * (len(shape) - 1)).expand(shape)
     return level.reshape(-1, 1, *shape[-ndim:]).to(context.sense.real.dtype)
-
-
-BLOCK = 2**15
-"""Pixels of the planes that a 3-D convolution computes at once: with its neighbours a block stays in the cache."""
-
-
-def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Convolution with zero padding that keeps the size, 2-D or 3-D by the kernel; channels last, which is fastest.
-
-    A 3-D one is a sum over the planes of the kernel, ``sum_d conv2d(x[z + d], W[d])``, a block of planes z at a time:
-    on a processor that takes a sixth of the time of `conv3d`, and beside input and output the memory of a block.
-    """
-    last = x.movedim(1, -1).contiguous()  # memory_format=channels_last, which vmap does not know
-    if weight.ndim == 4:
-        return torch.nn.functional.conv2d(last.movedim(-1, 1), weight, bias, padding=weight.shape[-1] // 2)
-    batch, depth, half = len(last), last.shape[1], weight.shape[2] // 2
-    size = max(1, BLOCK // last[:, 0, ..., 0].numel())
-    blocks = []
-    for first in range(0, depth, size):
-        end = min(first + size, depth)
-        before, after = first - half, end + half
-        seen = last[:, max(before, 0) : after]
-        if before < 0 or after > depth:
-            seen = torch.nn.functional.pad(seen, (0,) * 6 + (max(-before, 0), max(after - depth, 0)))
-        planes = seen.movedim(-1, 2)  # (n, z, channel, y, x)
-        block = conv(planes[:, : end - first].flatten(0, 1), weight[:, :, 0], bias)
-        for d in range(1, weight.shape[2]):
-            block = block + conv(planes[:, d : d + end - first].flatten(0, 1), weight[:, :, d])
-        blocks.append(block.movedim(1, -1).unflatten(0, (batch, -1)))
-    return torch.cat(blocks, 1).movedim(-1, 1)
-
-
-def conv_adjoint(x: Tensor, weight: Tensor) -> Tensor:
-    """Adjoint of `conv` without bias: convolution with the flipped, transposed kernel (odd sizes)."""
-    return conv(x, weight.transpose(0, 1).flip(tuple(range(2, weight.ndim))))
 
 
 def cnn(x: Tensor, layers: tuple[Tensor, ...], ndim: int) -> Tensor:

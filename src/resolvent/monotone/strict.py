@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, kernel_init, to_channels
+from resolvent.monotone.convolution import conv, conv_adjoint
 from resolvent.monotone.layers import UnitKernel, reach
-from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, cnn, conv, conv_adjoint
+from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, cnn
 
 
 class _Strict(MonotoneOperator):

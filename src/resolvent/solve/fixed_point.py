@@ -104,6 +104,7 @@ def fixed_point(
             must_accept = ~sound
         else:
             x, must_accept = plain, torch.ones_like(must_accept)
+        del image, residual  # as large as x: the next step needs the room
 
         running = ~(finished | hopeless)
         if not bool(running.all()):

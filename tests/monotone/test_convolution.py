@@ -1,0 +1,69 @@
+"""Convolutions in 3-D go plane by plane: the same numbers and the same derivatives as those of PyTorch."""
+
+import pytest
+import torch
+from torch.autograd import grad
+from torch.nn.functional import conv3d
+
+from problems import random
+from resolvent.monotone import convolution
+from resolvent.monotone.convolution import conv, conv_adjoint
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(convolution, "BLOCK", 12)  # two planes of 2 x 3 pixels
+
+
+def case(batch: int, depth: int, size: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    shapes = (batch, 2, depth, 2, 3), (3, 2, size, size, size), (3,)
+    x, weight, bias = (random(*shape, seed=n).real.requires_grad_() for n, shape in enumerate(shapes))
+    return x, weight, bias
+
+
+@pytest.mark.parametrize(("batch", "depth", "size"), [(1, 5, 3), (2, 3, 3), (1, 1, 3), (1, 5, 5)])
+def test_values_and_gradients_are_those_of_conv3d(batch: int, depth: int, size: int):
+    inputs = case(batch, depth, size)
+    ours, theirs = conv(*inputs), conv3d(*inputs, padding=size // 2)
+    torch.testing.assert_close(ours, theirs)
+    v = random(*ours.shape, seed=9).real
+    torch.testing.assert_close(grad(ours, inputs, v), grad(theirs, inputs, v))
+
+
+def test_product_with_the_jacobian_can_be_differentiated_once_more():
+    x, weight, _ = case(1, 5)
+    v = random(1, 3, 5, 2, 3, seed=9).real
+
+    def slope(convolve, x, weight):  # of a network: its derivative moves with x and with the weights
+        return grad(convolve(x, weight).square(), x, v, create_graph=True)[0]
+
+    ours = slope(conv, x, weight).square().sum()
+    theirs = slope(lambda x, w: conv3d(x, w, padding=1), x, weight).square().sum()
+    torch.testing.assert_close(grad(ours, (x, weight)), grad(theirs, (x, weight)))
+
+
+def test_product_with_the_jacobian_in_x_leaves_the_kernel_alone(monkeypatch: pytest.MonkeyPatch):
+    x, weight, bias = case(1, 5)
+    y = conv(x, weight, bias)
+
+    def fail(*_: object, **__: object):
+        raise AssertionError("the gradient of the kernel was computed")
+
+    monkeypatch.setattr(convolution, "conv2d_weight", fail)
+    v = random(*y.shape, seed=9).real
+    torch.testing.assert_close(grad(y, x, v, retain_graph=True)[0], conv_adjoint(v, weight))
+    with pytest.raises(AssertionError, match="kernel"):
+        grad(y, weight, v)
+
+
+def test_gradient_of_the_kernel_is_not_differentiated_silently():
+    x, weight, _ = case(1, 5)
+    y = conv(x, weight)
+    with pytest.raises(RuntimeError, match="differentiated again"):
+        grad(y, weight, torch.ones_like(y), create_graph=True)
+
+
+def test_images_of_a_batch_can_be_mapped_over():
+    x, weight, _ = case(2, 5)
+    mapped = torch.func.vmap(lambda image: conv(image.unsqueeze(0), weight)[0])(x)
+    torch.testing.assert_close(mapped, conv(x, weight))
