@@ -63,7 +63,10 @@ def test_gradient_of_the_kernel_is_not_differentiated_silently():
         grad(y, weight, torch.ones_like(y), create_graph=True)
 
 
-def test_images_of_a_batch_can_be_mapped_over():
-    x, weight, _ = case(2, 5)
-    mapped = torch.func.vmap(lambda image: conv(image.unsqueeze(0), weight)[0])(x)
-    torch.testing.assert_close(mapped, conv(x, weight))
+def test_small_volumes_are_one_block_and_can_be_mapped_over(monkeypatch: pytest.MonkeyPatch):
+    x, weight, bias = case(2, 5)
+    blocks = conv(x, weight, bias)
+    monkeypatch.setattr(convolution, "BLOCK", 2 * 5 * 6)
+    torch.testing.assert_close(conv(x, weight, bias), blocks)
+    mapped = torch.func.vmap(lambda image: conv(image.unsqueeze(0), weight, bias)[0])(x)
+    torch.testing.assert_close(mapped, blocks)

@@ -22,9 +22,12 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     gradient is made of the same sums, so it takes no more of either. The gradient of a 3-D kernel cannot be
     differentiated again: asked for with ``create_graph=True`` it raises RuntimeError.
     """
-    if weight.ndim == 5:
-        return _PlaneByPlane.apply(x, weight, bias, _Weights.apply(x.detach(), weight, bias))  # pyright: ignore[reportReturnType]
-    return conv2d(_channels_last(x).movedim(-1, 1), weight, bias, padding=weight.shape[-1] // 2)
+    if weight.ndim == 4:
+        return conv2d(_channels_last(x).movedim(-1, 1), weight, bias, padding=weight.shape[-1] // 2)
+    if x.shape[2] <= _planes_at_once(x):
+        ((_, planes),) = _blocks(x, weight.shape[2])
+        return _sum(planes, weight, bias).unflatten(0, (len(x), -1)).movedim(-1, 1)
+    return _PlaneByPlane.apply(x, weight, bias, _Weights.apply(x.detach(), weight, bias))  # pyright: ignore[reportReturnType]
 
 
 def conv_adjoint(x: Tensor, weight: Tensor) -> Tensor:
@@ -35,21 +38,15 @@ def conv_adjoint(x: Tensor, weight: Tensor) -> Tensor:
 class _PlaneByPlane(torch.autograd.Function):
     """The 3-D convolution, with its gradient in x; that of kernel and bias is left to `_Weights`."""
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, weights: Tensor) -> Tensor:
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, weights: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(weight)
         out = x.new_empty(len(x), *x.shape[2:], len(weight))
         for block, planes in _blocks(x, weight.shape[2]):
-            total = conv(planes[0], weight[:, :, 0], bias)
-            for d in range(1, weight.shape[2]):
-                total = total + conv(planes[d], weight[:, :, d])
-            out[:, block] = total.movedim(1, -1).unflatten(0, (len(x), -1))
+            out[:, block] = _sum(planes, weight, bias).unflatten(0, (len(x), -1))
         return out.movedim(-1, 1)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[1])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -64,15 +61,10 @@ class _Weights(torch.autograd.Function):
     for a product with the Jacobian in x, of which the adjoint equation takes many.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx.save_for_backward(x, weight)
         return x.new_zeros(()).expand(len(x), len(weight), *x.shape[2:])
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[:2])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -88,10 +80,22 @@ class _Weights(torch.autograd.Function):
         return None, total if of_weight else None, grad.sum((0, 2, 3, 4)) if of_bias else None
 
 
+def _sum(planes: list[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``sum_d conv2d(planes[d], W[d])`` of a block, ``(n z, y, x, channel)``."""
+    total = conv(planes[0], weight[:, :, 0], bias)
+    for d in range(1, weight.shape[2]):
+        total = total + conv(planes[d], weight[:, :, d])
+    return total.movedim(1, -1)
+
+
+def _planes_at_once(x: Tensor) -> int:
+    return max(1, BLOCK // (len(x) * x.shape[-2] * x.shape[-1]))
+
+
 def _blocks(x: Tensor, size: int) -> Iterator[tuple[slice, list[Tensor]]]:
     """Blocks of planes z of ``(n, channel, z, y, x)``; of each the planes ``z + d``, as images, for d of the kernel."""
     last = _channels_last(x)
-    depth, half, step = last.shape[1], size // 2, max(1, BLOCK // last[:, 0, ..., 0].numel())
+    depth, half, step = last.shape[1], size // 2, _planes_at_once(x)
     for first in range(0, depth, step):
         end = min(first + step, depth)
         before, after = first - half, end + half
