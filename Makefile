@@ -8,7 +8,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := PIP_NO_COMPILE=1 $(BIN)/python -m pip --disable-pip-version-check
-INSTALL := $(PIP) install --quiet --constraint constraints.txt
+INSTALL := .ci/install $(BIN)
 TORCH := 2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 WORKERS ?= 2
