@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 OLDEST = 10  # Python 3.10
-OWN = {"resolvent", "pip", "setuptools", "wheel"}
+OWN = {"resolvent", "pip", "setuptools", "uv", "wheel"}
 HEADER = """\
 # The versions that the tests ran with. Made by `make constraints`; not edited by hand.
 """

@@ -85,8 +85,7 @@ class CertifiedStack(_Strict):
         """
         if context is None:
             raise ModelError("a conditioned score needs a scan. Use it in MOL, or pass a ScanContext to condition().")
-        column = (-1, *(1,) * self.ndim)
-        kernels, biases = [c() for c in self.convs], [b.reshape(column) for b in self.biases]
+        kernels, biases = [c() for c in self.convs], list(self.biases)
         deep, width = self.trunk_layers, kernels[0].shape[1]
         trunk = rectified(kernels[:deep], biases[:deep])
         v, level = context.sense, 0.1 * (noise_channel(context, self.ndim) + 2)  # no larger than an image

@@ -190,5 +190,5 @@ def cnn(x: Tensor, layers: tuple[Tensor, ...], ndim: int) -> Tensor:
     """Convolutions with ReLU between, on a complex image: `layers` holds kernel, bias, kernel, bias, ..."""
     z = to_channels(x, ndim)
     for i in range(0, len(layers), 2):
-        z = conv(z if i == 0 else torch.relu(z), layers[i], layers[i + 1])
+        z = conv(z if i == 0 else z.relu_(), layers[i], layers[i + 1])
     return from_channels(z, x)

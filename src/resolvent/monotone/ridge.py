@@ -43,7 +43,7 @@ class ConvexRidge(_Strict):
 
         def network(x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
             kernel, slopes, width = shared
-            layer = (kernel, lambda z: spline(z, slopes, width))
+            layer = (kernel, None, lambda z: spline(z, slopes, width))
             return gain * from_channels(residual_layers(to_channels(x, ndim), [layer]), x)
 
         return Score(network, (self.filters(), *self.splines.tables(ndim)))

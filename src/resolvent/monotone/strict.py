@@ -96,8 +96,7 @@ class ResidualStack(_Strict):
 
     def condition(self, context: ScanContext | None = None) -> Score:
         """F with normalised weights."""
-        column = (-1, *(1,) * self.ndim)
-        shared = (*(c() for c in self.convs), *(b.reshape(column) for b in self.biases))
+        shared = (*(c() for c in self.convs), *self.biases)
         gain, ndim = 1 - self.margin, self.ndim
 
         def network(x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
@@ -115,23 +114,24 @@ def lift_fits(channels: int) -> int:
     return channels
 
 
-Layer = tuple[Tensor, Callable[[Tensor], Tensor]]
-"""A kernel W of norm at most 1, and a componentwise s with slopes in [0, 1]."""
+Layer = tuple[Tensor, Tensor | None, Callable[[Tensor], Tensor]]
+"""A kernel W of norm at most 1, a bias b of its channels, and a componentwise s with slopes in [0, 1]."""
 
 
 def residual_layers(d: Tensor, layers: Iterable[Layer], *, keep: int = 2) -> Tensor:
-    """First `keep` channels of z: d lifted by zeros, then ``z <- z - 2 W^T s(W z)`` for every layer (W, s).
+    """First `keep` channels of z: d lifted by zeros, then ``z <- z - 2 W^T s(W z + b)`` for every layer (W, b, s).
 
-    1-Lipschitz in d. The lift is to the width of the first kernel.
+    1-Lipschitz in d. The lift is to the width of the first kernel. What a convolution has made is overwritten by what
+    follows: a new tensor of features for each operation would take a third of the time.
     """
     z = d
-    for kernel, s in layers:
+    for kernel, bias, s in layers:
         if z.shape[1] < kernel.shape[1]:
             z = torch.nn.functional.pad(z, (0, 0) * (d.ndim - 2) + (0, kernel.shape[1] - d.shape[1]))
-        z = torch.sub(z, conv_adjoint(s(conv(z, kernel)), kernel), alpha=2)
+        z = conv_adjoint(s(conv(z, kernel, bias)), -2 * kernel).add_(z)
     return z[:, :keep]
 
 
 def rectified(kernels: Iterable[Tensor], biases: Iterable[Tensor]) -> list[Layer]:
-    """Layers with ``s(z) = relu(z + b)``."""
-    return [(w, lambda z, b=b: (z + b).relu_()) for w, b in zip(kernels, biases, strict=True)]
+    """Layers with ``s = relu``."""
+    return [(kernel, bias, torch.relu_) for kernel, bias in zip(kernels, biases, strict=True)]
