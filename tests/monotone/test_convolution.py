@@ -1,9 +1,9 @@
-"""Convolutions in 3-D go plane by plane: the same numbers and the same derivatives as those of PyTorch."""
+"""Convolutions plane by plane, or in strips: numbers and derivatives are those of PyTorch."""
 
 import pytest
 import torch
 from torch.autograd import grad
-from torch.nn.functional import conv3d
+from torch.nn.functional import conv2d, conv3d
 
 from problems import random
 from resolvent.monotone import convolution
@@ -70,3 +70,13 @@ def test_small_volumes_are_one_block_and_can_be_mapped_over(monkeypatch: pytest.
     torch.testing.assert_close(conv(x, weight, bias), blocks)
     mapped = torch.func.vmap(lambda image: conv(image.unsqueeze(0), weight, bias)[0])(x)
     torch.testing.assert_close(mapped, blocks)
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 7, 3), (1, 2, 1, 4), (1, 2, 2, 3)])
+@pytest.mark.parametrize("size", [3, 5])
+def test_strips_in_double_precision_are_the_whole(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], size: int):
+    x, weight, bias = random(*shape).real, random(3, 2, size, size, seed=1).real, random(3, seed=2).real
+    for copies in (1, 8 * 2 * size**2 * shape[-1] * 2, 2**20):  # one row, two, all
+        monkeypatch.setattr(convolution, "COPIES", copies)
+        with torch.no_grad():
+            torch.testing.assert_close(conv(x, weight, bias), conv2d(x, weight, bias, padding=size // 2))

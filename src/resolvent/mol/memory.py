@@ -16,7 +16,6 @@ from torch import Tensor
 from resolvent._errors import MemoryLimitError
 from resolvent.linop import SENSE, LinearOperator
 from resolvent.monotone import Footprint, Tile, footprint
-from resolvent.monotone.convolution import BLOCK
 
 if TYPE_CHECKING:
     from resolvent.mol.model import MOL
@@ -57,9 +56,9 @@ def solve_peak(model: MOL, y: Tensor, A: SENSE, tile: Tile | None = None) -> int
         look    = held + look v (+ 2 kept n)          conditioning (in tiles: and what they are collected in)
         solve   = held + kept n + 15 x + max(work v + 3 x, 6 x + normal, 8 x)
         certify = held + kept n + x + 2 (A + kept n + 3 x)
-                  + max(2 (y + normal), 2 work v + 8 x + scratch u, 2 (5 x + normal))
+                  + max(2 (y + normal), 2 work v + 8 x, 2 (5 x + normal))
 
-    the last in double precision, u the pixels that a convolution computes at once. The sum of the largest of them and
+    the last in double precision. The sum of the largest of them and
     `LIBRARIES` is returned. 15 images are the history and iterates of the fixed point, 6 those of conjugate gradients.
 
     What the heap keeps for later use is not counted: see `return_memory`.
@@ -182,7 +181,6 @@ def _peak(taken: Footprint, sizes: _Sizes, A: SENSE, tile: Tile) -> int:
     """The formula of `solve_peak` for the largest `tile`, with its halo."""
     x, y, n = sizes.image, sizes.kspace, sizes.pixels
     seen = sizes.batch * math.prod(tile)
-    at_once = seen if len(tile) == 3 else min(seen, max(BLOCK, sizes.batch * math.prod(tile[2:])))
     precision = y // sizes.kspace * x // n / 8  # bytes of a number over those of single precision
     look, kept, work = (precision * f for f in (taken.look, taken.kept, taken.work))
     held, normal = y + 4 * x, 3 * A.coil_chunk * x // A.sets + 3 * x
@@ -191,6 +189,6 @@ def _peak(taken: Footprint, sizes: _Sizes, A: SENSE, tile: Tile) -> int:
     solve = held + kept * n + (HISTORY + ITERATION) * x
     solve += max(work * seen + 3 * x, LINEAR * x + normal, EXTRAPOLATION * x)
     double = 2 * (sizes.operator + kept * n + 3 * x)
-    double += max(2 * (y + normal), 2 * work * seen + 8 * x + taken.scratch * at_once, 2 * (5 * x + normal))
+    double += max(2 * (y + normal), 2 * work * seen + 8 * x, 2 * (5 * x + normal))
     certify = held + kept * n + x + double
     return round(max(units, conditioning, solve, certify)) + LIBRARIES

@@ -103,7 +103,9 @@ class ConditionedStack(_Conditioned):
         (*kernels, weight, offset), (anchor, features) = shared, own
         heads = modulations(features.flatten(0, 1), weight, offset, len(kernels))
         # Biases and gates are made anew each time: a fifth of an evaluation, a twelfth of the memory of keeping them.
-        layers = ((w, None, lambda z, b=b, g=g: g * torch.relu(z + b)) for w, (b, g) in zip(kernels, heads, strict=True))
+        layers = (
+            (w, None, lambda z, b=b, g=g: g * torch.relu(z + b)) for w, (b, g) in zip(kernels, heads, strict=True)
+        )
         d = to_channels(x - anchor, self.ndim)
         return anchor + (1 - self.margin) * from_channels(residual_layers(d, layers), x)
 

@@ -25,7 +25,6 @@ class Held(TorchDispatchMode):
     Attributes:
         now: bytes after the last operation.
         peak: most bytes so far; may be set back.
-        columns: most numbers a pixel that a convolution sees at once: input channels times points of the kernel.
 
     >>> with Held() as held:
     ...     x = torch.ones(1000)
@@ -36,7 +35,7 @@ class Held(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = self.peak = self.columns = 0
+        self.now = self.peak = 0
         self._storages: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -46,8 +45,6 @@ class Held(TorchDispatchMode):
             if isinstance(t, Tensor):
                 storage = t.untyped_storage()
                 self._storages[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
-        if func is torch.ops.aten.convolution.default:
-            self.columns = max(self.columns, args[1][0].numel())
         self.now = sum(size for _, size in self._storages.values())
         self.peak = max(self.peak, self.now)
         return out
@@ -61,14 +58,11 @@ class Footprint:
         look: held at the peak of the conditioning.
         kept: of what the conditioning leaves, for the whole solve.
         work: held at the peak of an evaluation of H.
-        scratch: what a convolution in double precision takes within itself for each pixel that it computes at once: its
-            input is copied for every point of the kernel. Not proportional to the image in 3-D, where that is a block.
     """
 
     look: float
     kept: float
     work: float
-    scratch: float
 
 
 _KNOWN: WeakKeyDictionary[MonotoneOperator, Footprint] = WeakKeyDictionary()
@@ -95,4 +89,4 @@ def _counted(score: MonotoneOperator) -> Footprint:
         before = held.now
         F.H(x)
     look, kept, work = (size / x.numel() for size in (look, kept, held.peak - before))
-    return Footprint(look, kept, work, 8 * held.columns)
+    return Footprint(look, kept, work)
