@@ -73,7 +73,7 @@ def test_the_schema_describes_every_number_of_the_scans():
 
 def test_recipes_are_valid(request):
     recipes = sorted((request.config.rootpath / "recipes").glob("*.yaml"))
-    assert {p.stem for p in recipes} >= {"brain-2d", "brain-2d-modl", "brain-3d", "cine"}
+    assert {p.stem for p in recipes} >= {"brain-2d", "brain-2d-lr", "brain-2d-modl", "brain-3d", "cine"}
     for path in recipes:
         config = read_config(path)
         assert config.name == path.stem == yaml.safe_load(path.read_text())["name"]
