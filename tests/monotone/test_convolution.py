@@ -30,6 +30,17 @@ def test_values_and_gradients_are_those_of_conv3d(batch: int, depth: int, size: 
     torch.testing.assert_close(grad(ours, inputs, v), grad(theirs, inputs, v))
 
 
+def test_result_may_be_overwritten_as_networks_do():
+    x, weight, bias = case(1, 5)
+    back = random(2, 3, 3, 3, 3, seed=5).real.requires_grad_()
+
+    ours = conv(conv(x, weight, bias).relu_(), back).add_(x)
+    theirs = conv3d(torch.relu(conv3d(x, weight, bias, padding=1)), back, padding=1) + x
+    torch.testing.assert_close(ours, theirs)
+    inputs, v = (x, weight, bias, back), random(*ours.shape, seed=9).real
+    torch.testing.assert_close(grad(ours, inputs, v), grad(theirs, inputs, v))
+
+
 def test_product_with_the_jacobian_can_be_differentiated_once_more():
     x, weight, _ = case(1, 5)
     v = random(1, 3, 5, 2, 3, seed=9).real

@@ -26,7 +26,7 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if weight.ndim == 4:
         x = _channels_last(x).movedim(-1, 1)
-        if x.dtype == torch.float64 and not torch.is_grad_enabled():
+        if x.dtype == torch.float64 and x.device.type == "cpu" and not torch.is_grad_enabled():
             return _in_strips(x, weight, bias)
         return conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
     if x.shape[2] <= _planes_at_once(x):
@@ -48,10 +48,12 @@ class _PlaneByPlane(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, weights: Tensor
     ) -> Tensor:
         ctx.save_for_backward(weight)
-        out = x.new_empty(len(x), *x.shape[2:], len(weight))
+        shape = len(x), len(weight), *x.shape[2:]
+        out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
+        last = out.movedim(1, -1)  # returned is no view: callers may overwrite it
         for block, planes in _blocks(x, weight.shape[2]):
-            out[:, block] = _sum(planes, weight, bias).unflatten(0, (len(x), -1))
-        return out.movedim(-1, 1)
+            last[:, block] = _sum(planes, weight, bias).unflatten(0, (len(x), -1))
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
