@@ -33,7 +33,7 @@ class PlainCNN(MonotoneOperator):
     def __init__(
         self, m: float = 0.1, channels: int = 64, depth: int = 5, ndim: int = 2, identity: float = 0.0
     ) -> None:
-        super().__init__(ndim, m=m, channels=channels, depth=depth, identity=identity)
+        super().__init__(ndim, m=m, channels=channels, depth=depth)  # where it starts is not what it is
         if identity and (channels < 4 or depth < 2):
             raise ModelError(f"{channels} channels and {depth} layers cannot carry an image; take 4 and 2 at least.")
         self.margin = m
