@@ -215,7 +215,15 @@ MUTANTS = (
         (("torch.exp(-2j * math.pi * turns", "torch.exp(2j * math.pi * turns"),),
         SCORE_TESTS,
     ),
-    Mutant("kernel not flipped", "monotone/operator.py", ((".flip(tuple(range(2, weight.ndim)))", ""),), SCORE_TESTS),
+    Mutant(
+        "kernel not flipped", "monotone/convolution.py", ((".flip(tuple(range(2, weight.ndim)))", ""),), SCORE_TESTS
+    ),
+    Mutant(
+        "strips without the rows above",
+        "monotone/convolution.py",
+        (("_window(x, 2, first - half, end + half)", "_window(x, 2, first, end + 2 * half)"),),
+        ("monotone/test_convolution.py",),
+    ),
     Mutant(
         "gates beyond one", "monotone/conditioned.py", (("torch.sigmoid(conv(", "torch.exp(1 + conv("),), SCORE_TESTS
     ),
@@ -239,7 +247,7 @@ MUTANTS = (
     Mutant(
         "residual layer overshoots",
         "monotone/strict.py",
-        (("kernel), alpha=2)", "kernel), alpha=2.5)"),),
+        (("-2 * kernel", "-2.5 * kernel"),),
         SCORE_TESTS,
     ),
     Mutant(
