@@ -58,8 +58,8 @@ def solve_peak(model: MOL, y: Tensor, A: SENSE, tile: Tile | None = None) -> int
         certify = held + kept n + x + 2 (A + kept n + 3 x)
                   + max(2 (y + normal), 2 work v + 8 x, 2 (5 x + normal))
 
-    the last in double precision. The sum of the largest of them and
-    `LIBRARIES` is returned. 15 images are the history and iterates of the fixed point, 6 those of conjugate gradients.
+    the last in double precision. The sum of the largest of them and `LIBRARIES` is returned. 15 images are the history
+    and iterates of the fixed point, 6 those of conjugate gradients.
 
     What the heap keeps for later use is not counted: see `return_memory`.
     """

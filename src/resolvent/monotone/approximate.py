@@ -69,8 +69,8 @@ SIGNS = ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0))
 
 
 @torch.no_grad()
-def carry(kernels: list[Tensor], gain: float, rest: float = 0.1) -> None:
-    """Let the first four hidden channels carry the image to the end, times `gain`; `rest` is what the others weigh."""
+def carry(kernels: list[Tensor], gain: float) -> None:
+    """Let the first four hidden channels carry the image to the end, times `gain`; the others weigh a tenth there."""
     first, *inner, last = kernels
     signs, middle = first.new_tensor(SIGNS), (..., *(size // 2 for size in first.shape[2:]))
     first[:4] = 0
@@ -78,6 +78,6 @@ def carry(kernels: list[Tensor], gain: float, rest: float = 0.1) -> None:
     for kernel in inner:
         kernel[:4] = 0
         kernel[:4, :4][middle] = torch.eye(4)
-    last *= rest
+    last *= 0.1
     last[:, :4] = 0
     last[:, :4][middle] = gain * signs.T
