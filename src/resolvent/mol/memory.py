@@ -20,7 +20,7 @@ from resolvent.monotone import Footprint, Tile, footprint
 if TYPE_CHECKING:
     from resolvent.mol.model import MOL
 
-LIBRARIES = 48 * 2**20
+LIBRARIES = 40 * 2**20
 """Bytes of what is loaded and planned at the first transform and the first convolution."""
 HISTORY, ITERATION, LINEAR, EXTRAPOLATION = 12, 3, 6, 8
 """Images held by Anderson's history, by the iteration beside it, in a linear solve, and while extrapolating."""
