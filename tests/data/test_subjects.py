@@ -46,6 +46,18 @@ def test_empty_slices_are_left_out_but_frames_and_planes_are_kept(tmp_path):
     assert read_subjects(tmp_path / "a.h5", ndim=3)[0].images.shape == (1, 3, 12, 10)
 
 
+def test_the_ends_of_every_stack_are_trimmed_before_it_is_scaled(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["image_ri"] = np.stack([magnitudes(7)] * 2, -1).astype(np.int16)
+        file["subject"] = np.array([0, 0, 0, 0, 7, 7, 7])
+    first, second = read_subjects(tmp_path / "a.h5", trim=1)
+    assert len(first.images) == 2 and len(second.images) == 1
+    assert torch.allclose(first.images.abs().amax((1, 2)), torch.tensor([2 / 3, 1.0]))
+    assert read_subjects(tmp_path / "a.h5", ndim=3, trim=1)[0].images.shape == (1, 2, 12, 10)
+    with pytest.raises(DataError, match=r"subject0 in .* has 4 images; none is left without 2 at both ends"):
+        read_subjects(tmp_path / "a.h5", trim=2)
+
+
 def test_a_scan_is_a_subject(tmp_path):
     scan = simulate(torch.rand(16, 16), n_coils=2, acceleration=1)
     write(scan, tmp_path / "scan.h5")

@@ -8,7 +8,7 @@ from resolvent.data import Subject, birdcage_maps, simulate
 from resolvent.linop import estimate_noise, fft
 from resolvent.train.config import Scans
 from resolvent.train.draws import calibrated, draw_batch, draw_subject, quick_sizes
-from resolvent.train.objects import framed, object_phase, received, toned
+from resolvent.train.objects import framed, object_phase, received, through, toned
 
 EXACT = {"clean": 1.0, "calibrated": 0.0, "map_error": 0.0, "noise_error": 0.0, "estimated": 0.0}
 
@@ -114,10 +114,25 @@ def test_the_planes_of_a_volume_lie_along_the_first_axis_or_along_the_readout():
         x = batch.reference[0].abs()
         shapes.add(tuple(x.shape))
         axis = min(range(3), key=lambda a: x.shape[a])
-        along = x.movedim(axis, 0).flatten(1).median(1).values
-        assert float(along[-1]) > 2 * float(along[0])
+        profiles = [x.movedim(a, 0).flatten(1).median(1).values for a in range(3)]
+        changes = [float(profile.max() / profile.min()) for profile in profiles]
+        assert changes.pop(axis) > 1.2 * max(changes)  # across them only the transmit field changes
         assert batch.mask[:, 0].shape == batch.reference.shape
     assert shapes == {(4, 16, 16), (16, 16, 4)}
+
+
+def test_planes_lie_one_to_two_apart_and_are_mirrored_where_the_volume_ends():
+    def taken(planes: int, seed: int) -> torch.Tensor:
+        volume = torch.arange(float(planes))[:, None, None].expand(planes, 2, 2)
+        return through(volume, 12, np.random.default_rng(seed))[:, 0, 0]
+
+    few, many = (torch.stack([taken(planes, seed) for seed in range(20)]) for planes in (5, 200))
+    steps = many.diff(dim=1).abs()
+    straight = (steps.amax(1) - steps.amin(1)) < 1e-4
+    assert int(straight.sum()) > 15 and bool(((steps[straight] >= 1 - 1e-4) & (steps[straight] <= 2 + 1e-4)).all())
+    assert bool((many.diff(dim=1) < 0).any()) and bool((many.diff(dim=1) > 0).any())
+    assert float(few.min()) >= 0 and 3.5 < float(few.max()) <= 4 and float(few.diff(dim=1).abs().max()) <= 2 + 1e-5
+    assert not bool(taken(1, 0).any())
 
 
 def test_series_are_drawn_from_stills_with_the_odds_of_motion():

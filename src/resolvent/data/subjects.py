@@ -46,7 +46,7 @@ class Subject:
         return self.images is not None and self.images.is_complex()
 
 
-def read_subjects(path: str | Path, ndim: int = 2) -> list[Subject]:
+def read_subjects(path: str | Path, ndim: int = 2, trim: int = 0) -> list[Subject]:
     """The subjects of a file: every scan or image that `read` knows, and HDF5 files of image stacks.
 
     A stack is a dataset ``magnitude`` or ``image`` ``(slices, y, x)``, or ``image_ri`` with real and imaginary part
@@ -56,10 +56,11 @@ def read_subjects(path: str | Path, ndim: int = 2) -> list[Subject]:
     Args:
         path: the file.
         ndim: 2 for slices, of which empty ones are left out; 3 for one volume or one series of frames a subject.
+        trim: images left out at both ends of each stack: where a volume was resampled, its last planes are half empty.
 
     Raises:
         FormatError, CorruptFileError: as `read`.
-        DataError: a subject without signal.
+        DataError: a subject without signal, or without images once it is trimmed.
         ShapeError: images of fewer than three axes.
     """
     path = str(path)
@@ -71,7 +72,7 @@ def read_subjects(path: str | Path, ndim: int = 2) -> list[Subject]:
                 raise DataError(f"{path} is not Cartesian: none of its samples can be left out. Leave that file out.")
             return [Subject(name, path, scan=found)]
         stacks = {name: found.image.numpy()}
-    return [Subject(name, path, _prepared(stack, f"{name} in {path}", ndim)) for name, stack in stacks.items()]
+    return [Subject(name, path, _prepared(stack, f"{name} in {path}", ndim, trim)) for name, stack in stacks.items()]
 
 
 def _stacks(path: str) -> Iterator[tuple[str, np.ndarray]]:
@@ -113,10 +114,12 @@ def _stack(group: h5py.Group, path: str) -> np.ndarray | None:
     return None
 
 
-def _prepared(stack: np.ndarray, what: str, ndim: int) -> Tensor:
+def _prepared(stack: np.ndarray, what: str, ndim: int, trim: int) -> Tensor:
     if stack.ndim < 3:
         raise ShapeError(f"The images of {what} have {stack.ndim} axes. Give (slice, y, x), (z, y, x) or (t, y, x).")
-    images = torch.from_numpy(np.ascontiguousarray(stack))
+    if trim and len(stack) <= 2 * trim:
+        raise DataError(f"{what} has {len(stack)} images; none is left without {trim} at both ends. Trim less.")
+    images = torch.from_numpy(np.ascontiguousarray(stack[trim : len(stack) - trim]))
     images = images.to(torch.complex64) if images.is_complex() else images.float()
     size = images.abs()
     if not bool(torch.isfinite(size).all()) or not bool((size > 0).any()):

@@ -96,6 +96,11 @@ class Data(_Section):
     )
     validation: list[Path] = Field(min_length=1, description="Files of validation subjects.")
     scans: Scans = Scans()
+    trim: int = Field(
+        default=0,
+        ge=0,
+        description="Images left out at both ends of every stack, where resampling has left them half empty.",
+    )
     batch: int = Field(default=2, ge=1, description="Scans of one matrix and coil count in a step.")
     workers: int = Field(default=0, ge=0, description="Processes that draw scans ahead; 0 draws them in the step.")
     supervision: Literal["full", "self"] = Field(

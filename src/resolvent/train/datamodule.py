@@ -86,9 +86,9 @@ class ScansModule(pl.LightningDataModule):
         if scans.spatial == "picture":
             self.train, self.validation = [*map(read_picture, train)], [*map(read_picture, validation)]
         else:
-            self.train = _subjects(train, ndim, data.supervision)
-            self.train += _subjects([data.folder / path for path in data.stills], 2, data.supervision)
-            self.validation = _subjects(validation, ndim, "full")
+            self.train = _subjects(train, ndim, data.trim, data.supervision)
+            self.train += _subjects([data.folder / path for path in data.stills], 2, data.trim, data.supervision)
+            self.validation = _subjects(validation, ndim, data.trim, "full")
         both = {(s.source, s.name) for s in self.train} & {(s.source, s.name) for s in self.validation}
         if both:
             source, name = min(both)
@@ -112,8 +112,8 @@ class ScansModule(pl.LightningDataModule):
         return DataLoader(draws, batch_size=None, sampler=order, num_workers=workers)
 
 
-def _subjects(paths: Sequence[Path], ndim: int, supervision: str) -> list[Subject]:
-    found = [s for path in paths for s in read_subjects(path, ndim)]
+def _subjects(paths: Sequence[Path], ndim: int, trim: int, supervision: str) -> list[Subject]:
+    found = [s for path in paths for s in read_subjects(path, ndim, trim)]
     return [s if s.scan is None else replace(s, scan=_prepared(s.scan, supervision)) for s in found]
 
 

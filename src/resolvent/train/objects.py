@@ -73,6 +73,25 @@ def received(shape: tuple[int, ...], exponent: float, rng: np.random.Generator) 
     return torch.from_numpy((power / power.max()) ** (exponent / 2)).float()
 
 
+def through(volume: Tensor, depth: int, rng: np.random.Generator) -> Tensor:
+    """Planes at equal distances through a volume, one to two of its own apart, mirrored where it ends.
+
+    So a slab of few planes trains a network that sees more of them: where it would end, training would teach what
+    only holds at an end.
+
+    Args:
+        volume: ``(z, y, x)``.
+        depth: number of planes.
+        rng: what is drawn.
+    """
+    last = len(volume) - 1
+    z = rng.uniform(0, 2 * last) + rng.uniform(1, 2) * torch.arange(depth)
+    z = last - (z % max(1, 2 * last) - last).abs()
+    below = z.floor().long().clamp(0, last)
+    weight = (z - below)[:, None, None].to(volume.dtype)
+    return (1 - weight) * volume[below] + weight * volume[(below + 1).clamp_max(last)]
+
+
 def framed(
     magnitude: Tensor,
     shape: tuple[int, ...],
@@ -85,12 +104,13 @@ def framed(
 
     The grid is `finer` than that to which `scans.zoom` refers.
 
-    A still image is set in motion if `frames` are wanted, see `moving`.
+    A still image is set in motion if `frames` are wanted, see `moving`; for planes through a volume see `through`.
     """
     spatial = len(shape)
     if frames is not None and magnitude.ndim == 2:
         magnitude = moving(magnitude, frames, rng)
-    t = torch.rot90(magnitude, int(rng.integers(4)), (-2, -1))
+    t = through(magnitude, shape[0], rng) if spatial == 3 else magnitude
+    t = torch.rot90(t, int(rng.integers(4)), (-2, -1))
     t = t.flip(-1) if rng.random() < 0.5 else t
     if frames is not None:
         t = t.flip(0) if rng.random() < 0.5 else t
