@@ -25,6 +25,7 @@ ENTRY = {
     "applications",
     "seconds",
     "certificate",
+    "fit",
 }
 
 
@@ -186,6 +187,26 @@ def test_a_certificate_that_fails_at_the_end_leaves_no_image(resolvent, store, s
     assert run.code == 3
     assert sorted(p.name for p in tmp_path.iterdir()) == ["scan.h5"]
     assert set(run.json["results"][0]) == ENTRY | {"metrics", "error"}
+
+
+def test_an_image_that_does_not_explain_the_samples_is_flagged(resolvent, store, scan, model, tmp_path):
+    """The maps of another scan: unique solution, proved distance, wrong picture."""
+    path = store(scan.replace(coil_maps=scan.maps.flip(-1), reference=None))
+    run = resolvent("recon", path, "-o", tmp_path / "out.npy", "--model", model, "--json")
+    (entry,) = run.json["results"]
+    assert run.code == 0 and entry["certificate"]["proved"] and entry["fit"]["doubtful"]
+    assert entry["fit"]["unexplained"][0] > 0.1
+    assert "warning" in run.err and "coil maps, mask or trajectory may not be those of this scan" in run.err
+    assert json.loads((tmp_path / "out.json").read_text())["fit"] == entry["fit"]
+
+
+def test_a_demanded_certificate_is_refused_where_the_image_does_not_explain_the_samples(
+    resolvent, store, scan, model, tmp_path
+):
+    path = store(scan.replace(coil_maps=scan.maps.flip(-1)))
+    run = resolvent("recon", path, "-o", tmp_path / "out.npy", "--model", model, "--require-certificate", "--json")
+    assert run.code == 3 and "coil maps" in run.error
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["scan.h5"]
 
 
 @pytest.mark.parametrize("factor", [1e-30, 1e12])

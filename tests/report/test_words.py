@@ -55,6 +55,11 @@ def test_without_a_record_nothing_is_claimed():
         ({"converged": False, "status": "not converged: because", "certificate": HELD}, ["Not converged"]),
         ({"converged": True, "certificate": ESTIMATED}, ["Nothing is proved"]),
         ({"converged": False, "status": "stopped", "certificate": REFUSED}, ["Not converged", "Certificate refused"]),
+        (
+            {"certificate": HELD, "fit": {"doubtful": True, "unexplained": [0.01, None, 0.37]}},
+            ["The image does not explain the samples"],
+        ),
+        ({"certificate": HELD, "fit": {"doubtful": False, "unexplained": [0.01]}}, []),
     ],
 )
 def test_warnings(record, heads):

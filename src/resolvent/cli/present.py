@@ -43,5 +43,5 @@ def show(outcome: Outcome, source: str, written: list[str]) -> None:
             typer.echo(f"  {LABELS[name]:12}{numbers}")
     solution = outcome.recon.solution
     work = f"{solution.evaluations} network evaluations, {solution.applications} of A^H A, {outcome.seconds:.1f} s"
-    typer.echo(f"\n  {ending(outcome)} ({work})\n  {outcome.recon.certificate.text}")
+    typer.echo(f"\n  {ending(outcome)} ({work})\n  {outcome.recon.certificate.text}\n  {outcome.recon.fit.text}")
     typer.echo(f"  written: {', '.join(written)}\n" if written else "  no image written: name one with -o\n")

@@ -71,7 +71,10 @@ def recon(
     ] = None,
     require_certificate: Annotated[
         bool,
-        typer.Option("--require-certificate", help="Write no image whose distance is not proved; exit code 3 then."),
+        typer.Option(
+            "--require-certificate",
+            help="Write no image whose distance is not proved, or that does not explain the samples; exit code 3 then.",
+        ),
     ] = False,
     figure: Annotated[
         str | None,
@@ -88,7 +91,7 @@ def recon(
 
     With a reference (in the file, or made by --acceleration) PSNR, SSIM and NMSE of the zero-filled image, of SENSE
     and of the model are printed. Several files: a bad one is reported and the others go on. An image that did not
-    converge is written, and flagged in its record and on stderr.
+    converge, or does not explain the samples, is written, and flagged in its record and on stderr.
     """
     command = command_line(locals())
     with reporting(as_json=as_json, debug=debug):

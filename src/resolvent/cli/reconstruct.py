@@ -16,6 +16,7 @@ from resolvent.data import Scan, metrics, undersample
 from resolvent.data.planes import AXES, in_planes, readout, volume_of
 from resolvent.mol import MOL, Certificate, Reconstruction
 from resolvent.mol.baselines import sense
+from resolvent.mol.fit import Fit
 from resolvent.mol.memory import gib, plan, resident
 from resolvent.solve import Solution
 
@@ -61,6 +62,7 @@ class Outcome:
             **{name: record[name] for name in ("status", "converged", "steps", "evaluations", "applications")},
             "seconds": round(self.seconds, 3),
             "certificate": {name: record["certificate"][name] for name in shown},
+            "fit": record["fit"],
             **({"metrics": _finite(self.scores)} if self.scores else {}),
         }
 
@@ -215,6 +217,7 @@ def joined(parts: list[Reconstruction]) -> Reconstruction:
         image=torch.cat([part.image for part in parts]),
         solution=solution,
         certificate=certificate,
+        fit=Fit(*(torch.cat([getattr(part.fit, name) for part in parts]) for name in ("misfit", "noise"))),
         scale=torch.cat([part.scale for part in parts]),
         lam=torch.cat([part.lam for part in parts]),
         noise=torch.cat([part.noise for part in parts]),

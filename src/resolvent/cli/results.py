@@ -9,6 +9,9 @@ from resolvent.cli.naming import STREAM
 from resolvent.cli.output import REFUSED, complain
 from resolvent.cli.streams import stream_image
 
+WRONG_PHYSICS = "coil maps, mask or trajectory may not be those of this scan, or something changed during it"
+"""What an image that does not explain the measurements may mean."""
+
 if TYPE_CHECKING:
     from resolvent.cli.reconstruct import Outcome
 
@@ -27,8 +30,10 @@ def deliver(
     """Write, print and warn; the exit code and the JSON entry."""
     from resolvent.cli.present import show
 
-    if demanded and not outcome.recon.certificate.proved:
-        code, result = REFUSED, refusal(path, outcome.recon.certificate.text)
+    recon = outcome.recon
+    doubt = f"{recon.fit.text}: {WRONG_PHYSICS}" if recon.fit.doubtful else ""
+    if demanded and (doubt or not recon.certificate.proved):
+        code, result = REFUSED, refusal(path, doubt or recon.certificate.text)
         return code, {"input": path, "output": None, **outcome.summary, "error": result["error"]}
     if places.image == STREAM:
         stream_image(outcome, path)
@@ -42,8 +47,10 @@ def deliver(
         show(outcome, Path(path).name, [place for place in places if place])
     extra = {name: place for name, place in (("figure", places.figure), ("report", places.report)) if place}
     result = {"input": path, "output": places.image, **outcome.summary, **extra}
-    if not outcome.recon.solution.converged:
-        complain(f"warning: {path}: {outcome.recon.solution.status}.")
+    if doubt:
+        complain(f"warning: {path}: {doubt}.")
+    if not recon.solution.converged:
+        complain(f"warning: {path}: {recon.solution.status}.")
         return REFUSED, result
     return 0, result
 

@@ -68,6 +68,10 @@ class LinearOperator(nn.Module, ABC):
         """The image that shows y without a solve: ``A^H y``, the density of the measurements evened out."""
         return self.adjoint(y if self.density is None else self.density * y)
 
+    def measured(self, y: Tensor) -> Tensor:
+        """The part of y that was measured: zero where `adjoint` takes no notice of it."""
+        return y
+
     def noise(self, y: Tensor) -> Tensor:
         """Standard deviation of the complex noise of a sample of y, as far as y shows it, ``(batch,)``.
 
@@ -169,6 +173,10 @@ class _Product(LinearOperator):
     def density(self) -> Tensor | None:
         """That of the measurements of A."""
         return self.outer.density
+
+    def measured(self, y: Tensor) -> Tensor:
+        """What A measures."""
+        return self.outer.measured(y)
 
     @property
     def support(self) -> Tensor | None:

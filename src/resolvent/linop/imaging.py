@@ -121,6 +121,10 @@ class Sampling(LinearOperator):
         """``mask y``."""
         return self(y)
 
+    def measured(self, y: Tensor) -> Tensor:
+        """``y`` where the mask is not zero."""
+        return (self.mask != 0) * y
+
     def normal(self, x: Tensor) -> Tensor:
         """``mask^2 x``."""
         self._check(x)

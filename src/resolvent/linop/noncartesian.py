@@ -145,6 +145,10 @@ class NonCartesian(LinearOperator):
         """Share of a grid cell that a sample has (see `nufft.density`), ``(batch or 1, 1, *lead or 1, *samples)``."""
         return self.weights
 
+    def measured(self, y: KSpace) -> KSpace:
+        """``y`` where the mask is not zero."""
+        return (self.mask != 0) * y
+
     def noise(self, y: KSpace) -> Tensor:
         """`estimate_noise` of the samples farthest from the centre, with their neighbours along the readout."""
         radius = (self.trajectory / self.trajectory.new_tensor(self.spatial)).square().sum(-1).sqrt()

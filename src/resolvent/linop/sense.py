@@ -198,6 +198,10 @@ class SENSE(LinearOperator):
         """The pixels in which some map is not zero, ``(batch or 1, [set], *lead or 1, *spatial)``."""
         return self.seen
 
+    def measured(self, y: KSpace) -> KSpace:
+        """``y`` where the mask is not zero."""
+        return (self.power != 0) * y
+
     def noise(self, y: KSpace) -> Tensor:
         """`estimate_noise` of the corners of k-space."""
         return estimate_noise(y, self.ndim)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from resolvent._version import __version__
 from resolvent.linop import LinearOperator
 from resolvent.mol.certificate import Certificate, certify
 from resolvent.mol.equation import INNER, Equation, Work
+from resolvent.mol.fit import Fit, fit
 from resolvent.mol.memory import plan
 from resolvent.mol.units import ScanUnits
 from resolvent.monotone import Bound, MonotoneOperator, ScanContext, Tier, Tile
@@ -31,6 +33,7 @@ class Reconstruction:
         image: ``(batch, *lead, *spatial)``, complex, in the units of the data.
         solution: the solve, in the units of the model: ``image = scale * solution.x``.
         certificate: bounds of the distance to the exact solution and of the stability.
+        fit: how far the image explains the measurements.
         scale: units of the data over units of the model, ``(batch,)``.
         lam: weight of the data, ``(batch,)``.
         noise: noise level over the image scale, as the model used it, ``(batch,)``.
@@ -40,6 +43,7 @@ class Reconstruction:
     image: Image
     solution: Solution
     certificate: Certificate
+    fit: Fit
     scale: Tensor
     lam: Tensor
     noise: Tensor
@@ -60,6 +64,7 @@ class Reconstruction:
             "evaluations": s.evaluations,
             "applications": s.applications,
             "residual": _numbers(s.residuals[-1]) if len(s.residuals) else [],
+            "fit": self.fit.record(),
             "certificate": {
                 "proved": c.proved,
                 "tier": c.tier,
@@ -225,7 +230,7 @@ class MOL(ScanUnits):
         start: Image | None = None,
         max_memory: int | None = None,
     ) -> Reconstruction:
-        """Reconstruct, and certify what was reconstructed.
+        """Reconstruct, certify what was reconstructed, and see whether it explains the measurements.
 
         Args:
             y: measurements ``(batch, coil, *lead, *spatial)``.
@@ -244,6 +249,8 @@ class MOL(ScanUnits):
             MemoryLimitError: the solve does not fit into `max_memory`.
         """
         self._check(y)
+        with suppress(DataError):  # a model that needs the level will ask again
+            noise = A.noise(y) if noise is None else noise
         tile = None if max_memory is None else plan(self, y, A, max_memory).tile
         equation, scale, context = self.pose(y, A, noise, tile=tile)
         x0 = starting_point(equation, context) if start is None else start / along(scale, start)
@@ -251,10 +258,12 @@ class MOL(ScanUnits):
         proved = self.score.conditioning(float(equation.lam.max())).value if self.tier == "all-data" else 0.0
         certificate = certify(equation, solution.x, self.tier, proved)
         solution = replace(solution, applications=equation.work.applications)
+        image = along(scale, solution.x) * solution.x
         return Reconstruction(
-            image=along(scale, solution.x) * solution.x,
+            image=image,
             solution=solution,
             certificate=certificate,
+            fit=fit(A, image, y, noise),
             scale=scale,
             lam=equation.lam,
             noise=context.noise,

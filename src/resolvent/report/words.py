@@ -106,7 +106,22 @@ def warnings(record: Record) -> list[tuple[str, str]]:
         found.append(("Certificate refused", "The residual is not finite. Do not use this image."))
     elif of.get("proved") is not True:
         found.append(("Nothing is proved", "All numbers of the certificate below are estimates."))
+    if (left := _unexplained(record)) is not None and record["fit"].get("doubtful") is True:
+        text = (
+            f"{percent(left)} of them, as a norm, is left, and is not noise. Coil maps, mask or trajectory may not be "
+            "those of this scan, or something changed while it was measured. The certificate does not say otherwise: "
+            "it is about the solution of the equation, whatever maps stand in it."
+        )
+        found.append(("The image does not explain the samples", text))
     return found
+
+
+def _unexplained(record: Record) -> float | None:
+    """The worst of the slices."""
+    of = record.get("fit")
+    values = of.get("unexplained") if isinstance(of, dict) else None
+    found = [n for n in map(number, values if isinstance(values, list) else []) if n is not None]
+    return max(found, default=None)
 
 
 def provenance(record: Record) -> list[tuple[str, str]]:
@@ -121,6 +136,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
         ("Model SHA-256", _text(model.get("sha256"))),
         ("Weight of the data, lam", _several(record.get("lam"))),
         ("Noise level, relative to the image", _several(record.get("noise"))),
+        ("Samples left unexplained, beside noise", "" if (left := _unexplained(record)) is None else percent(left)),
         ("Tolerance", _several(record.get("tol"))),
         ("How the solve ended", _text(record.get("status"))),
         ("Steps", _several(record.get("steps"))),
@@ -135,7 +151,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
     ]
     if isinstance(retro, dict):
         kind, seed = _text(retro.get("kind")), _several(retro.get("seed"))
-        rows.insert(13, ("Samples left out", f"{_several(retro.get('acceleration'))}-fold, {kind}, seed {seed}"))
+        rows.insert(14, ("Samples left out", f"{_several(retro.get('acceleration'))}-fold, {kind}, seed {seed}"))
     return [(name, value) for name, value in rows if value]
 
 

@@ -1,0 +1,80 @@
+"""`Fit`: how far an image explains the measurements, which no certificate says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from resolvent._types import Image, KSpace
+from resolvent.linop import LinearOperator
+from resolvent.solve import norm
+
+DOUBTFUL = 0.1
+"""Part of the measurements, as a norm, that an image of the right physics leaves unexplained at most."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What is left of the measurements when the image is taken away; a certificate is about the equation alone.
+
+    The solution of an equation with the coil maps of another scan is unique, certified, and wrong. But it does not
+    explain the measurements: several coils saw every point, and only with the right maps do they agree.
+
+    On simulated and real heads with the right physics less than 4 % were unexplained; with maps that are mirrored,
+    transposed, conjugate, shifted by 8 % of the matrix or in another order of the coils, or with a ghost, 13 to 97 %.
+    What moves between the lines, or a shift by two pixels, may stay below `DOUBTFUL`: no fault found is no proof.
+
+    Attributes:
+        misfit: ``|A x - b| / |b|`` over the measured samples, ``(batch,)``.
+        noise: what noise alone leaves, its level times the root of the number of samples, over ``|b|``; NaN if unknown.
+    """
+
+    misfit: Tensor
+    noise: Tensor
+
+    @property
+    def unexplained(self) -> Tensor:
+        """``sqrt(max(0, misfit^2 - noise^2))``, ``(batch,)``; NaN where the noise is unknown."""
+        return (self.misfit.square() - self.noise.square()).clamp_min(0).sqrt()
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether more than `DOUBTFUL` of some sample is unexplained."""
+        return bool((self.unexplained > DOUBTFUL).any())
+
+    @property
+    def text(self) -> str:
+        """One line for a person, about the worst sample."""
+        known = bool(torch.isfinite(self.unexplained).all())
+        worst = int((self.unexplained if known else self.misfit).argmax())
+        noise = f"noise {_percent(self.noise[worst])}" if known else "noise unknown"
+        return f"|A x - b| = {_percent(self.misfit[worst])} of |b| ({noise})"
+
+    def record(self) -> dict[str, bool | list[float | None]]:
+        """JSON types; None for what is unknown."""
+        values = {"misfit": self.misfit, "noise": self.noise, "unexplained": self.unexplained}
+        numbers = {name: [v if math.isfinite(v) else None for v in found.tolist()] for name, found in values.items()}
+        return {"doubtful": self.doubtful, **numbers}
+
+
+def fit(A: LinearOperator, x: Image, y: KSpace, noise: Tensor | float | None) -> Fit:
+    """The `Fit` of an image.
+
+    Args:
+        A: the physics.
+        x: the image, in the units of y.
+        y: measurements ``(batch, coil, *lead, *spatial)``.
+        noise: standard deviation of the complex noise of a sample of y, also one for each scan; None if unknown.
+    """
+    y = A.measured(y)
+    size = norm(y)
+    misfit = norm(A.measured(A(x)) - y) / size
+    sigma = torch.as_tensor(torch.nan if noise is None else noise).to(size)
+    return Fit(misfit, sigma * (y != 0).flatten(1).sum(1).sqrt() / size)
+
+
+def _percent(ratio: Tensor) -> str:
+    return f"{100 * float(ratio):.2g} %"

@@ -1,0 +1,77 @@
+"""Whether the image explains the measurements: what a certificate, which is about the equation, does not say."""
+
+import pytest
+import torch
+
+import resolvent as rv
+from problems import random, unit_maps
+from resolvent.linop import Blur, Sampling
+from resolvent.mol.fit import DOUBTFUL, Fit, fit
+
+
+def scan(noise: float = 0.0, coils: int = 6):
+    """An image, its physics, and what was measured of it; where nothing was, numbers that must not count."""
+    torch.manual_seed(0)
+    A = rv.SENSE(unit_maps(2, coils, 24, 20), torch.rand(2, 24, 20) < 0.5)
+    x = random(2, 24, 20)
+    y = A(x) + noise * random(2, coils, 24, 20)
+    return A, x, torch.where(A.mask != 0, y, 7.0)
+
+
+def test_what_the_image_explains_is_not_left():
+    A, x, y = scan()
+    found = fit(A, x, y, 0.0)
+    assert float(found.misfit.max()) < 1e-12 and not found.doubtful
+    half = fit(A, x / 2, y, 0.0)
+    assert torch.allclose(half.misfit, torch.full((2,), 0.5, dtype=torch.float64)) and half.doubtful
+    assert torch.equal(half.misfit, half.unexplained)
+
+
+def test_noise_is_what_it_leaves_of_the_measured_samples():
+    sigma = 0.05
+    A, x, y = scan(noise=sigma)
+    found = fit(A, x, y, sigma)
+    assert torch.allclose(found.misfit, found.noise, rtol=0.05)
+    assert float(found.unexplained.max()) < DOUBTFUL and not found.doubtful
+    assert torch.allclose(fit(A, 10 * x, 10 * y, 10 * sigma).noise, found.noise)
+    assert torch.allclose(fit(A, x, y, torch.tensor([sigma, 0.0])).noise, found.noise * torch.tensor([1.0, 0.0]))
+
+
+def test_unknown_noise_excuses_everything():
+    A, x, y = scan()
+    found = fit(A, x / 2, y, None)
+    assert not found.doubtful and found.record()["unexplained"] == [None, None]
+    assert found.text == "|A x - b| = 50 % of |b| (noise unknown)"
+
+
+def test_the_worst_scan_is_named():
+    found = Fit(torch.tensor([0.3, 0.2]), torch.tensor([0.29, 0.01]))
+    assert found.text == "|A x - b| = 20 % of |b| (noise 1 %)" and found.doubtful
+
+
+@pytest.mark.parametrize("A", [Sampling(torch.eye(8)), Sampling(torch.eye(8)) @ Blur(torch.ones(3, 3) / 9, (8, 8))])
+def test_other_physics_measure_what_their_adjoint_takes_notice_of(A):
+    y = random(1, 8, 8)
+    assert torch.equal(A.measured(y), torch.eye(8) * y)
+    assert torch.allclose(A.adjoint(A.measured(y)), A.adjoint(y))
+
+
+@pytest.mark.parametrize("change", ["none", "mirrored", "transposed", "conjugate", "another order", "one sign"])
+def test_maps_of_another_scan_do_not_explain_the_measurements(change):
+    """The certificate of each of these images is proved."""
+    image = (torch.linspace(-1, 1, 48) ** 2 < 0.6).float().outer((torch.linspace(-1, 1, 48) ** 2 < 0.4).float())
+    measured = rv.simulate(image, n_coils=8, acceleration=3, snr_db=30, seed=1)
+    maps = measured.maps
+    signs = torch.ones(8).index_fill_(0, torch.tensor([2]), -1).reshape(1, 8, 1, 1)
+    wrong = {
+        "none": maps,
+        "mirrored": maps.flip(-1),
+        "transposed": maps.transpose(-1, -2).contiguous(),
+        "conjugate": maps.conj().resolve_conj(),
+        "another order": maps.roll(1, 1),
+        "one sign": maps * signs,
+    }[change]
+    recon = rv.load("brain-2d").solve(measured.kspace, rv.SENSE(wrong, measured.mask), noise=measured.noise)
+    assert recon.certificate.proved
+    assert recon.fit.doubtful == (change != "none")
+    assert recon.record()["fit"]["doubtful"] == recon.fit.doubtful
