@@ -10,6 +10,7 @@ from torch import Tensor
 from resolvent.linop import SENSE
 from resolvent.monotone import (
     Bound,
+    CertifiedPlanes,
     CertifiedStack,
     ConditionedRidge,
     ConditionedStack,
@@ -146,6 +147,8 @@ def small_scores(ndim: int, m: float = 0.3, seed: int = 0) -> dict[str, Monotone
         "ConditionedRidge": ConditionedRidge(m=m, channels=4, size=3, width=4, passes=2, ndim=ndim),
         "CertifiedStack": CertifiedStack(m=m, channels=4, layers=2, trunk_layers=2, passes=2, emphasis=2.0, ndim=ndim),
     }
+    if ndim == 3:
+        scores["CertifiedPlanes"] = CertifiedPlanes(m=m, channels=4, layers=2, trunk_layers=2, passes=2)
     for score in scores.values():
         score.double()
         with torch.no_grad():

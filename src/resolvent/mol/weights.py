@@ -20,6 +20,7 @@ from resolvent.mol.baselines import ADMMNet, Baseline, DEGrad, MoDL, UNet
 from resolvent.mol.hub import fetched
 from resolvent.mol.model import MOL
 from resolvent.monotone import (
+    CertifiedPlanes,
     CertifiedStack,
     ConditionedRidge,
     ConditionedStack,
@@ -39,6 +40,7 @@ _LARGEST = 2**30  # bytes of a weight file
 _SCORES: dict[str, type[MonotoneOperator]] = {
     kind.__name__: kind
     for kind in (
+        CertifiedPlanes,
         CertifiedStack,
         ConditionedRidge,
         ConditionedStack,

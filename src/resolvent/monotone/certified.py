@@ -59,6 +59,7 @@ class CertifiedStack(_Strict):
         if not 1 <= emphasis < math.inf:
             raise ModelError(f"emphasis is {emphasis}; it must be a number of at least 1.")
         self.trunk_layers, self.passes, self.emphasis = trunk_layers, passes, emphasis
+        self.convolved = ndim  # axes of a kernel
         total = layers + trunk_layers
         self.convs = nn.ModuleList(UnitKernel(kernel_init(channels, channels, ndim)) for _ in range(total))
         self.biases = nn.ParameterList(torch.zeros(channels) for _ in range(total))
@@ -85,13 +86,16 @@ class CertifiedStack(_Strict):
         """
         if context is None:
             raise ModelError("a conditioned score needs a scan. Use it in MOL, or pass a ScanContext to condition().")
-        kernels, biases = [c() for c in self.convs], list(self.biases)
+        return self._conditioned(context, [c() for c in self.convs])
+
+    def _conditioned(self, context: ScanContext, kernels: list[Tensor]) -> Score:
+        biases = list(self.biases)
         deep, width = self.trunk_layers, kernels[0].shape[1]
         trunk = rectified(kernels[:deep], biases[:deep])
-        v, level = context.sense, 0.1 * (noise_channel(context, self.ndim) + 2)  # no larger than an image
+        v, level = context.sense, 0.1 * (noise_channel(context, self.convolved) + 2)  # no larger than an image
 
         def look(v: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
-            state = torch.cat([to_channels(v, self.ndim), own[0].flatten(0, 1)], 1)
+            state = torch.cat([to_channels(v, self.convolved), own[0].flatten(0, 1)], 1)
             return per_sample(residual_layers(state, trunk, keep=width), len(v))
 
         once = recomputed(look) if self.ndim == 3 and context.tile is None else look
@@ -105,7 +109,7 @@ class CertifiedStack(_Strict):
 
     def _network(self, x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
         anchor, features = own
-        state = torch.cat([to_channels(x - anchor, self.ndim), features.flatten(0, 1)], 1)
+        state = torch.cat([to_channels(x - anchor, self.convolved), features.flatten(0, 1)], 1)
         half = len(shared) // 2
         layers = rectified(shared[:half], shared[half:])
         return anchor + (1 - self.margin) * from_channels(residual_layers(state, layers), x)
