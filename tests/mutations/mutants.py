@@ -396,9 +396,21 @@ MUTANTS = (
         CERTIFICATE_TESTS,
     ),
     Mutant(
+        "what was not measured counts as unexplained",
+        "linop/sense.py",
+        (("return (self.power != 0) * y", "return y"),),
+        ("mol/test_fit.py",),
+    ),
+    Mutant(
+        "planes of a volume across one axis only",
+        "monotone/planes.py",
+        (("for axis in range(3):\n            anchor", "for axis in (0, 0, 0):\n            anchor"),),
+        ("monotone/test_planes.py",),
+    ),
+    Mutant(
         "image in the units of the network",
         "mol/model.py",
-        (("image=along(scale, solution.x) * solution.x", "image=solution.x"),),
+        (("image = along(scale, solution.x) * solution.x", "image = solution.x"),),
         ("mol/test_model.py",),
     ),
     Mutant(
