@@ -23,8 +23,8 @@ class Fit:
     The solution of an equation with the coil maps of another scan is unique, certified, and wrong. But it does not
     explain the measurements: several coils saw every point, and only with the right maps do they agree.
 
-    On simulated and real heads with the right physics less than 4 % were unexplained; with maps that are mirrored,
-    transposed, conjugate, shifted by 8 % of the matrix or in another order of the coils, or with a ghost, 13 to 97 %.
+    On simulated and real heads with the right physics at most 5 % were unexplained; with maps that are mirrored,
+    transposed, conjugate, shifted by 8 % of the matrix or in another order of the coils, or with a ghost, 12 to 98 %.
     What moves between the lines, or a shift by two pixels, may stay below `DOUBTFUL`: no fault found is no proof.
 
     Attributes:
