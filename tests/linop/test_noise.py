@@ -70,3 +70,8 @@ def test_with_no_more_samples_than_coils_the_estimate_is_the_power_of_the_sample
     kspace[..., 0, :3] = 2.0
     assert estimate_noise(kspace).item() == pytest.approx(2.0)
     assert estimate_noise(torch.zeros_like(kspace)).item() == 0
+
+
+def test_an_axis_may_be_shorter_than_a_patch():
+    y = 0.5 * torch.randn(1, 3, 2, 40, 40, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(estimate_noise(y, 3), torch.tensor([0.5]), rtol=0.1, atol=0)

@@ -405,7 +405,7 @@ MUTANTS = (
         "planes of a volume across one axis only",
         "monotone/planes.py",
         (("for axis in range(3):\n            anchor", "for axis in (0, 0, 0):\n            anchor"),),
-        ("monotone/test_planes.py",),
+        ("monotone/test_certified_planes.py",),
     ),
     Mutant(
         "image in the units of the network",

@@ -21,8 +21,8 @@ def estimate_noise(kspace: KSpace, ndim: int = 2, radius: Tensor | None = None) 
         sigma^2 = min over k = 1, 2, 3 of  lambda_min(R_k) / lambda_min(R_k of white noise of sigma 1)
 
     R_k is made of the completely measured patches farthest from the centre: a tenth of them, or 16 for each of their
-    dimensions (50 for k = 1), as far as there are; a k with less than four for each is left out. The white noise is
-    one draw in the same places.
+    dimensions (50 for k = 1), as far as there are; a k with less than four for each, or larger than an axis, is left
+    out. The white noise is one draw in the same places.
 
     An estimate: within 15 % for white noise 15 to 40 dB below the image and 8 coils. Too large where signal fills all
     directions of all patches (few coils, hardly any noise; with one coil or no more samples than coils, and no patches,
@@ -59,6 +59,8 @@ def _sigma(kspace: Tensor, ndim: int, radius: Tensor | None) -> Tensor:
 
 def _smallest(y: Tensor, white: Tensor, width: int, ndim: int, radius: Tensor | None) -> Tensor | None:
     """``sqrt(lambda_min(R) / lambda_min(R of white))`` for patches of `width`; None where there are too few."""
+    if width > min(y.shape[-ndim:]):
+        return None
     measured = _complete((y != 0).any(0), width, ndim)
     distances = (
         _from_centre(y.shape[-ndim:], width, y.device) if radius is None else _windows(radius, width, 1).mean(-1)
