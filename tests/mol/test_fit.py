@@ -5,6 +5,7 @@ import torch
 
 import resolvent as rv
 from problems import random, unit_maps
+from resolvent._errors import ShapeError
 from resolvent.linop import Blur, Sampling
 from resolvent.mol.fit import DOUBTFUL, Fit, fit
 
@@ -54,6 +55,14 @@ def test_other_physics_measure_what_their_adjoint_takes_notice_of(A):
     y = random(1, 8, 8)
     assert torch.equal(A.measured(y), torch.eye(8) * y)
     assert torch.allclose(A.adjoint(A.measured(y)), A.adjoint(y))
+
+
+@pytest.mark.parametrize("axes", [(1, 6, 24), (1, 24, 20), (1, 5, 24, 20)])
+def test_kspace_that_does_not_fit_is_named_before_its_noise_is_looked_for(axes):
+    A = rv.SENSE(unit_maps(1, 6, 24, 20).to(torch.complex64), torch.ones(1, 24, 20))
+    for noise in (None, 0.1):
+        with pytest.raises(ShapeError, match="k-space has"):
+            rv.load("brain-2d").solve(random(*axes, dtype=torch.complex64), A, noise=noise)
 
 
 @pytest.mark.parametrize("change", ["none", "mirrored", "transposed", "conjugate", "another order", "one sign"])

@@ -151,6 +151,7 @@ class NonCartesian(LinearOperator):
 
     def noise(self, y: KSpace) -> Tensor:
         """`estimate_noise` of the samples farthest from the centre, with their neighbours along the readout."""
+        self._check_kspace(y)
         radius = (self.trajectory / self.trajectory.new_tensor(self.spatial)).square().sum(-1).sqrt()
         return estimate_noise(self.mask * y, self.ndim, radius)
 

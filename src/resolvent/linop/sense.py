@@ -120,17 +120,7 @@ class SENSE(LinearOperator):
 
     def adjoint(self, y: KSpace) -> Image:
         """``A^H y``: k-space to image; the mask is applied to y."""
-        if y.shape[1] != self.n_coils:
-            raise ShapeError(
-                f"k-space has {y.shape[1]} coils (axis 1) but the maps have {self.n_coils}. "
-                "Pass k-space and maps of the same scan."
-            )
-        if not fits(y.shape[2:], self.lead, self.spatial):
-            raise ShapeError(
-                f"k-space has axes {tuple(y.shape[2:])} behind batch and coil but the operator has "
-                f"{(*self.lead, *self.spatial)} (lead, spatial). Pass k-space of the scan the maps belong to."
-            )
-        check_batch(self.batch, y, "k-space")
+        self._check_kspace(y)
         axes = tuple(range(-self.ndim, 0))
         decode = self.encode.conj()
         return self._combined(lambda coils: torch.fft.ifftn(y[:, coils] * decode, dim=axes, norm="ortho"))
@@ -204,6 +194,7 @@ class SENSE(LinearOperator):
 
     def noise(self, y: KSpace) -> Tensor:
         """`estimate_noise` of the corners of k-space."""
+        self._check_kspace(y)
         return estimate_noise(y, self.ndim)
 
     def _combined(self, coil_images: Callable[[slice], Tensor]) -> Tensor:
@@ -224,6 +215,19 @@ class SENSE(LinearOperator):
 
     def _chunks(self) -> list[slice]:
         return [slice(first, first + self.coil_chunk) for first in range(0, self.n_coils, self.coil_chunk)]
+
+    def _check_kspace(self, y: Tensor) -> None:
+        if y.shape[1] != self.n_coils:
+            raise ShapeError(
+                f"k-space has {y.shape[1]} coils (axis 1) but the maps have {self.n_coils}. "
+                "Pass k-space and maps of the same scan."
+            )
+        if not fits(y.shape[2:], self.lead, self.spatial):
+            raise ShapeError(
+                f"k-space has axes {tuple(y.shape[2:])} behind batch and coil but the operator has "
+                f"{(*self.lead, *self.spatial)} (lead, spatial). Pass k-space of the scan the maps belong to."
+            )
+        check_batch(self.batch, y, "k-space")
 
     def _check_image(self, x: Tensor) -> None:
         sets = (self.sets,) if self.sets > 1 else ()
