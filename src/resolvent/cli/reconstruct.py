@@ -217,7 +217,7 @@ def joined(parts: list[Reconstruction]) -> Reconstruction:
         image=torch.cat([part.image for part in parts]),
         solution=solution,
         certificate=certificate,
-        fit=Fit(*(torch.cat([getattr(part.fit, name) for part in parts]) for name in ("misfit", "noise"))),
+        fit=Fit(torch.cat([part.fit.misfit for part in parts]), torch.cat([part.fit.noise for part in parts])),
         scale=torch.cat([part.scale for part in parts]),
         lam=torch.cat([part.lam for part in parts]),
         noise=torch.cat([part.noise for part in parts]),

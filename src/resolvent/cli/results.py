@@ -9,9 +9,6 @@ from resolvent.cli.naming import STREAM
 from resolvent.cli.output import REFUSED, complain
 from resolvent.cli.streams import stream_image
 
-WRONG_PHYSICS = "coil maps, mask or trajectory may not be those of this scan, or something changed during it"
-"""What an image that does not explain the measurements may mean."""
-
 if TYPE_CHECKING:
     from resolvent.cli.reconstruct import Outcome
 
@@ -30,8 +27,7 @@ def deliver(
     """Write, print and warn; the exit code and the JSON entry."""
     from resolvent.cli.present import show
 
-    recon = outcome.recon
-    doubt = f"{recon.fit.text}: {WRONG_PHYSICS}" if recon.fit.doubtful else ""
+    recon, doubt = outcome.recon, outcome.recon.fit.doubt
     if demanded and (doubt or not recon.certificate.proved):
         code, result = REFUSED, refusal(path, doubt or recon.certificate.text)
         return code, {"input": path, "output": None, **outcome.summary, "error": result["error"]}

@@ -4,8 +4,9 @@ from resolvent.mol.attack import Attack, attack
 from resolvent.mol.certificate import Certificate
 from resolvent.mol.equation import Work
 from resolvent.mol.memory import Plan, plan, solve_peak
-from resolvent.mol.model import MOL, Reconstruction, solve_reference
+from resolvent.mol.model import MOL, solve_reference
 from resolvent.mol.monotonicity import local_monotonicity, monotone_penalty
+from resolvent.mol.reconstruction import Reconstruction
 from resolvent.mol.targets import attack_conditioning, attack_model, attack_sense
 
 __all__ = [

@@ -14,6 +14,10 @@ from resolvent.solve import norm
 
 DOUBTFUL = 0.1
 """Part of the measurements, as a norm, that an image of the right physics leaves unexplained at most."""
+WRONG_PHYSICS = (
+    "coil maps, mask or trajectory may not be those of this scan, or something changed while it was measured"
+)
+"""What it may mean that more is left."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,11 @@ class Fit:
         return bool((self.unexplained > DOUBTFUL).any())
 
     @property
+    def doubt(self) -> str:
+        """What is wrong, for a message; empty if the image explains the measurements."""
+        return f"{self.text}: {WRONG_PHYSICS}" if self.doubtful else ""
+
+    @property
     def text(self) -> str:
         """One line for a person, about the worst sample."""
         known = bool(torch.isfinite(self.unexplained).all())
@@ -55,9 +64,12 @@ class Fit:
 
     def record(self) -> dict[str, bool | list[float | None]]:
         """JSON types; None for what is unknown."""
-        values = {"misfit": self.misfit, "noise": self.noise, "unexplained": self.unexplained}
-        numbers = {name: [v if math.isfinite(v) else None for v in found.tolist()] for name, found in values.items()}
-        return {"doubtful": self.doubtful, **numbers}
+        return {
+            "doubtful": self.doubtful,
+            "misfit": numbers(self.misfit),
+            "noise": numbers(self.noise),
+            "unexplained": numbers(self.unexplained),
+        }
 
 
 def fit(A: LinearOperator, x: Image, y: KSpace, noise: Tensor | float | None) -> Fit:
@@ -71,9 +83,14 @@ def fit(A: LinearOperator, x: Image, y: KSpace, noise: Tensor | float | None) ->
     """
     y = A.measured(y)
     size = norm(y)
-    misfit = norm(A.measured(A(x)) - y) / size
+    misfit = norm(A(x) - y) / size
     sigma = torch.as_tensor(torch.nan if noise is None else noise).to(size)
     return Fit(misfit, sigma * (y != 0).flatten(1).sum(1).sqrt() / size)
+
+
+def numbers(values: Tensor) -> list[float | None]:
+    """JSON numbers; None for one that is not finite."""
+    return [v if math.isfinite(v) else None for v in values.tolist()]
 
 
 def _percent(ratio: Tensor) -> str:

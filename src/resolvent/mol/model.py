@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,76 +13,15 @@ from torch import Tensor
 
 from resolvent._errors import DataError, ModelError
 from resolvent._types import Image, KSpace
-from resolvent._version import __version__
 from resolvent.linop import LinearOperator
-from resolvent.mol.certificate import Certificate, certify
+from resolvent.mol.certificate import certify
 from resolvent.mol.equation import INNER, Equation, Work
-from resolvent.mol.fit import Fit, fit
+from resolvent.mol.fit import fit
 from resolvent.mol.memory import plan
+from resolvent.mol.reconstruction import Reconstruction
 from resolvent.mol.units import ScanUnits
 from resolvent.monotone import Bound, MonotoneOperator, ScanContext, Tier, Tile
-from resolvent.solve import Solution
 from resolvent.solve.solution import along
-
-
-@dataclass(frozen=True)
-class Reconstruction:
-    """An image with everything that is known about it.
-
-    Attributes:
-        image: ``(batch, *lead, *spatial)``, complex, in the units of the data.
-        solution: the solve, in the units of the model: ``image = scale * solution.x``.
-        certificate: bounds of the distance to the exact solution and of the stability.
-        fit: how far the image explains the measurements.
-        scale: units of the data over units of the model, ``(batch,)``.
-        lam: weight of the data, ``(batch,)``.
-        noise: noise level over the image scale, as the model used it, ``(batch,)``.
-        model: name and hash of the model.
-    """
-
-    image: Image
-    solution: Solution
-    certificate: Certificate
-    fit: Fit
-    scale: Tensor
-    lam: Tensor
-    noise: Tensor
-    model: dict[str, Any] = field(default_factory=dict)
-
-    def record(self) -> dict[str, Any]:
-        """What goes beside the image: JSON types only; None stands for a number that is not finite."""
-        s, c = self.solution, self.certificate
-        return {
-            "version": __version__,
-            "model": self.model,
-            "lam": _numbers(self.lam),
-            "scale": _numbers(self.scale),
-            "noise": _numbers(self.noise),
-            "status": s.status.value,
-            "converged": s.converged,
-            "steps": s.steps,
-            "evaluations": s.evaluations,
-            "applications": s.applications,
-            "residual": _numbers(s.residuals[-1]) if len(s.residuals) else [],
-            "fit": self.fit.record(),
-            "certificate": {
-                "proved": c.proved,
-                "tier": c.tier,
-                "m": c.m,
-                "distance": c.distance if math.isfinite(c.distance) else None,
-                "data_gain": c.data_gain,
-                "data_gain_kind": c.data_gain_kind,
-                "network_gain": c.network_gain,
-                "text": c.text,
-            },
-        }
-
-    def __str__(self) -> str:
-        """Size, how the solve ended, and the certificate, in one line."""
-        shape = "x".join(str(n) for n in self.image.shape[1:])
-        count = f"{self.image.shape[0]} of " if self.image.shape[0] > 1 else ""
-        ended = f"converged in {self.solution.steps} steps" if self.solution.converged else self.solution.status.value
-        return f"{count}{shape} · {ended} · {self.certificate.text}"
 
 
 class MOL(ScanUnits):
@@ -286,10 +225,6 @@ def starting_point(equation: Equation, context: ScanContext) -> Tensor:
     """Where a solve starts: near the solution if the score knows a place, else at the linear reconstruction."""
     x = context.sense if equation.score.start is None else equation.score.start
     return x if equation.score.support is None else equation.score.support * x
-
-
-def _numbers(values: Tensor) -> list[float | None]:
-    return [v if math.isfinite(v) else None for v in values.tolist()]
 
 
 def solve_reference(model: MOL, y: KSpace, A: LinearOperator, noise: Tensor | float | None = None) -> Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
@@ -27,27 +28,14 @@ class CertifiedPlanes(CertifiedStack):
 
     Args:
         m: monotonicity constant, in (0, 1).
-        channels: width of both stacks.
-        layers: number of layers of R.
-        trunk_layers: number of layers of S.
-        passes: number of data-consistency steps.
-        emphasis: k, at least 1.
         ndim: 3; there are no planes of a plane.
+        stack: the other arguments of `CertifiedStack`.
     """
 
-    def __init__(
-        self,
-        m: float = 0.1,
-        channels: int = 24,
-        layers: int = 5,
-        trunk_layers: int = 4,
-        passes: int = 1,
-        emphasis: float = 2.0,
-        ndim: int = 3,
-    ) -> None:
+    def __init__(self, m: float = 0.1, *, ndim: int = 3, **stack: Any) -> None:
         if ndim != 3:
             raise ModelError(f"ndim is {ndim}; planes are those of a volume. Pass ndim=3, or take CertifiedStack.")
-        super().__init__(m, channels, layers, trunk_layers, passes, emphasis, ndim=2)
+        super().__init__(m, ndim=2, **stack)
         self.ndim = self.config["ndim"] = 3
 
     def condition(self, context: ScanContext | None = None) -> Score:

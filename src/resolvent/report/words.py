@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from resolvent.mol.fit import WRONG_PHYSICS
+
 Record = dict[str, Any]
 
 
@@ -108,9 +110,9 @@ def warnings(record: Record) -> list[tuple[str, str]]:
         found.append(("Nothing is proved", "All numbers of the certificate below are estimates."))
     if (left := _unexplained(record)) is not None and record["fit"].get("doubtful") is True:
         text = (
-            f"{percent(left)} of them, as a norm, is left, and is not noise. Coil maps, mask or trajectory may not be "
-            "those of this scan, or something changed while it was measured. The certificate does not say otherwise: "
-            "it is about the solution of the equation, whatever maps stand in it."
+            f"{percent(left)} of them, as a norm, is left, and is not noise. {WRONG_PHYSICS.capitalize()}. "
+            "The certificate does not say otherwise: it is about the solution of the equation, whatever maps stand in "
+            "it."
         )
         found.append(("The image does not explain the samples", text))
     return found
@@ -128,7 +130,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
     """Name and value of everything that made the image, in the order in which it is shown."""
     of = record.get("model")
     model = of if isinstance(of, dict) else {}
-    retro = record.get("retrospective")
+    left = _unexplained(record)
     rows = [
         ("Input", _text(record.get("input"))),
         ("Input SHA-256", _text(record.get("input_sha256"))),
@@ -136,7 +138,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
         ("Model SHA-256", _text(model.get("sha256"))),
         ("Weight of the data, lam", _several(record.get("lam"))),
         ("Noise level, relative to the image", _several(record.get("noise"))),
-        ("Samples left unexplained, beside noise", "" if (left := _unexplained(record)) is None else percent(left)),
+        ("Samples left unexplained, beside noise", "" if left is None else percent(left)),
         ("Tolerance", _several(record.get("tol"))),
         ("How the solve ended", _text(record.get("status"))),
         ("Steps", _several(record.get("steps"))),
@@ -144,14 +146,12 @@ def provenance(record: Record) -> list[tuple[str, str]]:
         ("Applications of Aᴴ A", _several(record.get("applications"))),
         ("Seconds, from k-space to certificate", _several(record.get("seconds"))),
         ("Acceleration", _several(record.get("acceleration"))),
+        ("Samples left out", _left_out(record.get("retrospective"))),
         ("Coil maps", _text(record.get("maps"))),
         ("Compared with", _text(record.get("reference"))),
         ("Version", _text(record.get("version"), "resolvent ")),
         ("Command", _text(record.get("command"))),
     ]
-    if isinstance(retro, dict):
-        kind, seed = _text(retro.get("kind")), _several(retro.get("seed"))
-        rows.insert(14, ("Samples left out", f"{_several(retro.get('acceleration'))}-fold, {kind}, seed {seed}"))
     return [(name, value) for name, value in rows if value]
 
 
@@ -165,6 +165,13 @@ def percent(ratio: float) -> str:
     """Two digits: 0.00031 is 0.031 %."""
     digits = f"{100 * ratio:.2g}"
     return f"{digits if 'e' not in digits or ratio < 1e-6 else f'{float(digits):g}'} %"
+
+
+def _left_out(retro: object) -> str:
+    """How a fully sampled scan was undersampled; nothing where it was not."""
+    if not isinstance(retro, dict):
+        return ""
+    return f"{_several(retro.get('acceleration'))}-fold, {_text(retro.get('kind'))}, seed {_several(retro.get('seed'))}"
 
 
 def _text(value: object, before: str = "") -> str:

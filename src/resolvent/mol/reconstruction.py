@@ -1,0 +1,75 @@
+"""`Reconstruction`: an image with everything that is known about it, and its record."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from resolvent._types import Image
+from resolvent._version import __version__
+from resolvent.mol.certificate import Certificate
+from resolvent.mol.fit import Fit, numbers
+from resolvent.solve import Solution
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """An image with everything that is known about it.
+
+    Attributes:
+        image: ``(batch, *lead, *spatial)``, complex, in the units of the data.
+        solution: the solve, in the units of the model: ``image = scale * solution.x``.
+        certificate: bounds of the distance to the exact solution and of the stability.
+        fit: how far the image explains the measurements.
+        scale: units of the data over units of the model, ``(batch,)``.
+        lam: weight of the data, ``(batch,)``.
+        noise: noise level over the image scale, as the model used it, ``(batch,)``.
+        model: name and hash of the model.
+    """
+
+    image: Image
+    solution: Solution
+    certificate: Certificate
+    fit: Fit
+    scale: Tensor
+    lam: Tensor
+    noise: Tensor
+    model: dict[str, Any] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """What goes beside the image: JSON types only; None stands for a number that is not finite."""
+        s, c = self.solution, self.certificate
+        return {
+            "version": __version__,
+            "model": self.model,
+            "lam": numbers(self.lam),
+            "scale": numbers(self.scale),
+            "noise": numbers(self.noise),
+            "status": s.status.value,
+            "converged": s.converged,
+            "steps": s.steps,
+            "evaluations": s.evaluations,
+            "applications": s.applications,
+            "residual": numbers(s.residuals[-1]) if len(s.residuals) else [],
+            "fit": self.fit.record(),
+            "certificate": {
+                "proved": c.proved,
+                "tier": c.tier,
+                "m": c.m,
+                "distance": c.distance if math.isfinite(c.distance) else None,
+                "data_gain": c.data_gain,
+                "data_gain_kind": c.data_gain_kind,
+                "network_gain": c.network_gain,
+                "text": c.text,
+            },
+        }
+
+    def __str__(self) -> str:
+        """Size, how the solve ended, and the certificate, in one line."""
+        shape = "x".join(str(n) for n in self.image.shape[1:])
+        count = f"{self.image.shape[0]} of " if self.image.shape[0] > 1 else ""
+        ended = f"converged in {self.solution.steps} steps" if self.solution.converged else self.solution.status.value
+        return f"{count}{shape} · {ended} · {self.certificate.text}"
