@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, kernel_init, per_sample, to_channels
-from resolvent.monotone.layers import UnitKernel, reach
+from resolvent.monotone.layers import UnitKernel
 from resolvent.monotone.operator import Bound, ScanContext, Score, noise_channel
-from resolvent.monotone.strict import _Strict, rectified, residual_layers
-from resolvent.monotone.tiling import in_tiles, recomputed
+from resolvent.monotone.strict import Layer, _Strict, rectified, residual_layers
+from resolvent.monotone.tiling import Network, in_tiles, recomputed
 
 
 class CertifiedStack(_Strict):
@@ -23,8 +24,9 @@ class CertifiedStack(_Strict):
         v = DC(0),  v <- DC([S(v)]_{1,2}) for each further pass,  [u, f] = S(v),  DC(v) = (I + lam N)^-1 (v + lam A^H b)
         H(x) = u + (1 - m) [R(x - u, k f)]_{1,2}
 
-    S and R are stacks of residual layers (see `ResidualStack`), hence 1-Lipschitz, R in both arguments together. DC(0)
-    is the linear reconstruction; S also sees the noise level, a constant of the scan. So F is m-monotone as with any
+    S and R are stacks of residual layers (see `ResidualStack`), hence 1-Lipschitz, R in both arguments together; every
+    pass may have an S of its own, and kernels may have holes: aliases come from afar. DC(0) is the linear
+    reconstruction; S also sees the noise level, a constant of the scan. So F is m-monotone as with any
     conditioning, and moves by at most K |b_1 - b_2| with the data, whatever A and x are:
 
     - DC moves by at most ``(|dv| + lam s |db|) / (1 + lam s^2)`` for some singular value s of A, hence by at most
@@ -39,6 +41,8 @@ class CertifiedStack(_Strict):
         trunk_layers: number of layers of S.
         passes: number of data-consistency steps.
         emphasis: k, at least 1.
+        dilations: the points of the kernels of layer i of a stack lie ``2^(i mod dilations)`` pixels apart; 1 in 3-D.
+        trunks: number of stacks S: 1, or one for each pass.
         ndim: axes convolved, 2 or 3.
     """
 
@@ -50,17 +54,26 @@ class CertifiedStack(_Strict):
         trunk_layers: int = 4,
         passes: int = 1,
         emphasis: float = 2.0,
+        dilations: int = 1,
+        trunks: int = 1,
         ndim: int = 2,
     ) -> None:
         depths = {"layers": layers, "trunk_layers": trunk_layers, "passes": passes}
+        depths |= {"dilations": dilations} if dilations > 1 else {}
+        depths |= {"trunks": trunks} if trunks > 1 else {}
         super().__init__(ndim, m, channels=channels, emphasis=emphasis, **depths)
         if channels < 3:
             raise ModelError(f"channels is {channels}; image and noise level need at least 3.")
         if not 1 <= emphasis < math.inf:
             raise ModelError(f"emphasis is {emphasis}; it must be a number of at least 1.")
-        self.trunk_layers, self.passes, self.emphasis = trunk_layers, passes, emphasis
+        if trunks not in (1, passes):
+            raise ModelError(f"trunks is {trunks}; there is one for all passes, or one for each of the {passes}.")
+        if dilations < 1 or (dilations > 1 and ndim == 3):
+            raise ModelError(f"dilations is {dilations}; it must be at least 1, and 1 for kernels of three axes.")
+        self.layers, self.trunk_layers, self.passes, self.emphasis = layers, trunk_layers, passes, emphasis
+        self.dilations, self.trunks = dilations, trunks
         self.convolved = ndim  # axes of a kernel
-        total = layers + trunk_layers
+        total = trunks * trunk_layers + layers
         self.convs = nn.ModuleList(UnitKernel(kernel_init(channels, channels, ndim)) for _ in range(total))
         self.biases = nn.ParameterList(torch.zeros(channels) for _ in range(total))
 
@@ -76,7 +89,11 @@ class CertifiedStack(_Strict):
     @property
     def radius(self) -> int:
         """Half-widths of the kernels of R, each of which is applied twice."""
-        return 2 * reach(self.convs[self.trunk_layers :].parameters())
+        return self._reach(self.layers)
+
+    def _reach(self, layers: int) -> int:
+        half = self.convs[0].weight.shape[-1] // 2
+        return sum(2 * half * 2 ** (i % self.dilations) for i in range(layers))
 
     def condition(self, context: ScanContext | None = None) -> Score:
         """F for the scans of `context`: S runs here, and never in the solve.
@@ -91,25 +108,30 @@ class CertifiedStack(_Strict):
     def _conditioned(self, context: ScanContext, kernels: list[Tensor]) -> Score:
         biases = list(self.biases)
         deep, width = self.trunk_layers, kernels[0].shape[1]
-        trunk = rectified(kernels[:deep], biases[:deep])
+        trunks = [self._stack(kernels[i : i + deep], biases[i : i + deep]) for i in range(0, deep * self.trunks, deep)]
         v, level = context.sense, 0.1 * (noise_channel(context, self.convolved) + 2)  # no larger than an image
 
-        def look(v: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
-            state = torch.cat([to_channels(v, self.convolved), own[0].flatten(0, 1)], 1)
-            return per_sample(residual_layers(state, trunk, keep=width), len(v))
+        def looking(trunk: list[Layer]) -> Network:
+            def look(v: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
+                state = torch.cat([to_channels(v, self.convolved), own[0].flatten(0, 1)], 1)
+                return per_sample(residual_layers(state, trunk, keep=width), len(v))
 
-        once = recomputed(look) if self.ndim == 3 and context.tile is None else look
-        in_parts = in_tiles(once, 2 * reach(kernels[:deep]), context.tile)
+            once = recomputed(look) if self.ndim == 3 and context.tile is None else look
+            return in_tiles(once, self._reach(deep), context.tile)
+
         for done in range(self.passes):
             v = context.data_consistent(v) if done else v
-            seen = in_parts(v, (), (per_sample(level, len(v)),))
+            seen = looking(trunks[done % self.trunks])(v, (), (per_sample(level, len(v)),))
             v = from_channels(seen[:, :, :2].flatten(0, 1), v)
-        features = self.emphasis * seen[:, :, 2:]
-        return Score(self._network, (*kernels[deep:], *biases[deep:]), (v, features))
+        features, rest = self.emphasis * seen[:, :, 2:], slice(-self.layers, None)
+        return Score(self._network, (*kernels[rest], *biases[rest]), (v, features))
+
+    def _stack(self, kernels: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Layer]:
+        return rectified(kernels, biases, self.dilations)
 
     def _network(self, x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
         anchor, features = own
         state = torch.cat([to_channels(x - anchor, self.convolved), features.flatten(0, 1)], 1)
         half = len(shared) // 2
-        layers = rectified(shared[:half], shared[half:])
+        layers = self._stack(shared[:half], shared[half:])
         return anchor + (1 - self.margin) * from_channels(residual_layers(state, layers), x)

@@ -16,7 +16,7 @@ from resolvent.monotone.layers import UnitKernel, reach
 from resolvent.monotone.operator import Bound, ScanContext, Score, noise_channel
 from resolvent.monotone.ridge import fine
 from resolvent.monotone.splines import MonotoneSpline, spline
-from resolvent.monotone.strict import _Strict, lift_fits, residual_layers
+from resolvent.monotone.strict import Layer, _Strict, lift_fits, residual_layers
 from resolvent.monotone.tiling import in_tiles
 
 
@@ -104,7 +104,7 @@ class ConditionedStack(_Conditioned):
         heads = modulations(features.flatten(0, 1), weight, offset, len(kernels))
         # Biases and gates are made anew each time: a fifth of an evaluation, a twelfth of the memory of keeping them.
         layers = (
-            (w, None, lambda z, b=b, g=g: g * torch.relu(z + b)) for w, (b, g) in zip(kernels, heads, strict=True)
+            Layer(w, None, lambda z, b=b, g=g: g * torch.relu(z + b)) for w, (b, g) in zip(kernels, heads, strict=True)
         )
         d = to_channels(x - anchor, self.ndim)
         return anchor + (1 - self.margin) * from_channels(residual_layers(d, layers), x)
@@ -151,7 +151,7 @@ class ConditionedRidge(_Conditioned):
         (kernel, slopes, breadth, weight, offset), (anchor, features) = shared, own
         ((bias, gate),) = modulations(features.flatten(0, 1), weight, offset, 1)
         d = to_channels(x - anchor, self.ndim)
-        layer = (kernel, None, lambda z: gate * spline(z + breadth * bias, slopes, breadth))
+        layer = Layer(kernel, None, lambda z: gate * spline(z + breadth * bias, slopes, breadth))
         return anchor + (1 - self.margin) * from_channels(residual_layers(d, [layer]), x)
 
 

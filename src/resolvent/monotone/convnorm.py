@@ -47,11 +47,12 @@ def conv_norm_bound(weight: Tensor, grid: int = 32) -> Tensor:
     with torch.no_grad():
         symbol = torch.fft.rfftn(weight.detach().double(), s=(grid,) * len(kernel), dim=tuple(range(2, weight.ndim)))
         symbol = symbol.reshape(out, inp, -1).movedim(-1, 0)  # (frequency, out, in)
-        worst = torch.linalg.svdvals(symbol)[:, 0].argmax()
+        norms, short = _largest_by_powers(symbol) if symbol.is_cuda else (torch.linalg.svdvals(symbol)[:, 0], 1.0)
+        worst = norms.argmax()
         u, s, vh = torch.linalg.svd(symbol.index_select(0, worst.reshape(1))[0])
-        riesz = 1.0 / math.cos(math.pi * half / grid) ** len(kernel)
+        above = short / math.cos(math.pi * half / grid) ** len(kernel)
     if not weight.requires_grad or not torch.is_grad_enabled():
-        return (s[0] * riesz).to(weight.dtype)
+        return (s[0] * above).to(weight.dtype)
     waves = torch.outer(u[:, 0].conj(), vh[0].conj())
     index = torch.unravel_index(worst, (*(grid,) * (len(kernel) - 1), grid // 2 + 1))
     phase = torch.ones((), dtype=torch.complex128, device=weight.device)
@@ -59,4 +60,19 @@ def conv_norm_bound(weight: Tensor, grid: int = 32) -> Tensor:
         turns = torch.arange(k, device=weight.device) * frequency / grid
         phase = phase.unsqueeze(-1) * torch.exp(-2j * math.pi * turns.double())
     slope = (waves.reshape(out, inp, *(1,) * len(kernel)) * phase).real  # d sigma / d W
-    return ((weight.double() * slope).sum() * riesz).to(weight.dtype)
+    return ((weight.double() * slope).sum() * above).to(weight.dtype)
+
+
+def _largest_by_powers(matrices: Tensor, squarings: int = 10) -> tuple[Tensor, float]:
+    """Upper bounds of the largest singular values of `matrices`, and the factor that they are too large by at most.
+
+    ``sigma <= |G^p|_F^(1 / 2p) <= n^(1 / 4p) sigma`` with ``G = W^H W``, n columns, and ``p = 2^squarings``, since the
+    Frobenius norm of ``G^p`` is the root of the sum of n powers ``sigma_i^4p``. A GPU takes a hundredth of the time of
+    its singular value decompositions.
+    """
+    power, exponent = matrices.mH @ matrices, 0.0
+    for _ in range(squarings):
+        size = torch.linalg.matrix_norm(power, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+        power, exponent = (power / size) @ (power / size), 2 * (exponent + size[:, 0, 0].log())
+    p, n = 2**squarings, matrices.shape[-1]
+    return ((exponent + torch.linalg.matrix_norm(power).log()) / (2 * p)).exp(), n ** (1 / (4 * p))

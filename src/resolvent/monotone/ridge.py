@@ -8,7 +8,7 @@ from resolvent.monotone.channels import from_channels, kernel_init, to_channels
 from resolvent.monotone.layers import UnitKernel, reach
 from resolvent.monotone.operator import ScanContext, Score
 from resolvent.monotone.splines import MonotoneSpline, spline
-from resolvent.monotone.strict import _Strict, residual_layers
+from resolvent.monotone.strict import Layer, _Strict, residual_layers
 
 
 class ConvexRidge(_Strict):
@@ -43,7 +43,7 @@ class ConvexRidge(_Strict):
 
         def network(x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
             kernel, slopes, width = shared
-            layer = (kernel, None, lambda z: spline(z, slopes, width))
+            layer = Layer(kernel, None, lambda z: spline(z, slopes, width))
             return gain * from_channels(residual_layers(to_channels(x, ndim), [layer]), x)
 
         return Score(network, (self.filters(), *self.splines.tables(ndim)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -114,8 +115,16 @@ def lift_fits(channels: int) -> int:
     return channels
 
 
-Layer = tuple[Tensor, Tensor | None, Callable[[Tensor], Tensor]]
-"""A kernel W of norm at most 1, a bias b of its channels, and a componentwise s with slopes in [0, 1]."""
+class Layer(NamedTuple):
+    """A kernel W of norm at most 1, a bias b of its channels, and a componentwise s with slopes in [0, 1].
+
+    The points of the kernel lie `dilation` pixels apart.
+    """
+
+    kernel: Tensor
+    bias: Tensor | None
+    s: Callable[[Tensor], Tensor]
+    dilation: int = 1
 
 
 def residual_layers(d: Tensor, layers: Iterable[Layer], *, keep: int = 2) -> Tensor:
@@ -125,13 +134,14 @@ def residual_layers(d: Tensor, layers: Iterable[Layer], *, keep: int = 2) -> Ten
     follows: a new tensor of features for each operation would take a third of the time.
     """
     z = d
-    for kernel, bias, s in layers:
+    for kernel, bias, s, dilation in layers:
         if z.shape[1] < kernel.shape[1]:
             z = torch.nn.functional.pad(z, (0, 0) * (d.ndim - 2) + (0, kernel.shape[1] - d.shape[1]))
-        z = conv_adjoint(s(conv(z, kernel, bias)), -2 * kernel).add_(z)
+        z = conv_adjoint(s(conv(z, kernel, bias, dilation)), -2 * kernel, dilation).add_(z)
     return z[:, :keep]
 
 
-def rectified(kernels: Iterable[Tensor], biases: Iterable[Tensor]) -> list[Layer]:
-    """Layers with ``s = relu``."""
-    return [(kernel, bias, torch.relu_) for kernel, bias in zip(kernels, biases, strict=True)]
+def rectified(kernels: Iterable[Tensor], biases: Iterable[Tensor], dilations: int = 1) -> list[Layer]:
+    """Layers with ``s = relu``; the dilation of layer i is ``2^(i mod dilations)``."""
+    pairs = enumerate(zip(kernels, biases, strict=True))
+    return [Layer(kernel, bias, torch.relu_, 2 ** (i % dilations)) for i, (kernel, bias) in pairs]
