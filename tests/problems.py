@@ -101,6 +101,8 @@ STRICT = [
     "CertifiedStack",
 ]
 CONDITIONED = STRICT[3:]
+CERTIFIED = {"channels": 4, "layers": 2, "trunk_layers": 2, "passes": 2}
+WIDE = {**CERTIFIED, "dilations": 2, "trunks": 2}
 KINDS = ["PlainCNN", *STRICT]
 
 
@@ -145,10 +147,10 @@ def small_scores(ndim: int, m: float = 0.3, seed: int = 0) -> dict[str, Monotone
         "ConditionedStack": ConditionedStack(m=m, channels=4, layers=2, width=4, passes=2, ndim=ndim),
         "ConvexRidge": ConvexRidge(m=m, channels=4, size=3, ndim=ndim),
         "ConditionedRidge": ConditionedRidge(m=m, channels=4, size=3, width=4, passes=2, ndim=ndim),
-        "CertifiedStack": CertifiedStack(m=m, channels=4, layers=2, trunk_layers=2, passes=2, emphasis=2.0, ndim=ndim),
+        "CertifiedStack": CertifiedStack(m=m, **(WIDE if ndim == 2 else CERTIFIED), ndim=ndim),
     }
     if ndim == 3:
-        scores["CertifiedPlanes"] = CertifiedPlanes(m=m, channels=4, layers=2, trunk_layers=2, passes=2)
+        scores["CertifiedPlanes"] = CertifiedPlanes(m=m, **CERTIFIED)
     for score in scores.values():
         score.double()
         with torch.no_grad():

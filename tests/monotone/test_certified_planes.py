@@ -6,12 +6,11 @@ import pytest
 import torch
 
 import resolvent as rv
-from problems import VOLUME, random, small_scores, unit_maps
+from problems import CERTIFIED, VOLUME, WIDE, random, small_scores, unit_maps
 from resolvent.mol import plan, solve_peak
-from resolvent.monotone import CertifiedPlanes, CertifiedStack, ScanContext, Score
+from resolvent.monotone import CertifiedPlanes, CertifiedStack, ScanContext, Score, certified
 
 SHAPE = (2, 6, 7, 8)
-SMALL = {"channels": 4, "layers": 2, "trunk_layers": 2, "passes": 2}
 
 
 def scan(shape=SHAPE, seed=0):
@@ -22,9 +21,10 @@ def scan(shape=SHAPE, seed=0):
     return ScanContext(sense, sense, noise, lambda u: (u + weights * sense) / (1 + weights))
 
 
-def test_is_the_mean_of_the_stack_over_the_planes_across_each_axis():
-    score, context, x = small_scores(3)["CertifiedPlanes"], scan(), random(*SHAPE, seed=1)
-    flat = CertifiedStack(m=0.3, **SMALL).double()
+@pytest.mark.parametrize("stack", [CERTIFIED, WIDE], ids=["plain", "wide"])
+def test_is_the_mean_of_the_stack_over_the_planes_across_each_axis(stack):
+    score, context, x = CertifiedPlanes(m=0.3, **stack).double(), scan(), random(*SHAPE, seed=1)
+    flat = CertifiedStack(m=0.3, **stack).double()
     flat.load_state_dict(score.state_dict())
     by_hand = torch.zeros_like(x)
     for axes in ((0, 1, 2, 3), (0, 2, 1, 3), (0, 3, 1, 2)):
@@ -39,9 +39,21 @@ def test_is_the_mean_of_the_stack_over_the_planes_across_each_axis():
     torch.testing.assert_close(score.condition(context)(x), by_hand, rtol=0, atol=1e-12)
 
 
+def test_every_pass_is_recomputed_with_a_trunk_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    score, context, x = CertifiedPlanes(m=0.3, **WIDE).double(), scan(), random(*SHAPE, seed=1)
+
+    def gradient():
+        loss = score.condition(context)(x).abs().square().sum()
+        return torch.autograd.grad(loss, list(score.parameters()))
+
+    anew = gradient()
+    monkeypatch.setattr(certified, "recomputed", lambda network: network)
+    torch.testing.assert_close(anew, gradient())
+
+
 @torch.no_grad()
 def test_constants_are_those_of_the_stack_and_no_pair_violates_them():
-    score, flat = small_scores(3)["CertifiedPlanes"], CertifiedStack(m=0.3, **SMALL)
+    score, flat = small_scores(3)["CertifiedPlanes"], CertifiedStack(m=0.3, **CERTIFIED)
     assert (score.m, score.c, score.r, score.tier) == (flat.m, flat.c, flat.r, flat.tier)
     assert score.conditioning(7.0) == flat.conditioning(7.0) and score.radius == flat.radius
     F = score.condition(scan())

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from problems import random
-from resolvent.monotone import conv_norm_bound
+from resolvent.monotone import conv_norm_bound, convnorm
+from resolvent.monotone.convnorm import _largest_by_powers
 from resolvent.monotone.convolution import conv, conv_adjoint
 
 KERNELS = [(1, 1, 3, 3), (2, 3, 3, 3), (4, 2, 3, 3), (2, 2, 5, 5), (3, 3, 1, 1), (2, 2, 3, 3, 3), (1, 2, 3, 3, 3)]
@@ -16,10 +17,10 @@ def kernel(*shape, seed=0):
     return random(*shape, seed=seed, dtype=torch.float64)
 
 
-def matrix(weight, size):
+def matrix(weight, size, dilation=1):
     inputs = weight.shape[1] * torch.Size(size).numel()
     basis = torch.eye(inputs, dtype=weight.dtype).reshape(inputs, weight.shape[1], *size)
-    return conv(basis, weight).flatten(1).T
+    return conv(basis, weight, dilation=dilation).flatten(1).T
 
 
 @pytest.mark.parametrize(("shape", "size"), CASES, ids=str)
@@ -34,6 +35,36 @@ def test_certified_norm_is_above_the_dense_norm_is_above_the_estimate(shape, siz
     bound = conv_norm_bound(weight)
     assert estimate <= dense * (1 + 1e-12)
     assert dense <= bound * (1 + 1e-13)  # equal for kernels of size one
+
+
+@pytest.mark.parametrize("dilation", [2, 4])
+def test_norm_of_a_kernel_with_holes_is_that_of_the_kernel_on_every_lattice_that_it_sees(dilation):
+    weight = kernel(3, 2, 3, 3)
+    dense = torch.linalg.matrix_norm(matrix(weight, (4, 3)), 2)
+    apart = torch.linalg.matrix_norm(matrix(weight, (4 * dilation, 3 * dilation), dilation), 2)
+    torch.testing.assert_close(apart, dense)
+    assert apart <= conv_norm_bound(weight)
+
+
+@pytest.mark.parametrize("n", [1, 3, 40])
+def test_powers_bound_the_largest_singular_value_from_above_within_their_factor(n):
+    symbol = torch.cat([random(20, n, n, seed=n), torch.zeros(1, n, n), torch.eye(n)[None].repeat(2, 1, 1)])
+    bounds, factor = _largest_by_powers(symbol)
+    exact = torch.linalg.svdvals(symbol)[:, 0]
+    assert 1 <= factor < 1.001
+    assert (exact <= bounds * (1 + 1e-12)).all() and (bounds <= exact * factor * (1 + 1e-12)).all()
+
+
+def test_norm_by_powers_is_above_the_norm_by_singular_values_and_has_its_gradient(monkeypatch):
+    weight = kernel(4, 3, 3, 3).requires_grad_()
+    exact = conv_norm_bound(weight)
+    (slope,) = torch.autograd.grad(exact, weight)
+
+    monkeypatch.setattr(convnorm, "_largest", _largest_by_powers)  # as on a GPU
+    above = conv_norm_bound(weight)
+    (same,) = torch.autograd.grad(above, weight)
+    assert exact < above < 1.001 * exact
+    torch.testing.assert_close(same, slope * (above / exact).detach())
 
 
 LARGE = [((2, 2, 3, 3), (48, 48)), ((3, 2, 3, 3), (48, 47)), ((2, 2, 3, 3, 3), (24, 24, 24))]

@@ -91,3 +91,23 @@ def test_strips_in_double_precision_are_the_whole(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(convolution, "COPIES", copies)
         with torch.no_grad():
             torch.testing.assert_close(conv(x, weight, bias), conv2d(x, weight, bias, padding=size // 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dilation", [2, 3])
+def test_points_of_a_kernel_may_lie_apart(dtype, dilation, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(convolution, "COPIES", 2000)  # in double precision: some rows at once
+    shapes = (2, 2, 9, 11), (3, 2, 3, 3), (3,), (2, 3, 9, 11)
+    x, weight, bias, y = (random(*shape, seed=n).real.to(dtype) for n, shape in enumerate(shapes))
+    theirs = conv2d(x, weight, bias, padding=dilation, dilation=dilation)
+    torch.testing.assert_close(conv(x, weight, bias, dilation), theirs)
+    with torch.no_grad():
+        torch.testing.assert_close(conv(x, weight, bias, dilation), theirs)
+    forth, back = (conv(x, weight, dilation=dilation) * y).sum(), (x * conv_adjoint(y, weight, dilation)).sum()
+    torch.testing.assert_close(forth, back)
+
+
+def test_those_of_a_kernel_of_three_axes_may_not():
+    x, weight, _ = case(1, 5)
+    with pytest.raises(ValueError, match="dilation must be 1"):
+        conv(x, weight, dilation=2)

@@ -213,17 +213,18 @@ def test_certified_stack_is_its_formula(ndim):
     scan, column = context(SHAPES[ndim]), (-1, *(1,) * ndim)
 
     def stack(z, numbers):
-        for i in numbers:
-            w = score.convs[i]()
-            z = z - 2 * back(relu(run(z, w, padding=1) + score.biases[i].reshape(column)), w, padding=1)
+        for i, d in zip(numbers, (1, 2 if ndim == 2 else 1), strict=True):
+            w, holes = score.convs[i](), {"padding": d, "dilation": d}
+            z = z - 2 * back(relu(run(z, w, **holes) + score.biases[i].reshape(column)), w, **holes)
         return z
 
     level = 0.1 * (noise_by_hand(scan, ndim) + 2)
     first = stack(pad(torch.cat([channels(scan.sense), level], 1), (0, 0) * ndim + (0, 1)), (0, 1))
     v = scan.data_consistent(image(first))
-    seen = stack(pad(torch.cat([channels(v), level], 1), (0, 0) * ndim + (0, 1)), (0, 1))
+    own = 2 if ndim == 2 else 0  # layers of the second pass and of the network: the small one of 3-D has one trunk
+    seen = stack(pad(torch.cat([channels(v), level], 1), (0, 0) * ndim + (0, 1)), (own, own + 1))
     u, f, x = image(seen), seen[:, 2:], random(*SHAPES[ndim])
-    z = stack(torch.cat([channels(x - u), 2.0 * f], 1), (2, 3))
+    z = stack(torch.cat([channels(x - u), 2.0 * f], 1), (own + 2, own + 3))
     torch.testing.assert_close(F.H(x), u + 0.7 * image(z), rtol=0, atol=1e-12)
     assert F.start is None  # u is no image
 
@@ -304,6 +305,30 @@ def test_conditioning_is_bounded_where_it_is_proved():
 def test_certified_stack_whose_bound_would_not_hold_is_refused(emphasis):
     with pytest.raises(ValueError, match=f"emphasis is {emphasis}; it must be a number of at least 1"):
         CertifiedStack(emphasis=emphasis)
+
+
+@pytest.mark.parametrize(
+    ("faulty", "why"),
+    [
+        ({"passes": 3, "trunks": 2}, "trunks is 2; there is one for all passes, or one for each of the 3"),
+        ({"dilations": 0}, "dilations is 0; it must be at least 1"),
+        ({"dilations": 2, "ndim": 3}, "dilations is 2; it must be at least 1, and 1 for kernels of three axes"),
+    ],
+)
+def test_certified_stack_that_cannot_be_is_refused(faulty, why):
+    with pytest.raises(ValueError, match=why):
+        CertifiedStack(**faulty)
+
+
+def test_certified_stack_sees_as_far_as_its_radius_and_no_farther():
+    score = CertifiedStack(channels=4, layers=3, trunk_layers=1, dilations=3).double()
+    assert score.radius == 2 * (1 + 2 + 4)
+    scan = context((1, 41, 41))
+    F = score.condition(scan)
+    x = random(1, 41, 41).requires_grad_()
+    F.H(x)[0, 20, 20].abs().backward()
+    far = (x.grad[0] != 0).nonzero() - 20
+    assert int(far.abs().max()) == score.radius
 
 
 def test_certified_stack_needs_room_for_image_and_noise():

@@ -298,6 +298,24 @@ MUTANTS = (
         (("(moved + math.sqrt(moved**2 + lam)) / 2", "math.sqrt(lam) / 2"),),
         ("theory/test_conditioning.py", "-k", "moves_by_at_most_k and sharp"),
     ),
+    Mutant(
+        "one trunk where each pass has its own",
+        "monotone/certified.py",
+        (("trunks[done % self.trunks]", "trunks[0]"),),
+        ("monotone/test_scores.py", "-k", "certified_stack_is_its_formula"),
+    ),
+    Mutant(
+        "holes of the kernels not in the radius",
+        "monotone/certified.py",
+        (("2 * half * 2 ** (i % self.dilations)", "2 * half"),),
+        ("monotone/test_scores.py", "-k", "as_far_as_its_radius"),
+    ),
+    Mutant(
+        "factor of the powers left out of the norm",
+        "monotone/convnorm.py",
+        (("above = short / math", "above = 1 / math"),),
+        ("monotone/test_convnorm.py", "-k", "norm_by_powers"),
+    ),
     # ---- the equation, its gradient and its certificate
     Mutant(
         "lam forgotten",

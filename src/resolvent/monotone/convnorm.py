@@ -47,7 +47,7 @@ def conv_norm_bound(weight: Tensor, grid: int = 32) -> Tensor:
     with torch.no_grad():
         symbol = torch.fft.rfftn(weight.detach().double(), s=(grid,) * len(kernel), dim=tuple(range(2, weight.ndim)))
         symbol = symbol.reshape(out, inp, -1).movedim(-1, 0)  # (frequency, out, in)
-        norms, short = _largest_by_powers(symbol) if symbol.is_cuda else (torch.linalg.svdvals(symbol)[:, 0], 1.0)
+        norms, short = _largest(symbol)
         worst = norms.argmax()
         u, s, vh = torch.linalg.svd(symbol.index_select(0, worst.reshape(1))[0])
         above = short / math.cos(math.pi * half / grid) ** len(kernel)
@@ -61,6 +61,11 @@ def conv_norm_bound(weight: Tensor, grid: int = 32) -> Tensor:
         phase = phase.unsqueeze(-1) * torch.exp(-2j * math.pi * turns.double())
     slope = (waves.reshape(out, inp, *(1,) * len(kernel)) * phase).real  # d sigma / d W
     return ((weight.double() * slope).sum() * above).to(weight.dtype)
+
+
+def _largest(matrices: Tensor) -> tuple[Tensor, float]:
+    """The largest singular value of each matrix, or a bound of it, and the factor that the bound is too large by."""
+    return _largest_by_powers(matrices) if matrices.is_cuda else (torch.linalg.svdvals(matrices)[:, 0], 1.0)
 
 
 def _largest_by_powers(matrices: Tensor, squarings: int = 10) -> tuple[Tensor, float]:

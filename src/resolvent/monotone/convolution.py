@@ -20,8 +20,8 @@ COPIES = 2**20
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, dilation: int = 1) -> Tensor:
     """Convolution with zero padding that keeps the size, 2-D or 3-D by the kernel; channels last, which is fastest.
 
-    The points of a 2-D kernel may lie `dilation` pixels apart: it sees that much farther at no cost, and its norm is the
-    same, since its symbol is that of the dense kernel at ``dilation * w``.
+    The points of a 2-D kernel may lie `dilation` pixels apart: it sees that much farther at no cost. Its norm has the
+    same bound, since its symbol is that of the dense kernel at ``dilation * w``.
 
     A 3-D one is a sum over the planes of the kernel, ``sum_d conv2d(x[z + d], W[d])``, a block of planes z at a time:
     on a processor that takes a sixth of the time of `conv3d`, and beside input and output the memory of a block. Its
