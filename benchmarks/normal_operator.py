@@ -1,12 +1,9 @@
 """Time of `SENSE.normal` over that of the bare batched FFT pair of the same size, in one process.
 
-The two are timed in turn and the ratio is taken pair by pair, so that a change of the machine's speed cancels.
+The two are timed by turns.
 """
 
 from __future__ import annotations
-
-import statistics
-from collections.abc import Callable
 
 import torch
 
@@ -27,11 +24,6 @@ def measure(device: torch.device) -> str:
     """The table."""
     clock, rows = Clock(device), []
 
-    def seconds(run: Callable[[], object]) -> float:
-        began = clock()
-        run()
-        return clock() - began
-
     for name, (shape, ndim) in CASES.items():
         k = torch.randn(shape, dtype=torch.complex64, device=device)
         maps = k[:, :, :1] if k.ndim == 5 and ndim == 2 else k
@@ -47,10 +39,7 @@ def measure(device: torch.device) -> str:
         for mask in (points, lines):
             mask = mask.expand(1, *shape[2:]).contiguous()
             A = rv.SENSE(maps, mask, ndim=ndim)
-            for _ in range(3):
-                bare(), A.normal(image)
-            pairs = [(seconds(bare), seconds(lambda A=A, image=image: A.normal(image))) for _ in range(25)]
-            cells.append(statistics.median(b / a for a, b in pairs))
-            base = statistics.median(a for a, _ in pairs)
+            base, ratio = clock.by_turns(bare, lambda A=A, image=image: A.normal(image), 25)
+            cells.append(ratio)
         rows.append([name, f"{1e3 * base:.1f}", f"{cells[0]:.2f}", f"{cells[1]:.2f}"])
     return table(["case", "bare FFT pair, ms", "normal / bare, 2-D mask", "normal / bare, 1-D mask"], rows)

@@ -86,6 +86,20 @@ class Clock:
             found.append(self() - began)
         return statistics.median(found)
 
+    def by_turns(self, first: Callable[[], object], second: Callable[[], object], times: int) -> tuple[float, float]:
+        """Seconds of a call of `first`, and those of `second` over those of the call of `first` before it: medians.
+
+        A change of the machine's speed cancels in the ratio.
+        """
+        pairs = []
+        for _ in range(times + 2):
+            began = self()
+            first()
+            between = self()
+            second()
+            pairs.append((between - began, self() - between))
+        return statistics.median(a for a, _ in pairs[2:]), statistics.median(b / a for a, b in pairs[2:])
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Markdown."""

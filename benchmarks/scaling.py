@@ -2,28 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from torch.nn.functional import conv2d
 
 import resolvent as rv
-from benchmarks.problem import Clock, make_case, model, table
+from benchmarks.problem import Case, Clock, make_case, model, table
+from resolvent.monotone import CertifiedStack
 from resolvent.solve import norm
 
 SIZES, BATCHES = (64, 128, 256, 512), (1, 2, 4, 8)
 
 
 def sizes(mol: rv.MOL, device: torch.device, matrices: tuple[int, ...], coils: int) -> str:
-    """Time of the two things that a solve is made of, over what they should be proportional to."""
+    """Time of the two things that a solve is made of, over what they cannot do without, and that over the voxels."""
     clock, rows = Clock(device), []
     for size in matrices:
         case = make_case(size, coils, device)
         equation, _, context = mol.pose(case.y, case.A, case.noise)
-        normal = clock.median(lambda e=equation, x=context.sense: e.A.normal(x), 21) / (size**2 * coils)
-        evaluation = clock.median(lambda e=equation, x=context.sense: e.score(x), 5) / size**2
+        x, each = context.sense, 1e9 / size**2
+        fft, n = clock.by_turns(bare_transforms(case), lambda e=equation, x=x: e.A.normal(x), 21)
+        conv, f = clock.by_turns(bare_convolutions(mol, case), lambda e=equation, x=x: e.score(x), 5)
         recon = mol.solve(case.y, case.A, noise=case.noise, tol=1e-3)
         work = recon.solution.evaluations, recon.solution.applications
-        rows.append([f"{size} x {size}", f"{1e9 * normal:.1f}", f"{1e9 * evaluation:.0f}", *work])
-    head = ["matrix", "N, ns a voxel and coil", "F, ns a voxel", "evaluations to 1e-3", "applications of N"]
-    return table(head, rows)
+        costs = f"{each * fft / coils:.1f}", f"{n:.2f}", f"{each * conv:.0f}", f"{f:.2f}"
+        rows.append([f"{size} x {size}", *costs, *work])
+    bare = ["bare FFT pair, ns a voxel and coil", "N over it", "bare convolutions, ns a voxel", "F over them"]
+    return table(["matrix", *bare, "evaluations to 1e-3", "applications of N"], rows)
+
+
+def bare_transforms(case: Case) -> Callable[[], object]:
+    """The FFT pair of all coil images, which N cannot do without."""
+    axes = (-2, -1)
+    return lambda: torch.fft.ifftn(torch.fft.fftn(case.y, dim=axes), dim=axes)
+
+
+def bare_convolutions(mol: rv.MOL, case: Case) -> Callable[[], object]:
+    """The convolutions of F, each by itself on one tensor of features, without anything between them."""
+    score = mol.score
+    assert isinstance(score, CertifiedStack)
+    kernels = [unit() for unit in score.convs][-score.layers :]
+    z = torch.randn(1, kernels[0].shape[1], *case.y.shape[-2:], device=case.y.device)
+    z = z.contiguous(memory_format=torch.channels_last)
+
+    def run() -> None:
+        for i, kernel in enumerate(kernels):
+            d = 2 ** (i % score.dilations)
+            conv2d(z, kernel, padding=d, dilation=d)
+            conv2d(z, kernel.transpose(0, 1), padding=d, dilation=d)
+
+    return run
 
 
 def batches(mol: rv.MOL, device: torch.device, counts: tuple[int, ...], size: int, coils: int) -> str:

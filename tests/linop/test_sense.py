@@ -114,6 +114,15 @@ def test_adjoint_ignores_what_was_not_measured():
     assert (A.adjoint(y) - A.adjoint(y * 2 + 1)).abs().max() > 0.1  # but not what was
 
 
+def test_noise_is_that_of_the_measured_samples_alone():
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randn(1, 4, 48, 40, dtype=torch.complex64, generator=generator)
+    mask = (torch.rand(48, 40, generator=generator) < 0.5).float()
+    A = SENSE(torch.ones(1, 4, 48, 40, dtype=torch.complex64) / 2, mask)
+    full = torch.where(mask > 0, y, 30 * y)
+    assert A.noise(full).item() == A.noise(mask * y).item() == pytest.approx(1, rel=0.15)
+
+
 @pytest.mark.parametrize("mask_shape", [(6, 5), (1, 6, 5), (2, 6, 5), (2, 1, 6, 5)])
 def test_mask_may_be_shared_or_hold_a_coil_axis(mask_shape):
     mask = random_mask(*mask_shape)

@@ -193,9 +193,9 @@ class SENSE(LinearOperator):
         return (self.power != 0) * y
 
     def noise(self, y: KSpace) -> Tensor:
-        """`estimate_noise` of the corners of k-space."""
+        """`estimate_noise` of the corners of k-space, whatever y holds where nothing was measured."""
         self._check_kspace(y)
-        return estimate_noise(y, self.ndim)
+        return estimate_noise(self.measured(y), self.ndim)
 
     def _combined(self, coil_images: Callable[[slice], Tensor]) -> Tensor:
         """``sum_c conj(maps_c) v_c`` of coil images v that are made chunk by chunk, and overwritten.
