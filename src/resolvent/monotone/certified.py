@@ -24,10 +24,10 @@ class CertifiedStack(_Strict):
         v = DC(0),  v <- DC([S(v)]_{1,2}) for each further pass,  [u, f] = S(v),  DC(v) = (I + lam N)^-1 (v + lam A^H b)
         H(x) = u + (1 - m) [R(x - u, k f)]_{1,2}
 
-    S and R are stacks of residual layers (see `ResidualStack`), hence 1-Lipschitz, R in both arguments together; every
-    pass may have an S of its own, and kernels may have holes: aliases come from afar. DC(0) is the linear
-    reconstruction; S also sees the noise level, a constant of the scan. So F is m-monotone as with any
-    conditioning, and moves by at most K |b_1 - b_2| with the data, whatever A and x are:
+    S and R are stacks of residual layers (see `ResidualStack`), hence 1-Lipschitz, R in both arguments together. Every
+    pass may have an S of its own, and kernels may have holes, since aliases come from afar. DC(0) is the linear
+    reconstruction; S also sees the noise level, a constant of the scan. So F is m-monotone as with any conditioning,
+    and moves by at most K |b_1 - b_2| with the data, whatever A and x are:
 
     - DC moves by at most ``(|dv| + lam s |db|) / (1 + lam s^2)`` for some singular value s of A, hence by at most
       ``(l + sqrt(l^2 + lam)) / 2 |db|`` if ``|dv| <= l |db|``; S does not enlarge it. From l = 0 that bounds [u, f].
@@ -58,10 +58,9 @@ class CertifiedStack(_Strict):
         trunks: int = 1,
         ndim: int = 2,
     ) -> None:
-        depths = {"layers": layers, "trunk_layers": trunk_layers, "passes": passes}
-        depths |= {"dilations": dilations} if dilations > 1 else {}
-        depths |= {"trunks": trunks} if trunks > 1 else {}
-        super().__init__(ndim, m, channels=channels, emphasis=emphasis, **depths)
+        stacks = {"layers": layers, "trunk_layers": trunk_layers, "passes": passes}
+        stacks |= {"dilations": dilations, "trunks": trunks}
+        super().__init__(ndim, m, channels=channels, emphasis=emphasis, **stacks)
         if channels < 3:
             raise ModelError(f"channels is {channels}; image and noise level need at least 3.")
         if not 1 <= emphasis < math.inf:
@@ -88,10 +87,11 @@ class CertifiedStack(_Strict):
 
     @property
     def radius(self) -> int:
-        """Half-widths of the kernels of R, each of which is applied twice."""
+        """That of R: half-widths of its kernels, each of which is applied twice."""
         return self._reach(self.layers)
 
     def _reach(self, layers: int) -> int:
+        """Pixels around a pixel that a stack of so many layers sees there."""
         half = self.convs[0].weight.shape[-1] // 2
         return sum(2 * half * 2 ** (i % self.dilations) for i in range(layers))
 
