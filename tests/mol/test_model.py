@@ -161,7 +161,7 @@ def test_record_of_a_failed_solve_is_json_too():
 
 
 def test_step_limit_is_said():
-    model = model_of("ResidualStack", lam=1000.0)
+    model = model_of("ResidualStack", lam=100.0)
     y, A = scan()
     recon = model.solve(y, A, tol=1e-6, max_steps=2)
     assert recon.solution.status is Status.MAX_STEPS

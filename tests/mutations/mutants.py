@@ -206,7 +206,7 @@ MUTANTS = (
     Mutant(
         "bound without Riesz's factor",
         "monotone/convnorm.py",
-        (("return (s[0] * riesz)", "return (s[0] * 1.0)"),),
+        (("return (s[0] * above)", "return (s[0] * 1.0)"),),
         SCORE_TESTS,
     ),
     Mutant(

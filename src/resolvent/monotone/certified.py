@@ -92,7 +92,7 @@ class CertifiedStack(_Strict):
 
     def _reach(self, layers: int) -> int:
         """Pixels around a pixel that a stack of so many layers sees there."""
-        half = self.convs[0].weight.shape[-1] // 2
+        half = next(self.convs.parameters()).shape[-1] // 2
         return sum(2 * half * 2 ** (i % self.dilations) for i in range(layers))
 
     def condition(self, context: ScanContext | None = None) -> Score:
