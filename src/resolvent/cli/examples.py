@@ -12,9 +12,9 @@ EXAMPLES = {
     "simulate": ("resolvent simulate demo/demo.nii.gz -o scan.h5 --coils 8 --acceleration 6",),
     "info": ("resolvent info demo/scan.h5",),
     "send": ("resolvent send series --to dicom://127.0.0.1:4242/ORTHANC",),
-    "certify": ("resolvent certify brain-2d", "resolvent certify brain-2d scan.h5 --steps 20 --json"),
+    "certify": ("resolvent certify brain-2d", "resolvent certify brain-2d scan.h5 --steps 10 --json"),
     "convert": ("resolvent convert model.pth.tar -o converted",),
-    "attack": ("resolvent attack brain-2d brain.h5 --steps 10",),
+    "attack": ("resolvent attack brain-2d brain.h5 --steps 4",),
     "train": ("resolvent train mine.yaml --set optimiser.steps=4 --set validation.scans=2",),
     "adapt": ("resolvent adapt scan.h5 -o adapted --steps 4",),
     "evaluate": (
