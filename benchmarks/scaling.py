@@ -10,6 +10,7 @@ from torch.nn.functional import conv2d
 import resolvent as rv
 from benchmarks.problem import Case, Clock, make_case, model, table
 from resolvent.monotone import CertifiedStack
+from resolvent.monotone.strict import rectified
 from resolvent.solve import norm
 
 SIZES, BATCHES = (64, 128, 256, 512), (1, 2, 4, 8)
@@ -43,14 +44,14 @@ def bare_convolutions(mol: rv.MOL, case: Case) -> Callable[[], object]:
     score = mol.score
     assert isinstance(score, CertifiedStack)
     kernels = [unit() for unit in score.convs][-score.layers :]
+    layers = rectified(kernels, score.biases[-score.layers :], score.dilations)
     z = torch.randn(1, kernels[0].shape[1], *case.y.shape[-2:], device=case.y.device)
     z = z.contiguous(memory_format=torch.channels_last)
 
     def run() -> None:
-        for i, kernel in enumerate(kernels):
-            d = 2 ** (i % score.dilations)
-            conv2d(z, kernel, padding=d, dilation=d)
-            conv2d(z, kernel.transpose(0, 1), padding=d, dilation=d)
+        for kernel, _, _, apart in layers:
+            conv2d(z, kernel, padding=apart, dilation=apart)
+            conv2d(z, kernel.transpose(0, 1), padding=apart, dilation=apart)
 
     return run
 

@@ -306,8 +306,8 @@ MUTANTS = (
     ),
     Mutant(
         "holes of the kernels not in the radius",
-        "monotone/certified.py",
-        (("2 * half * 2 ** (i % self.dilations)", "2 * half"),),
+        "monotone/layers.py",
+        (("dilation(i, dilations) * (kernel", "(kernel"),),
         ("monotone/test_scores.py", "-k", "as_far_as_its_radius"),
     ),
     Mutant(

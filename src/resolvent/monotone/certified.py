@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, kernel_init, per_sample, to_channels
-from resolvent.monotone.layers import UnitKernel
+from resolvent.monotone.layers import UnitKernel, reach
 from resolvent.monotone.operator import Bound, ScanContext, Score, noise_channel
 from resolvent.monotone.strict import Layer, _Strict, rectified, residual_layers
 from resolvent.monotone.tiling import Network, in_tiles, recomputed
@@ -58,9 +57,8 @@ class CertifiedStack(_Strict):
         trunks: int = 1,
         ndim: int = 2,
     ) -> None:
-        stacks = {"layers": layers, "trunk_layers": trunk_layers, "passes": passes}
-        stacks |= {"dilations": dilations, "trunks": trunks}
-        super().__init__(ndim, m, channels=channels, emphasis=emphasis, **stacks)
+        stacks = {"layers": layers, "trunk_layers": trunk_layers, "dilations": dilations, "trunks": trunks}
+        super().__init__(ndim, m, channels=channels, emphasis=emphasis, passes=passes, **stacks)
         if channels < 3:
             raise ModelError(f"channels is {channels}; image and noise level need at least 3.")
         if not 1 <= emphasis < math.inf:
@@ -88,12 +86,7 @@ class CertifiedStack(_Strict):
     @property
     def radius(self) -> int:
         """That of R: half-widths of its kernels, each of which is applied twice."""
-        return self._reach(self.layers)
-
-    def _reach(self, layers: int) -> int:
-        """Pixels around a pixel that a stack of so many layers sees there."""
-        half = next(self.convs.parameters()).shape[-1] // 2
-        return sum(2 * half * 2 ** (i % self.dilations) for i in range(layers))
+        return 2 * reach(self.convs[-self.layers :].parameters(), self.dilations)
 
     def condition(self, context: ScanContext | None = None) -> Score:
         """F for the scans of `context`: S runs here, and never in the solve.
@@ -108,7 +101,8 @@ class CertifiedStack(_Strict):
     def _conditioned(self, context: ScanContext, kernels: list[Tensor]) -> Score:
         biases = list(self.biases)
         deep, width = self.trunk_layers, kernels[0].shape[1]
-        trunks = [self._stack(kernels[i : i + deep], biases[i : i + deep]) for i in range(0, deep * self.trunks, deep)]
+        parts = [slice(i, i + deep) for i in range(0, deep * self.trunks, deep)]
+        trunks = [rectified(kernels[part], biases[part], self.dilations) for part in parts]
         v, level = context.sense, 0.1 * (noise_channel(context, self.convolved) + 2)  # no larger than an image
 
         def looking(trunk: list[Layer]) -> Network:
@@ -117,7 +111,7 @@ class CertifiedStack(_Strict):
                 return per_sample(residual_layers(state, trunk, keep=width), len(v))
 
             once = recomputed(look) if self.ndim == 3 and context.tile is None else look
-            return in_tiles(once, self._reach(deep), context.tile)
+            return in_tiles(once, 2 * reach(kernels[:deep], self.dilations), context.tile)
 
         for done in range(self.passes):
             v = context.data_consistent(v) if done else v
@@ -126,12 +120,9 @@ class CertifiedStack(_Strict):
         features, rest = self.emphasis * seen[:, :, 2:], slice(-self.layers, None)
         return Score(self._network, (*kernels[rest], *biases[rest]), (v, features))
 
-    def _stack(self, kernels: Sequence[Tensor], biases: Sequence[Tensor]) -> list[Layer]:
-        return rectified(kernels, biases, self.dilations)
-
     def _network(self, x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
         anchor, features = own
         state = torch.cat([to_channels(x - anchor, self.convolved), features.flatten(0, 1)], 1)
         half = len(shared) // 2
-        layers = self._stack(shared[:half], shared[half:])
+        layers = rectified(shared[:half], shared[half:], self.dilations)
         return anchor + (1 - self.margin) * from_channels(residual_layers(state, layers), x)

@@ -48,9 +48,14 @@ class UnitKernel(nn.Module):
         return {**self.__dict__, "_cached": None}
 
 
-def reach(kernels: Iterable[Tensor]) -> int:
+def dilation(i: int, dilations: int) -> int:
+    """Pixels between the points of the kernel of layer i of a stack: ``2^(i mod dilations)``."""
+    return 2 ** (i % dilations)
+
+
+def reach(kernels: Iterable[Tensor], dilations: int = 1) -> int:
     """Pixels on every axis around a pixel that convolutions with these kernels, one after another, see there."""
-    return sum(kernel.shape[-1] // 2 for kernel in kernels)
+    return sum(dilation(i, dilations) * (kernel.shape[-1] // 2) for i, kernel in enumerate(kernels))
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

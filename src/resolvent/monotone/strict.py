@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, kernel_init, to_channels
 from resolvent.monotone.convolution import conv, conv_adjoint
-from resolvent.monotone.layers import UnitKernel, reach
+from resolvent.monotone.layers import UnitKernel, dilation, reach
 from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, cnn
 
 
@@ -134,14 +134,14 @@ def residual_layers(d: Tensor, layers: Iterable[Layer], *, keep: int = 2) -> Ten
     follows: a new tensor of features for each operation would take a third of the time.
     """
     z = d
-    for kernel, bias, s, dilation in layers:
+    for kernel, bias, s, apart in layers:
         if z.shape[1] < kernel.shape[1]:
             z = torch.nn.functional.pad(z, (0, 0) * (d.ndim - 2) + (0, kernel.shape[1] - d.shape[1]))
-        z = conv_adjoint(s(conv(z, kernel, bias, dilation)), -2 * kernel, dilation).add_(z)
+        z = conv_adjoint(s(conv(z, kernel, bias, apart)), -2 * kernel, apart).add_(z)
     return z[:, :keep]
 
 
 def rectified(kernels: Iterable[Tensor], biases: Iterable[Tensor], dilations: int = 1) -> list[Layer]:
-    """Layers with ``s = relu``; the dilation of layer i is ``2^(i mod dilations)``."""
+    """Layers with ``s = relu``, their dilations those of `dilation`."""
     pairs = enumerate(zip(kernels, biases, strict=True))
-    return [Layer(kernel, bias, torch.relu_, 2 ** (i % dilations)) for i, (kernel, bias) in pairs]
+    return [Layer(kernel, bias, torch.relu_, dilation(i, dilations)) for i, (kernel, bias) in pairs]
