@@ -11,6 +11,7 @@ from resolvent.linop import SENSE
 from resolvent.monotone import (
     Bound,
     CertifiedPlanes,
+    CertifiedSeries,
     CertifiedStack,
     ConditionedRidge,
     ConditionedStack,
@@ -151,6 +152,7 @@ def small_scores(ndim: int, m: float = 0.3, seed: int = 0) -> dict[str, Monotone
     }
     if ndim == 3:
         scores["CertifiedPlanes"] = CertifiedPlanes(m=m, **CERTIFIED)
+        scores["CertifiedSeries"] = CertifiedSeries(m=m, **CERTIFIED)
     for score in scores.values():
         score.double()
         with torch.no_grad():

@@ -3,13 +3,15 @@
 import pytest
 import torch
 
-from problems import DYNAMIC, PLANE, VOLUME, dense, random, random_mask
+from problems import DYNAMIC, PLANE, VOLUME, dense, random, random_mask, small_scores
 from resolvent import SENSE
 from resolvent._errors import ModelError
+from resolvent.mol import MOL
 from resolvent.mol.attack import attack
-from resolvent.mol.baselines import ADMMNet, DEGrad, MoDL, UNet
+from resolvent.mol.baselines import ADMMNet, DEGrad, MoDL, UNet, UnrolledStack
 from resolvent.mol.baselines.network import noise_level
 from resolvent.solve import norm
+from resolvent.train.run import begin
 
 OPTIONS = {"normalise": True, "noise_aware": True}
 NOISE = 0.05
@@ -18,7 +20,9 @@ NOISE = 0.05
 def model_of(kind, ndim=2, **options):
     torch.manual_seed(0)
     sizes = {"channels": 2, "levels": 2} if kind is UNet else {"channels": 4, "depth": 3}
-    if kind in (MoDL, ADMMNet):
+    if kind is UnrolledStack:
+        sizes = {"channels": 4, "layers": 2, "trunk_layers": 1, "passes": 2, "trunks": 2}
+    if kind in (MoDL, ADMMNet, UnrolledStack):
         sizes["steps"] = 3
     model = kind(**sizes, lam=8.0, ndim=ndim, **{**OPTIONS, **options}).double()
     model.linear_tol = 1e-12
@@ -27,7 +31,7 @@ def model_of(kind, ndim=2, **options):
     return model
 
 
-kinds = pytest.mark.parametrize("kind", [MoDL, ADMMNet, DEGrad, UNet], ids=lambda kind: kind.__name__)
+kinds = pytest.mark.parametrize("kind", [MoDL, UnrolledStack, ADMMNet, DEGrad, UNet], ids=lambda kind: kind.__name__)
 
 
 @kinds
@@ -143,6 +147,25 @@ def test_admm_net_takes_the_steps_of_its_formula(shared):
     assert len(model.denoisers) == (1 if shared else 3)
 
 
+def test_unrolled_stack_is_the_strict_model_stopped_early_until_its_kernels_are_trained():
+    strict = MOL(small_scores(2)["CertifiedStack"], 8.0, normalise=True, noise_aware=True).double()
+    strict.linear_tol = 1e-12
+    sizes = {key: value for key, value in strict.score.config.items() if key != "ndim"}
+    model = UnrolledStack(steps=4, **OPTIONS, **sizes).double()
+    model.linear_tol = 1e-12
+    begin(model, strict)
+    y, A = PLANE.kspace(), PLANE.operator()
+    with torch.no_grad():
+        equation, scale, context = strict.pose(y, A, NOISE)
+        x = context.sense
+        for _ in range(4):
+            x = equation.step(x, tol=1e-10)
+        torch.testing.assert_close(model(y, A, NOISE), scale * x, rtol=0, atol=1e-8 * float(norm(scale * x)))
+        before = model(y, A, NOISE)
+        model.score.convs[0].weight.mul_(2)
+        assert float(norm(model(y, A, NOISE) - before)) > 1e-3 * float(norm(before))
+
+
 def test_de_grad_solves_its_equation():
     model, A, y = model_of(DEGrad), PLANE.operator(), PLANE.kspace()
     with torch.no_grad():
@@ -168,10 +191,10 @@ def test_unet_looks_beyond_one_convolution_and_only_at_the_linear_image():
 
 @kinds
 def test_impossible_sizes_are_refused(kind):
-    with pytest.raises(ModelError, match=r"ndim is 4; a network convolves 2 or 3 axes\. Pass"):
+    with pytest.raises(ModelError, match=r"ndim is 4; .* convolves 2 or 3 axes\. Pass"):
         kind(ndim=4)
     with pytest.raises(ModelError, match=r"lam is 0; the weight of the data must be positive"):
         kind(lam=0)
-    if kind is not UNet:
+    if kind not in (UNet, UnrolledStack):
         with pytest.raises(ModelError, match=r"depth is 1; .* has at least 2"):
             kind(depth=1)

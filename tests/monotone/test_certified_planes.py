@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import resolvent as rv
-from problems import CERTIFIED, VOLUME, WIDE, random, small_scores, unit_maps
+from problems import CERTIFIED, DYNAMIC, PLANE, VOLUME, WIDE, dense, random, small_scores, unit_maps
+from resolvent.linop import Still
 from resolvent.mol import plan, solve_peak
-from resolvent.monotone import CertifiedPlanes, CertifiedStack, ScanContext, Score, certified
+from resolvent.monotone import CertifiedPlanes, CertifiedSeries, CertifiedStack, ScanContext, Score, certified
 
 SHAPE = (2, 6, 7, 8)
 
@@ -18,25 +19,37 @@ def scan(shape=SHAPE, seed=0):
     sense = random(*shape, seed=seed)
     weights = torch.rand(shape, generator=torch.Generator().manual_seed(seed)).double()
     noise = torch.full((shape[0],), 0.05, dtype=torch.float64)
-    return ScanContext(sense, sense, noise, lambda u: (u + weights * sense) / (1 + weights))
+    still = sense.mean(-3, keepdim=True).expand(shape).contiguous()
+    return ScanContext(sense, sense, noise, lambda u: (u + weights * sense) / (1 + weights), still=lambda: still)
 
 
-@pytest.mark.parametrize("stack", [CERTIFIED, WIDE], ids=["plain", "wide"])
-def test_is_the_mean_of_the_stack_over_the_planes_across_each_axis(stack):
-    score, context, x = CertifiedPlanes(m=0.3, **stack).double(), scan(), random(*SHAPE, seed=1)
-    flat = CertifiedStack(m=0.3, **stack).double()
-    flat.load_state_dict(score.state_dict())
-    by_hand = torch.zeros_like(x)
-    for axes in ((0, 1, 2, 3), (0, 2, 1, 3), (0, 3, 1, 2)):
+AXES = ((0, 1, 2, 3), (0, 2, 1, 3), (0, 3, 1, 2))
+"""Of a volume: the axis that planes lie across, before the two of a plane."""
+
+
+both = pytest.mark.parametrize(("kind", "network_of"), [(CertifiedPlanes, (0, 0, 0)), (CertifiedSeries, (0, 1, 1))])
+
+
+@both
+@pytest.mark.parametrize("passes", [1, 3])
+def test_is_the_mean_of_the_stacks_over_the_planes_across_each_axis(kind, network_of, passes):
+    stack = {**CERTIFIED, "passes": passes, "trunks": passes}
+    score, context, x = kind(m=0.3, **stack).double(), scan(), random(*SHAPE, seed=1)
+    networks = [score.stacks[i] for i in network_of]
+    anchor, parts = context.sense if kind is CertifiedPlanes else context.data_consistent(context.still()), []
+    for done in range(passes):
+        start, parts = context.data_consistent(anchor) if done else anchor, []
+        for axes, one in zip(AXES, networks, strict=True):
+            kernels = [c() for c in one.convs]
+            planes = replace(context, sense=start.permute(axes))
+            u, f = one.looks(planes, kernels, anew=False)[done](start.permute(axes))
+            parts.append((one, kernels, axes, u.permute([axes.index(i) for i in range(4)]), f))
+        anchor = sum(u for *_, u, _ in parts) / 3
+    H = torch.zeros_like(x)
+    for one, kernels, axes, _, features in parts:
         back = [axes.index(i) for i in range(4)]
-        planes = replace(
-            context,
-            sense=context.sense.permute(axes),
-            zero_filled=context.zero_filled.permute(axes),
-            data_consistent=lambda u, a=axes, b=back: context.data_consistent(u.permute(b)).permute(a),
-        )
-        by_hand += flat.condition(planes)(x.permute(axes)).permute(back) / 3
-    torch.testing.assert_close(score.condition(context)(x), by_hand, rtol=0, atol=1e-12)
+        H += one.network(x.permute(axes), one.shared(kernels), (anchor.permute(axes), features)).permute(back) / 3
+    torch.testing.assert_close(score.condition(context)(x), x - H, rtol=0, atol=1e-12)
 
 
 def test_every_pass_is_recomputed_with_a_trunk_of_its_own(monkeypatch: pytest.MonkeyPatch):
@@ -52,8 +65,10 @@ def test_every_pass_is_recomputed_with_a_trunk_of_its_own(monkeypatch: pytest.Mo
 
 
 @torch.no_grad()
-def test_constants_are_those_of_the_stack_and_no_pair_violates_them():
-    score, flat = small_scores(3)["CertifiedPlanes"], CertifiedStack(m=0.3, **CERTIFIED)
+@pytest.mark.parametrize("kind", ["CertifiedPlanes", "CertifiedSeries"])
+def test_constants_are_those_of_the_stack_and_no_pair_violates_them(kind):
+    score, more = small_scores(3)[kind], {"passes": CERTIFIED["passes"] + (kind == "CertifiedSeries")}
+    flat = CertifiedStack(m=0.3, **{**CERTIFIED, **more})
     assert (score.m, score.c, score.r, score.tier) == (flat.m, flat.c, flat.r, flat.tier)
     assert score.conditioning(7.0) == flat.conditioning(7.0) and score.radius == flat.radius
     F = score.condition(scan())
@@ -109,7 +124,7 @@ def test_gradient_of_the_equation_is_that_of_finite_differences():
     model.tol = model.adjoint_tol = 1e-11
     model.linear_tol, model.max_steps = 1e-12, 1000
     A = rv.SENSE(unit_maps(1, 2, 3, 4, 5), torch.ones(1, 3, 4, 5), ndim=3)
-    y, name = random(1, 2, 3, 4, 5), "score.convs.0.weight"
+    y, name = random(1, 2, 3, 4, 5), "score.stacks.0.convs.0.weight"
     weight = dict(model.named_parameters())[name]
     model(y, A, 0.1).abs().square().sum().backward()
     direction, step = torch.randn_like(weight), 1e-5
@@ -129,3 +144,27 @@ def test_there_are_no_planes_of_a_plane():
         CertifiedPlanes(ndim=2)
     with pytest.raises(ValueError, match=r"a conditioned score needs a scan"):
         CertifiedPlanes().condition()
+
+
+def test_series_begin_with_one_image_for_all_frames():
+    A, y = DYNAMIC.operator(), DYNAMIC.kspace()
+    model = rv.MOL(small_scores(3)["CertifiedSeries"], lam=8.0).double()
+    model.linear_tol = 1e-12
+    _, _, context = model.pose(y, A, 0.1)
+    one = Still(DYNAMIC.image[0])
+    matrix = torch.eye(20) + 8.0 * dense((A @ one).normal, (1, 4, 5))
+    right = 8.0 * one.adjoint(A.adjoint(y)).reshape(20)
+    expected = one(torch.linalg.solve(matrix, right).reshape(1, 1, 4, 5))
+    torch.testing.assert_close(context.still(), expected, rtol=0, atol=1e-7)  # lam was single
+
+
+@pytest.mark.parametrize("setting", [VOLUME, PLANE], ids=lambda setting: setting.name)
+def test_only_series_have_frames(setting):
+    _, _, context = (
+        rv.MOL(small_scores(setting.network)["CertifiedStack"], lam=8.0)
+        .double()
+        .pose(setting.kspace(), setting.operator(), 0.1)
+    )
+    assert context.still is None
+    with pytest.raises(ValueError, match=r"this score is for series of 2-D frames"):
+        small_scores(3)["CertifiedSeries"].condition(context)

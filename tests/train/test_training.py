@@ -17,12 +17,13 @@ from torch.nn.functional import conv2d, conv3d
 import resolvent as rv
 from resolvent._errors import DataError, ModelError
 from resolvent.mol.weights import build
+from resolvent.monotone.layers import UnitKernel
 from resolvent.train import read_config, train
 from resolvent.train.checkpoints import AtomicCheckpointIO
 from resolvent.train.config import Config, parsed, to_yaml
 from resolvent.train.datamodule import ScansModule
 from resolvent.train.module import Training, moving_average
-from resolvent.train.run import in_planes
+from resolvent.train.run import begin
 
 
 def changed(config: Config, **sections) -> Config:
@@ -117,17 +118,42 @@ def test_a_run_starts_from_the_weights_of_another_model(config, tmp_path):
     torch.testing.assert_close(rv.load(second)(y, A), rv.load(first)(y, A), rtol=1e-4, atol=1e-5)
 
 
+def stack(kind="CertifiedStack", channels=3, **options):
+    return build({"kind": "MOL", "lam": 100, "score": {"kind": kind, "channels": channels, "layers": 1, **options}})
+
+
 def test_weights_of_a_plane_become_those_of_a_volume_that_sees_each_plane_by_itself():
-    planes, volume = (
-        build({"kind": "MOL", "lam": 100, "score": {"kind": "CertifiedStack", "channels": 3, "layers": 1, "ndim": n}})
-        for n in (2, 3)
-    )
-    weights = in_planes(planes.state_dict(), volume.state_dict())
-    volume.load_state_dict(weights)
-    name, x = "score.convs.0.weight", torch.randn(1, 3, 5, 8, 7)
-    one_by_one = torch.stack([conv2d(plane, planes.state_dict()[name], padding=1) for plane in x.unbind(2)], 2)
-    torch.testing.assert_close(conv3d(x, weights[name], padding=1), one_by_one)
-    assert in_planes(weights, volume.state_dict()) == weights
+    planes, volume = stack(), stack(ndim=3)
+    begin(volume, planes)
+    kernel, x = planes.score.convs[0](), torch.randn(1, 3, 5, 8, 7)
+    one_by_one = torch.stack([conv2d(plane, kernel, padding=1) for plane in x.unbind(2)], 2)
+    torch.testing.assert_close(conv3d(x, volume.score.convs[0].weight, padding=1), one_by_one)
+
+
+@pytest.mark.parametrize("kind", ["CertifiedStack", "CertifiedPlanes"])
+def test_model_begins_as_the_same_function(kind):
+    first, second = stack(kind), stack(kind)
+    begin(second, first)
+    for a, b in zip(first.score.modules(), second.score.modules(), strict=True):
+        if isinstance(a, UnitKernel):
+            torch.testing.assert_close(a(), b())
+
+
+@pytest.mark.parametrize(("kind", "networks"), [("CertifiedPlanes", 1), ("CertifiedSeries", 2)])
+def test_every_network_of_planes_begins_as_that_of_a_plane(kind, networks):
+    planes, volume = stack(), stack(kind)
+    begin(volume, planes)
+    assert len(volume.score.stacks) == networks
+    for one in volume.score.stacks:
+        torch.testing.assert_close([c() for c in one.convs], [c() for c in planes.score.convs])
+        torch.testing.assert_close(list(one.biases), list(planes.score.biases))
+    assert torch.equal(volume.log_lam, planes.log_lam)
+
+
+@pytest.mark.parametrize("other", [{"channels": 4}, {"trunk_layers": 1}, {"kind": "ResidualStack"}])
+def test_weights_of_another_network_are_refused(other):
+    with pytest.raises(ModelError, match=r"cannot begin with the weights of init: .*\. Choose another init"):
+        begin(stack(), stack(**other))
 
 
 def test_a_run_that_diverges_ends_with_a_diagnosis_or_a_finite_model(config, tmp_path):

@@ -2,7 +2,7 @@
 
 from resolvent.linop.base import LinearOperator
 from resolvent.linop.fourier import fft, ifft
-from resolvent.linop.imaging import Blur, Decimation, Sampling, fourier
+from resolvent.linop.imaging import Blur, Decimation, Sampling, Still, fourier
 from resolvent.linop.noise import estimate_noise
 from resolvent.linop.noncartesian import NonCartesian
 from resolvent.linop.sense import SENSE
@@ -16,6 +16,7 @@ __all__ = [
     "NonCartesian",
     "ParallelBeam",
     "Sampling",
+    "Still",
     "estimate_noise",
     "fft",
     "fourier",

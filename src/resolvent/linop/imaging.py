@@ -148,6 +148,37 @@ class Sampling(LinearOperator):
             )
 
 
+class Still(LinearOperator):
+    """``A x = (x, ..., x) / sqrt(frames)``: one image for all frames of a series. With ``@`` the scanner sees them.
+
+    An isometry, ``A^H A = I``. The frames lie along the axis before the last two, which has length one in x.
+
+    Args:
+        frames: their number.
+
+    >>> import torch
+    >>> Still(4)(torch.ones(1, 1, 2, 3, dtype=torch.complex64)).shape
+    torch.Size([1, 4, 2, 3])
+    """
+
+    def __init__(self, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(x, ..., x) / sqrt(frames)``."""
+        return (x / math.sqrt(self.frames)).repeat_interleave(self.frames, -3)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """The sum over the frames ``/ sqrt(frames)``."""
+        return y.sum(-3, keepdim=True) / math.sqrt(self.frames)
+
+    @property
+    def norm_bound(self) -> Tensor:
+        """1, but for rounding: proved."""
+        return _rounded(torch.ones(1), torch.ones(1))
+
+
 class Decimation(LinearOperator):
     """``A x``: every `factor`-th pixel along each spatial axis, from the first.
 

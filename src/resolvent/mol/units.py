@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from resolvent._errors import ModelError, ShapeError
 from resolvent._types import Image, KSpace
-from resolvent.linop import LinearOperator
+from resolvent.linop import LinearOperator, Still
 from resolvent.mol.equation import Work, shrink
 from resolvent.mol.scale import intensity
 from resolvent.monotone import ScanContext
@@ -128,7 +128,12 @@ class ScanUnits(nn.Module):
         def data_consistent(u: Tensor) -> Tensor:
             return shrink(A, lam, u + data, tol=self.linear_tol, start=u.detach(), work=work)
 
-        context = ScanContext(sense, zero_filled, noise_level, data_consistent)
+        def still() -> Tensor:
+            one = Still(data.shape[-3])
+            return one(shrink(A @ one, lam, one.adjoint(data), tol=self.linear_tol, work=work))
+
+        series = data.ndim > 3 and getattr(A, "ndim", 2) == 2
+        context = ScanContext(sense, zero_filled, noise_level, data_consistent, still=still if series else None)
         return UnitScan(A, y, lam, data, scale, A.support if self.normalise else None, context)
 
     def _lam_at(self, noise: Tensor) -> Tensor:

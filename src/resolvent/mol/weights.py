@@ -16,11 +16,12 @@ from safetensors.torch import save as tensors_to_bytes
 
 from resolvent._errors import ModelError, nearest
 from resolvent._version import __version__
-from resolvent.mol.baselines import ADMMNet, Baseline, DEGrad, MoDL, UNet
+from resolvent.mol.baselines import ADMMNet, Baseline, DEGrad, MoDL, UNet, UnrolledStack
 from resolvent.mol.hub import fetched
 from resolvent.mol.model import MOL
 from resolvent.monotone import (
     CertifiedPlanes,
+    CertifiedSeries,
     CertifiedStack,
     ConditionedRidge,
     ConditionedStack,
@@ -41,6 +42,7 @@ _SCORES: dict[str, type[MonotoneOperator]] = {
     kind.__name__: kind
     for kind in (
         CertifiedPlanes,
+        CertifiedSeries,
         CertifiedStack,
         ConditionedRidge,
         ConditionedStack,
@@ -50,7 +52,7 @@ _SCORES: dict[str, type[MonotoneOperator]] = {
         ResidualStack,
     )
 }
-_BASELINES: dict[str, type[Baseline]] = {kind.__name__: kind for kind in (ADMMNet, DEGrad, MoDL, UNet)}
+_BASELINES: dict[str, type[Baseline]] = {kind.__name__: kind for kind in (ADMMNet, DEGrad, MoDL, UNet, UnrolledStack)}
 _ABOUT_FILE = ("format", "version", "name", "claims", "sha256", "card")
 _WRONG = (RuntimeError, KeyError, TypeError, ValueError, OverflowError)
 

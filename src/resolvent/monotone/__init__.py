@@ -7,7 +7,7 @@ from resolvent.monotone.convnorm import conv_norm_bound
 from resolvent.monotone.estimates import lipschitz_penalty, local_lipschitz, log_barrier
 from resolvent.monotone.footprint import Footprint, footprint
 from resolvent.monotone.operator import Bound, Kind, MonotoneOperator, ScanContext, Score, Tier
-from resolvent.monotone.planes import CertifiedPlanes
+from resolvent.monotone.planes import CertifiedPlanes, CertifiedSeries
 from resolvent.monotone.ridge import ConvexRidge
 from resolvent.monotone.strict import ProductNetwork, ResidualStack
 from resolvent.monotone.tiling import Tile, in_tiles
@@ -15,6 +15,7 @@ from resolvent.monotone.tiling import Tile, in_tiles
 __all__ = [
     "Bound",
     "CertifiedPlanes",
+    "CertifiedSeries",
     "CertifiedStack",
     "ConditionedRidge",
     "ConditionedStack",

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from resolvent._errors import ModelError
+from resolvent._types import Image
 from resolvent.monotone.channels import from_channels, kernel_init, per_sample, to_channels
 from resolvent.monotone.layers import UnitKernel, reach
 from resolvent.monotone.operator import Bound, ScanContext, Score, noise_channel
 from resolvent.monotone.strict import Layer, _Strict, rectified, residual_layers
-from resolvent.monotone.tiling import Network, in_tiles, recomputed
+from resolvent.monotone.tiling import in_tiles, recomputed
+
+Look = Callable[[Image], tuple[Image, Tensor]]
+"""What S makes of an image: u and ``k f``."""
 
 
 class CertifiedStack(_Strict):
@@ -69,15 +74,18 @@ class CertifiedStack(_Strict):
             raise ModelError(f"dilations is {dilations}; it must be at least 1, and 1 for kernels of three axes.")
         self.layers, self.trunk_layers, self.passes, self.emphasis = layers, trunk_layers, passes, emphasis
         self.dilations, self.trunks = dilations, trunks
-        self.convolved = ndim  # axes of a kernel
         total = trunks * trunk_layers + layers
         self.convs = nn.ModuleList(UnitKernel(kernel_init(channels, channels, ndim)) for _ in range(total))
         self.biases = nn.ParameterList(torch.zeros(channels) for _ in range(total))
 
     def conditioning(self, lam: float) -> Bound:
         """K of the class's formula: proved."""
+        return self.bound(lam, self.passes)
+
+    def bound(self, lam: float, steps: int) -> Bound:
+        """K after `steps` linear reconstructions, the first from a constant."""
         moved = 0.0
-        for _ in range(self.passes):
+        for _ in range(steps):
             moved = (moved + math.sqrt(moved**2 + lam)) / 2
         a, k = 1 - self.margin, self.emphasis
         inside = k > 1 and k**2 <= (k**2 - 1) * (1 + a**2 * (k**2 - 1))  # the worst |df| is positive
@@ -96,33 +104,48 @@ class CertifiedStack(_Strict):
         """
         if context is None:
             raise ModelError("a conditioned score needs a scan. Use it in MOL, or pass a ScanContext to condition().")
-        return self._conditioned(context, [c() for c in self.convs])
+        kernels = [c() for c in self.convs]
+        v, (*before, last) = context.sense, self.looks(context, kernels, anew=self.ndim == 3)
+        for look in before:
+            v = context.data_consistent(look(v)[0])
+        return Score(self.network, self.shared(kernels), last(v))
 
-    def _conditioned(self, context: ScanContext, kernels: list[Tensor]) -> Score:
-        biases = list(self.biases)
-        deep, width = self.trunk_layers, kernels[0].shape[1]
+    def looks(self, context: ScanContext, kernels: list[Tensor], *, anew: bool) -> list[Look]:
+        """S of every pass.
+
+        Args:
+            context: the scan; only its noise level, its shape and its tile matter here.
+            kernels: what `convs` give.
+            anew: evaluate S once more in the backward pass.
+        """
+        level, deep = 0.1 * (noise_channel(context, self.ndim) + 2), self.trunk_layers  # no larger than an image
+
+        def looking(trunk: list[Layer]) -> Look:
+            def stack(v: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
+                state = torch.cat([to_channels(v, self.ndim), own[0].flatten(0, 1)], 1)
+                return per_sample(residual_layers(state, trunk, keep=len(trunk[0].kernel)), len(v))
+
+            once = recomputed(stack) if anew and context.tile is None else stack
+            tiled = in_tiles(once, 2 * reach(kernels[:deep], self.dilations), context.tile)
+
+            def look(v: Image) -> tuple[Image, Tensor]:
+                seen = tiled(v, (), (per_sample(level, len(v)),))
+                return from_channels(seen[:, :, :2].flatten(0, 1), v), self.emphasis * seen[:, :, 2:]
+
+            return look
+
         parts = [slice(i, i + deep) for i in range(0, deep * self.trunks, deep)]
-        trunks = [rectified(kernels[part], biases[part], self.dilations) for part in parts]
-        v, level = context.sense, 0.1 * (noise_channel(context, self.convolved) + 2)  # no larger than an image
+        trunks = [rectified(kernels[part], list(self.biases)[part], self.dilations) for part in parts]
+        return [looking(trunks[done % self.trunks]) for done in range(self.passes)]
 
-        def looking(trunk: list[Layer]) -> Network:
-            def look(v: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
-                state = torch.cat([to_channels(v, self.convolved), own[0].flatten(0, 1)], 1)
-                return per_sample(residual_layers(state, trunk, keep=width), len(v))
+    def shared(self, kernels: list[Tensor]) -> tuple[Tensor, ...]:
+        """Kernels and biases of R, as `network` takes them."""
+        return (*kernels[-self.layers :], *list(self.biases)[-self.layers :])
 
-            once = recomputed(look) if self.ndim == 3 and context.tile is None else look
-            return in_tiles(once, 2 * reach(kernels[:deep], self.dilations), context.tile)
-
-        for done in range(self.passes):
-            v = context.data_consistent(v) if done else v
-            seen = looking(trunks[done % self.trunks])(v, (), (per_sample(level, len(v)),))
-            v = from_channels(seen[:, :, :2].flatten(0, 1), v)
-        features, rest = self.emphasis * seen[:, :, 2:], slice(-self.layers, None)
-        return Score(self._network, (*kernels[rest], *biases[rest]), (v, features))
-
-    def _network(self, x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
+    def network(self, x: Image, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Image:
+        """H of an image, given u and ``k f``."""
         anchor, features = own
-        state = torch.cat([to_channels(x - anchor, self.convolved), features.flatten(0, 1)], 1)
+        state = torch.cat([to_channels(x - anchor, self.ndim), features.flatten(0, 1)], 1)
         half = len(shared) // 2
         layers = rectified(shared[:half], shared[half:], self.dilations)
         return anchor + (1 - self.margin) * from_channels(residual_layers(state, layers), x)

@@ -83,7 +83,8 @@ def _counted(score: MonotoneOperator) -> Footprint:
     score = copy.deepcopy(score).to("meta", torch.float32).eval()
     x = torch.empty(1, *_PROBE[score.ndim], dtype=torch.complex64, device="meta")
     with Held() as held:
-        F = score.condition(ScanContext(x, x, torch.empty(1, device="meta"), lambda u: u + 0))
+        level = torch.empty(1, device="meta")
+        F = score.condition(ScanContext(x, x, level, lambda u: u + 0, still=lambda: x + 0))
         look, held.peak = held.peak, 0
         kept = sum(t.nbytes for t in F.own)
         before = held.now

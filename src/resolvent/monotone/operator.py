@@ -50,6 +50,7 @@ class ScanContext:
         noise: noise level over the image scale, ``(batch,)``.
         data_consistent: ``u -> (I + lam N)^-1 (u + lam A^H b)``, differentiable.
         tile: what a network may see at once (see `in_tiles`); None for everything.
+        still: of a series, the linear reconstruction of one image for all frames, in every frame; None elsewhere.
     """
 
     sense: Tensor
@@ -57,6 +58,7 @@ class ScanContext:
     noise: Tensor
     data_consistent: Callable[[Tensor], Tensor]
     tile: Tile | None = None
+    still: Callable[[], Tensor] | None = None
 
 
 @dataclass(frozen=True)

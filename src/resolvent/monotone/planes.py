@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from resolvent._errors import ModelError
+from resolvent._types import Image
 from resolvent.monotone.certified import CertifiedStack
-from resolvent.monotone.operator import ScanContext, Score
+from resolvent.monotone.operator import Bound, ScanContext, Score
+from resolvent.monotone.strict import _Strict
 
 
-class CertifiedPlanes(CertifiedStack):
+class CertifiedPlanes(_Strict):
     """The mean of a 2-D `CertifiedStack` over the planes of a volume across each of its three axes.
 
     ::
 
-        F(x) = 1/3 sum_a P_a^T F_a(P_a x)
+        v = DC(0),  v <- DC(u) for each further pass,  [u_a, f_a] = P_a^T S_a(P_a v),  u = mean_a u_a
+        H(x) = u + (1 - m) mean_a P_a^T [R_a(P_a (x - u), k P_a f_a)]_{1,2}
 
-    P_a takes a volume apart into its planes across axis a, a permutation of its voxels, and F_a is the 2-D operator
-    conditioned on these planes of the scan. So each term is m-monotone with ``|F_a - I|_Lip <= 1 - m`` and moves by at
-    most K |b_1 - b_2| with the data, and so is and does their mean: all constants are those of the 2-D stack. Every
-    voxel is seen in three planes, whose errors differ.
+    P_a takes a volume apart into its planes across axis a, a permutation of its voxels. Means of 1-Lipschitz maps are
+    1-Lipschitz, so F is m-monotone; and since ``|du|^2 + mean_a |df_a|^2 <= l^2 |db|^2`` the formula for K holds, too:
+    all constants are those of the 2-D stack. Every voxel is seen in three planes, whose errors differ.
 
-    Its parameters are those of `CertifiedStack` with 2-D kernels, and the weights of such a one serve as they are.
+    Here S_a and R_a are the same for all axes; the weights of a 2-D model serve as they are.
 
     Args:
         m: monotonicity constant, in (0, 1).
@@ -32,31 +34,81 @@ class CertifiedPlanes(CertifiedStack):
         stack: the other arguments of `CertifiedStack`.
     """
 
+    network_of: ClassVar = (0, 0, 0)
+    """The number of the network of the planes across each axis."""
+
     def __init__(self, m: float = 0.1, *, ndim: int = 3, **stack: Any) -> None:
         if ndim != 3:
             raise ModelError(f"ndim is {ndim}; planes are those of a volume. Pass ndim=3, or take CertifiedStack.")
-        super().__init__(m, ndim=2, **stack)
-        self.ndim = self.config["ndim"] = 3
+        stacks = [CertifiedStack(m, ndim=2, **stack) for _ in set(self.network_of)]
+        super().__init__(ndim, m, **{key: v for key, v in stacks[0].config.items() if key not in ("ndim", "m")})
+        self.stacks = nn.ModuleList(stacks)
+
+    def conditioning(self, lam: float) -> Bound:
+        """That of a stack: proved."""
+        return self._networks[0].conditioning(lam)
+
+    @property
+    def radius(self) -> int:
+        """That of a stack."""
+        return self._networks[0].radius
+
+    def start(self, context: ScanContext) -> Image:
+        """The v that S sees first."""
+        return context.sense
 
     def condition(self, context: ScanContext | None = None) -> Score:
-        """F for the scans of `context`: the 2-D stack conditioned on the planes across each axis."""
+        """F for the scans of `context`; every S runs here, and never in the solve."""
         if context is None:
-            return super().condition()
-        kernels = [c() for c in self.convs]
-        parts = [self._conditioned(_planes_of(context, axis), kernels) for axis in range(3)]
-        own: list[Tensor] = []
-        for axis, part in enumerate(parts):
-            anchor, features = part.own
-            own += [_volume(anchor, axis), features.unflatten(1, (-1, anchor.shape[-3])).movedim(2, axis - 3)]
-        return Score(self._mean, parts[0].shared, tuple(own))
+            raise ModelError("a conditioned score needs a scan. Use it in MOL, or pass a ScanContext to condition().")
+        kernels = [[c() for c in stack.convs] for stack in self._networks]
+        looks = [stack.looks(_planes_of(context, axis), kernels[i], anew=True) for axis, i, stack in self._across]
+        v, (*before, last) = self.start(context), zip(*looks, strict=True)
+        for across in before:
+            v = context.data_consistent(_mean([look(_planes(v, axis))[0] for axis, look in enumerate(across)]))
+        seen, size = [look(_planes(v, axis)) for axis, look in enumerate(last)], v.shape[-3:]
+        features = [f.unflatten(1, (-1, size[axis])).movedim(2, axis - 3) for axis, (_, f) in enumerate(seen)]
+        shared = [t for stack, unit in zip(self._networks, kernels, strict=True) for t in stack.shared(unit)]
+        return Score(self._network, tuple(shared), (_mean([u for u, _ in seen]), *features))
 
-    def _mean(self, x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
-        parts = []
-        for axis in range(3):
-            anchor, features = own[2 * axis : 2 * axis + 2]
-            scan = _planes(anchor, axis), features.movedim(axis - 3, 2).flatten(1, 2)
-            parts.append(_volume(self._network(_planes(x, axis), shared, scan), axis))
-        return (parts[0] + parts[1] + parts[2]) / 3
+    def _network(self, x: Image, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Image:
+        anchor, *features = own
+        size, parts = len(shared) // len(self.stacks), []
+        for axis, i, stack in self._across:
+            seen = _planes(anchor, axis), features[axis].movedim(axis - 3, 2).flatten(1, 2)
+            parts.append(stack.network(_planes(x, axis), shared[i * size : (i + 1) * size], seen))
+        return _mean(parts)
+
+    @property
+    def _networks(self) -> list[CertifiedStack]:
+        return [stack for stack in self.stacks if isinstance(stack, CertifiedStack)]
+
+    @property
+    def _across(self) -> list[tuple[int, int, CertifiedStack]]:
+        """Each axis with the network of the planes across it, and its number."""
+        return [(axis, i, self._networks[i]) for axis, i in enumerate(self.network_of)]
+
+
+class CertifiedSeries(CertifiedPlanes):
+    """`CertifiedPlanes` of a series, time its first axis: a network for the frames, and one for the planes along time.
+
+    It begins with what all frames say together, ``v = DC(w)``, w the linear reconstruction of one image for all frames,
+    in every frame: where masks differ from frame to frame that is far ahead of each frame by itself. w moves by at most
+    ``sqrt(lam) / 2 |db|``, like DC(0), so K is that of one pass more.
+    """
+
+    network_of: ClassVar = (0, 1, 1)
+
+    def conditioning(self, lam: float) -> Bound:
+        """That of a stack with one pass more: proved."""
+        stack = self._networks[0]
+        return stack.bound(lam, stack.passes + 1)
+
+    def start(self, context: ScanContext) -> Image:
+        """``DC(w)``."""
+        if context.still is None:
+            raise ModelError("this score is for series of 2-D frames, (batch, frame, y, x). Take one for volumes here.")
+        return context.data_consistent(context.still())
 
 
 def _planes(x: Tensor, axis: int) -> Tensor:
@@ -64,21 +116,16 @@ def _planes(x: Tensor, axis: int) -> Tensor:
     return x.movedim(axis - 3, -3)
 
 
-def _volume(x: Tensor, axis: int) -> Tensor:
-    """``P_a^T x``."""
-    return x.movedim(-3, axis - 3)
+def _mean(parts: list[Tensor]) -> Tensor:
+    """``mean_a P_a^T x_a``."""
+    z, y, x = (part.movedim(-3, axis - 3) for axis, part in enumerate(parts))
+    return (z + y + x) / 3
 
 
 def _planes_of(context: ScanContext, axis: int) -> ScanContext:
-    """The scan as the 2-D stack sees it; data consistency is that of the volume."""
+    """Noise level, shape and tile of a scan as the 2-D stack sees them."""
     tile = context.tile
     if tile is not None:
         plane = [width for i, width in enumerate(tile[1:]) if i != axis]
         tile = (tile[1 + axis], *plane)
-    return replace(
-        context,
-        sense=_planes(context.sense, axis),
-        zero_filled=_planes(context.zero_filled, axis),
-        data_consistent=lambda u: _planes(context.data_consistent(_volume(u, axis).contiguous()), axis),
-        tile=tile,
-    )
+    return replace(context, sense=_planes(context.sense, axis), tile=tile)

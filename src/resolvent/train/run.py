@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -14,18 +15,20 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch import Tensor
+from torch import Tensor, nn
 
 from resolvent._errors import DataError, ModelError
 from resolvent.mol import MOL
 from resolvent.mol.baselines import Baseline
 from resolvent.mol.weights import CARD, build, load, save
+from resolvent.monotone.layers import UnitKernel
 from resolvent.train.card import make_card, readme
 from resolvent.train.checkpoints import BEST, LAST, AtomicCheckpointIO, KeepLast, saved_config
 from resolvent.train.config import Config, to_yaml
 from resolvent.train.datamodule import ScansModule
 from resolvent.train.module import Training
 
+_NETWORK = re.compile(r"stacks\.\d+\.")
 FREE = (
     "optimiser.steps",
     "checkpoint_minutes",
@@ -71,7 +74,7 @@ def train(
     torch.manual_seed(config.seed)
     model = build(config.model)
     if config.init:
-        model.load_state_dict(in_planes(load(config.init).state_dict(), model.state_dict()))
+        begin(model, load(config.init))
     say(f"reading {len(config.data.train) + len(config.data.validation)} files")
     data, module = ScansModule(config), Training(model, config)
     keep = KeepLast(out, config.checkpoint_minutes)
@@ -104,18 +107,38 @@ def train(
     return {**result, "model": str(folder)}
 
 
-def in_planes(weights: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights in the shapes of `wanted`: a 2-D kernel becomes the middle plane of a 3-D one that is zero elsewhere.
+@torch.no_grad()
+def begin(model: nn.Module, init: nn.Module) -> None:
+    """Give `model` the weights of `init`, so that it begins as the same function.
 
-    So a model of volumes or series begins as a 2-D one that sees each plane or frame by itself.
+    Kernels are taken as they are used, divided by their norms. A 2-D kernel becomes the middle plane of a 3-D one that
+    is zero elsewhere: a model of volumes or series then sees each plane or frame by itself (and a little less of it,
+    since norms in 3-D are certified with a larger margin). Every network of `CertifiedPlanes` begins as that of a 2-D
+    model.
+
+    Raises:
+        ModelError: the weights are not those of such a model.
     """
-    found = dict(weights)
-    for name, kernel in weights.items():
-        target = wanted.get(name)
-        if target is not None and target.ndim == kernel.ndim + 1 and target.shape[:2] == kernel.shape[:2]:
-            found[name] = torch.zeros_like(target)
-            found[name][:, :, target.shape[2] // 2] = kernel
-    return found
+    units = {f"{name}.weight": part() for name, part in init.named_modules() if isinstance(part, UnitKernel)}
+    start, weights, used = init.state_dict() | units, {}, set()
+    for name, target in model.state_dict().items():
+        source = name if name in start else _NETWORK.sub("", name)
+        if source in start:
+            weights[name] = _in_planes(start[source], target)
+            used.add(source)
+    try:
+        model.load_state_dict(weights | {name: start[name] for name in start.keys() - used})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"the model cannot begin with the weights of init: {reason}. Choose another init.") from None
+
+
+def _in_planes(kernel: Tensor, target: Tensor) -> Tensor:
+    if target.ndim != kernel.ndim + 1 or target.shape[:2] != kernel.shape[:2]:
+        return kernel
+    volume = torch.zeros_like(target)
+    volume[:, :, target.shape[2] // 2] = kernel
+    return volume
 
 
 def _trainer(config: Config, out: Path, callbacks: list[pl.Callback], bar: bool) -> pl.Trainer:

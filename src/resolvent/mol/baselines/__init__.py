@@ -4,7 +4,7 @@ from resolvent.mol.baselines.equilibrium import DEGrad
 from resolvent.mol.baselines.linear import sense, sense_weight
 from resolvent.mol.baselines.network import Baseline
 from resolvent.mol.baselines.unet import UNet
-from resolvent.mol.baselines.unrolled import ADMMNet, MoDL
+from resolvent.mol.baselines.unrolled import ADMMNet, MoDL, UnrolledStack
 from resolvent.mol.baselines.variational import total_variation, wavelet
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "DEGrad",
     "MoDL",
     "UNet",
+    "UnrolledStack",
     "sense",
     "sense_weight",
     "total_variation",

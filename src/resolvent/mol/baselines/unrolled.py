@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from resolvent._types import Image
 from resolvent.mol.baselines.network import Baseline, Denoiser, noise_level
 from resolvent.mol.equation import shrink
 from resolvent.mol.units import UnitScan
+from resolvent.monotone import CertifiedStack
 
 
 class MoDL(Baseline):
@@ -59,6 +62,60 @@ class MoDL(Baseline):
             z = scan.seen(x + self.denoiser(x, level))
             x = shrink(scan.A, scan.lam, z + scan.data, tol=self.linear_tol, start=x.detach())
         return x
+
+
+class UnrolledStack(Baseline):
+    """`MoDL` with the network of the strict models, its kernels free: what strictness costs is the difference.
+
+    H is that of `CertifiedStack`, ``H(x) = u + (1 - m) [R(x - u, k f)]_{1,2}`` with u and f of the scan, computed once;
+    but nothing bounds its kernels, so nothing bounds H. With the kernels of a strict model it is that model, stopped
+    after K steps of its plain iteration.
+
+    Args:
+        steps: number K of steps.
+        lam: weight of the data at the start of training, positive.
+        normalise: work in units of the scan, on the pixels that A sees; see `ScanUnits`.
+        noise_aware: let lam follow the noise level.
+        ndim: axes convolved, 2 or 3.
+        stack: the other arguments of `CertifiedStack`.
+
+    >>> UnrolledStack(channels=8, layers=2, steps=10).config["steps"]
+    10
+    """
+
+    def __init__(
+        self,
+        steps: int = 10,
+        lam: float = 100.0,
+        normalise: bool = False,
+        noise_aware: bool = False,
+        ndim: int = 2,
+        **stack: Any,
+    ) -> None:
+        score = CertifiedStack(ndim=ndim, **stack)
+        sizes = {key: value for key, value in score.config.items() if key != "ndim"}
+        super().__init__(lam, normalise=normalise, noise_aware=noise_aware, ndim=ndim, steps=steps, **sizes)
+        score.convs = nn.ModuleList(FreeKernel(unit().detach()) for unit in score.convs)
+        self.steps, self.score = steps, score
+
+    def reconstruct(self, scan: UnitScan) -> Image:
+        """The K-th iterate."""
+        x, H = scan.context.sense, self.score.condition(scan.context).H
+        for _ in range(self.steps):
+            x = shrink(scan.A, scan.lam, scan.seen(H(x)) + scan.data, tol=self.linear_tol, start=x.detach())
+        return x
+
+
+class FreeKernel(nn.Module):
+    """A convolution kernel as it is, where a strict network has a `UnitKernel`."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+
+    def forward(self) -> Tensor:
+        """The weight."""
+        return self.weight
 
 
 class ADMMNet(Baseline):
