@@ -154,7 +154,9 @@ def test_unrolled_stack_is_the_strict_model_stopped_early_until_its_kernels_are_
     model = UnrolledStack(steps=4, **OPTIONS, **sizes).double()
     model.linear_tol = 1e-12
     begin(model, strict)
-    y, A = PLANE.kspace(), PLANE.operator()
+    maps = PLANE.random_maps()
+    maps[..., :2] = 0  # pixels that nothing sees
+    y, A = PLANE.kspace(), PLANE.operator(maps=maps)
     with torch.no_grad():
         equation, scale, context = strict.pose(y, A, NOISE)
         x = context.sense

@@ -422,8 +422,32 @@ MUTANTS = (
     Mutant(
         "planes of a volume across one axis only",
         "monotone/planes.py",
-        (("for axis in range(3):\n            anchor", "for axis in (0, 0, 0):\n            anchor"),),
+        (("return x.movedim(axis - 3, -3)", "return x"),),
         ("monotone/test_certified_planes.py",),
+    ),
+    Mutant(
+        "an anchor for the planes across each axis",
+        "monotone/planes.py",
+        (("_planes(anchor, axis), features[axis]", "_planes(x, axis), features[axis]"),),
+        ("monotone/test_certified_planes.py",),
+    ),
+    Mutant(
+        "the common image of a series not in the bound of the conditioning",
+        "monotone/planes.py",
+        (("stack.bound(lam, stack.passes + 1)", "stack.bound(lam, stack.passes)"),),
+        ("monotone/test_certified_planes.py",),
+    ),
+    Mutant(
+        "one image for all frames that is theirs summed",
+        "linop/imaging.py",
+        (("y.sum(-3, keepdim=True) / math.sqrt(self.frames)", "y.sum(-3, keepdim=True)"),),
+        ("linop/test_imaging.py",),
+    ),
+    Mutant(
+        "unrolled network that forgets the pixels that nothing sees",
+        "mol/baselines/unrolled.py",
+        (("scan.seen(H(x)) + scan.data", "H(x) + scan.data"),),
+        ("mol/test_baselines.py", "-k", "strict"),
     ),
     Mutant(
         "image in the units of the network",
