@@ -37,7 +37,8 @@ print(scan.kspace.shape)  # batch, coil, time, y, x
 # Reconstruct
 # -----------
 # ``SENSE`` is told nothing of time: axes before the spatial ones are carried along. The packaged model ``cine``
-# convolves frame, y and x; ``brain-2d`` sees each frame by itself.
+# begins with what all frames say together, and sees frames and the planes along time; ``brain-2d`` sees each frame by
+# itself.
 
 A = rv.SENSE(scan.maps, scan.mask)
 recon = rv.load("cine").solve(scan.kspace, A, tol=1e-2)
