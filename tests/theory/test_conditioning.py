@@ -59,14 +59,15 @@ def physics(score, lam=1.0, seed=0):
     """The operator of a scan, and the conditioned F as a function of the data, with an exact resolvent."""
     shape = SHAPES[score.ndim]
     maps, mask = unit_maps(1, COILS, *shape, seed=seed + 1), random_mask(1, *shape, seed=seed + 2) * 0.3
-    A = SENSE(maps, mask, ndim=2 if isinstance(score, CertifiedSeries) else score.ndim)
+    series = isinstance(score, CertifiedSeries)
+    A = SENSE(maps, mask, ndim=2 if series else score.ndim)
     # a mask of 0.3: some singular values near 1 / sqrt(lam), where K is used up
     size, one = math.prod(shape), Still(shape[0])  # frames, where there are any
     basis = torch.eye(size, dtype=torch.complex128).reshape(size, *shape)
     matrix = A(basis).reshape(size, -1).T
     values, vectors = torch.linalg.eigh(matrix.mH @ matrix)
     values = values.clamp_min(0)
-    still_matrix = torch.eye(size // shape[0]) + lam * dense((A @ one).normal, (1, *shape[-2:]))
+    still_matrix = torch.eye(size // shape[0]) + lam * dense((A @ one).normal, (1, *shape[1:])) if series else None
 
     def F(b, x):
         zero_filled = A.adjoint(b)
@@ -80,7 +81,7 @@ def physics(score, lam=1.0, seed=0):
             return one(torch.linalg.solve(still_matrix, right.mT).mT.reshape(len(b), 1, *shape[1:]))
 
         noise = torch.full((len(b),), 0.1, dtype=torch.float64)
-        scan = ScanContext(data_consistent(0 * x), zero_filled, noise, data_consistent, still=still)
+        scan = ScanContext(data_consistent(0 * x), zero_filled, noise, data_consistent, still=still if series else None)
         return score.condition(scan)(x)
 
     return A, F

@@ -95,7 +95,7 @@ def draw_context(shape, generator):
     )
     share = torch.rand((), generator=generator, dtype=torch.float64)
     level = powers(generator, (1,), -4, 0)
-    return ScanContext(sense, zero_filled, level, lambda u: share * u + (1 - share) * zero_filled)
+    return ScanContext(sense, zero_filled, level, lambda u: share * u + (1 - share) * zero_filled, still=lambda: sense)
 
 
 def stacked(score, draws, seed):
