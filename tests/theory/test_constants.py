@@ -8,7 +8,7 @@ from scipy.sparse.linalg import LinearOperator, svds
 from problems import STRICT, random, small_scores
 from resolvent.linop import SENSE
 from resolvent.mol.weights import card_of, load, packaged_models
-from resolvent.monotone import ScanContext, conv_norm_bound
+from resolvent.monotone import CertifiedSeries, ScanContext, conv_norm_bound
 
 STEPS = 200
 GEOMETRIES = {
@@ -177,7 +177,7 @@ def test_no_pair_violates_the_constants_of_trained_weights(name, parity):
     shape = {2: {"even": (10, 12), "odd": (9, 11)}, 3: {"even": (4, 6, 4), "odd": (3, 5, 7)}}[score.ndim][parity]
     maps = torch.ones(1, 1, *shape, dtype=torch.complex128)
     mask = (random(*shape, seed=4, dtype=torch.float64).abs() > 0.5).double()
-    A = SENSE(maps, mask)
+    A = SENSE(maps, mask[None], ndim=2 if isinstance(score, CertifiedSeries) else score.ndim)
     grid = torch.meshgrid(*(torch.linspace(-1, 1, n, dtype=torch.float64) for n in shape), indexing="ij")
     image = (sum(g**2 for g in grid) < 0.7) * (1 + 0.3 * torch.sin(7 * grid[-1]))
     with torch.no_grad():
