@@ -86,7 +86,8 @@ class CertifiedPlanes(_Strict):
     @property
     def _across(self) -> list[tuple[int, int, CertifiedStack]]:
         """Each axis with the network of the planes across it, and its number."""
-        return [(axis, i, self._networks[i]) for axis, i in enumerate(self.network_of)]
+        networks = self._networks
+        return [(axis, i, networks[i]) for axis, i in enumerate(self.network_of)]
 
 
 class CertifiedSeries(CertifiedPlanes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -57,11 +58,8 @@ class MoDL(Baseline):
 
     def reconstruct(self, scan: UnitScan) -> Image:
         """The K-th iterate."""
-        x, level = scan.context.sense, noise_level(scan, self.ndim)
-        for _ in range(self.steps):
-            z = scan.seen(x + self.denoiser(x, level))
-            x = shrink(scan.A, scan.lam, z + scan.data, tol=self.linear_tol, start=x.detach())
-        return x
+        level = noise_level(scan, self.ndim)
+        return _unrolled(scan, lambda x: x + self.denoiser(x, level), self.steps, self.linear_tol)
 
 
 class UnrolledStack(Baseline):
@@ -100,10 +98,7 @@ class UnrolledStack(Baseline):
 
     def reconstruct(self, scan: UnitScan) -> Image:
         """The K-th iterate."""
-        x, H = scan.context.sense, self.score.condition(scan.context).H
-        for _ in range(self.steps):
-            x = shrink(scan.A, scan.lam, scan.seen(H(x)) + scan.data, tol=self.linear_tol, start=x.detach())
-        return x
+        return _unrolled(scan, self.score.condition(scan.context).H, self.steps, self.linear_tol)
 
 
 class FreeKernel(nn.Module):
@@ -116,6 +111,14 @@ class FreeKernel(nn.Module):
     def forward(self) -> Tensor:
         """The weight."""
         return self.weight
+
+
+def _unrolled(scan: UnitScan, H: Callable[[Image], Image], steps: int, tol: float) -> Image:
+    """``x <- (I + lam N)^-1 (H(x) + lam A^H b)``, so many times from SENSE."""
+    x = scan.context.sense
+    for _ in range(steps):
+        x = shrink(scan.A, scan.lam, scan.seen(H(x)) + scan.data, tol=tol, start=x.detach())
+    return x
 
 
 class ADMMNet(Baseline):
