@@ -12,7 +12,7 @@ from resolvent._errors import ModelError
 from resolvent._types import Image
 from resolvent.monotone.channels import from_channels, kernel_init, per_sample, to_channels
 from resolvent.monotone.layers import UnitKernel, reach
-from resolvent.monotone.operator import Bound, ScanContext, Score, noise_channel
+from resolvent.monotone.operator import Bound, ScanContext, Score, noise_channel, scanned
 from resolvent.monotone.strict import Layer, _Strict, rectified, residual_layers
 from resolvent.monotone.tiling import in_tiles, recomputed
 
@@ -102,8 +102,7 @@ class CertifiedStack(_Strict):
         For the gradient S of a volume is evaluated once more, in the backward pass: its layers would be a third of all
         that a training step holds, beside the graph of F that serves the adjoint solve.
         """
-        if context is None:
-            raise ModelError("a conditioned score needs a scan. Use it in MOL, or pass a ScanContext to condition().")
+        context = scanned(context)
         kernels = [c() for c in self.convs]
         v, (*before, last) = context.sense, self.looks(context, kernels, anew=self.ndim == 3)
         for look in before:

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, kernel_init, per_sample, to_channels
 from resolvent.monotone.convolution import conv
 from resolvent.monotone.layers import UnitKernel, reach
-from resolvent.monotone.operator import Bound, ScanContext, Score, noise_channel
+from resolvent.monotone.operator import Bound, ScanContext, Score, noise_channel, scanned
 from resolvent.monotone.ridge import fine
 from resolvent.monotone.splines import MonotoneSpline, spline
 from resolvent.monotone.strict import Layer, _Strict, lift_fits, residual_layers
@@ -42,8 +41,7 @@ class _Conditioned(_Strict):
 
     def features(self, context: ScanContext | None) -> tuple[Tensor, Tensor]:
         """The anchor u, and the features of the trunk ``(batch, fold, width, *spatial)``."""
-        if context is None:
-            raise ModelError("a conditioned score needs a scan. Use it in MOL, or pass a ScanContext to condition().")
+        context = scanned(context)
         anchor, ndim = context.sense, self.ndim
         given = (context.zero_filled, per_sample(noise_channel(context, ndim), len(anchor)))
 

@@ -181,6 +181,13 @@ class MonotoneOperator(nn.Module, ABC):
         return self.condition()(x)
 
 
+def scanned(context: ScanContext | None) -> ScanContext:
+    """`context`, if there is one: what a conditioned score asks for first."""
+    if context is None:
+        raise ModelError("a conditioned score needs a scan. Use it in MOL, or pass a ScanContext to condition().")
+    return context
+
+
 def noise_channel(context: ScanContext, ndim: int) -> Tensor:
     """The logarithm of the noise level as a constant channel ``(batch * fold, 1, *spatial)``."""
     shape = context.sense.shape

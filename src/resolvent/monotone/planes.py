@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from resolvent._errors import ModelError
 from resolvent._types import Image
 from resolvent.monotone.certified import CertifiedStack
-from resolvent.monotone.operator import Bound, ScanContext, Score
+from resolvent.monotone.operator import Bound, ScanContext, Score, scanned
 from resolvent.monotone.strict import _Strict
 
 
@@ -59,8 +59,7 @@ class CertifiedPlanes(_Strict):
 
     def condition(self, context: ScanContext | None = None) -> Score:
         """F for the scans of `context`; every S runs here, and never in the solve."""
-        if context is None:
-            raise ModelError("a conditioned score needs a scan. Use it in MOL, or pass a ScanContext to condition().")
+        context = scanned(context)
         kernels = [[c() for c in stack.convs] for stack in self._networks]
         looks = [stack.looks(_planes_of(context, axis), kernels[i], anew=True) for axis, i, stack in self._across]
         v, (*before, last) = self.start(context), zip(*looks, strict=True)
