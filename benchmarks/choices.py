@@ -17,7 +17,7 @@ from torch import Tensor
 
 import resolvent as rv
 from benchmarks.problem import PUBLISHED, make_case, model, table
-from resolvent.mol.equation import INNER, Equation, Work
+from resolvent.mol.equation import INNER, WINDOW, Equation, Work
 from resolvent.mol.model import starting_point
 from resolvent.solve import conjugate_gradient, fixed_point, norm
 
@@ -48,7 +48,13 @@ def pose(mol: rv.MOL, size: int, coils: int, device: torch.device) -> Problem:
 
 
 def by_steps(
-    problem: Problem, *, depth: int = 5, inner: float = INNER, start: Tensor | None = None, preconditioned: bool = True
+    problem: Problem,
+    *,
+    depth: int = 5,
+    inner: float = INNER,
+    window: int = WINDOW,
+    start: Tensor | None = None,
+    preconditioned: bool = True,
 ) -> list[str]:
     """The cells of a row: the solve of the package, with one thing changed."""
     equation, found = replace(problem.equation, work=Work()), []
@@ -57,10 +63,13 @@ def by_steps(
         def matvec(p: Tensor) -> Tensor:
             return equation.shifted(p, equation.c)
 
-        return conjugate_gradient(matvec, g, tol=inner, relative_to="x", smallest=equation.c).x
+        return conjugate_gradient(
+            matvec, g, tol=inner, relative_to="x", smallest=equation.c, window=window
+        ).x
 
     def step(x: Tensor) -> Tensor:
-        image = equation.step(x, tol=inner) if preconditioned else x - direct(equation.residual(x))
+        g = equation.residual(x)
+        image = x - (equation.shrink(g, shift=equation.c, tol=inner, window=window) if preconditioned else direct(g))
         equation.work.evaluations += 1
         error = problem.error(image)
         while len(found) < len(ACCURACIES) and error <= ACCURACIES[len(found)]:

@@ -27,10 +27,11 @@ def test_image_certificate_and_gradient_are_those_of_the_processor():
         recon = model.solve(y, A, tol=1e-4, noise=noise)
         assert recon.certificate.proved and recon.certificate.distance <= 1e-4
         model(y, A, noise).abs().square().sum().backward()
-        found.append((recon.image.cpu(), model.log_lam.grad.cpu()))
+        slope = torch.cat([p.grad.cpu().flatten() for p in model.parameters() if p.grad is not None])
+        found.append((recon.image.cpu(), slope))
     (image, slope), (other, same) = found
-    assert float((other - image).norm() / image.norm()) < 1e-4
-    torch.testing.assert_close(same, slope, rtol=1e-2, atol=0)
+    assert float((other - image).norm() / image.norm()) < 2e-4  # each is within 1e-4 of the solution
+    assert float((same - slope).norm() / slope.norm()) < 1e-2
 
 
 @pytest.mark.parametrize("dilation", [1, 2])

@@ -141,6 +141,13 @@ MUTANTS = (
         (("torch.where(along(scale == 0, b), torch.zeros_like(result), result / unit)", "result / unit"),),
         CG_TESTS,
     ),
+    Mutant("estimate not taken", "solve/cg.py", (("taken = torch.cat(", "torch.cat("),), CG_TESTS),
+    Mutant(
+        "estimate of one window only",
+        "solve/cg.py",
+        (("later * earlier / (earlier - later)", "later * later / earlier"),),
+        CG_TESTS,
+    ),
     Mutant("no conjugate directions", "solve/cg.py", (("p = p.mul_(along(d, b)).add_(z)", "p = z.clone()"),), CG_TESTS),
     Mutant(
         "breakdown unnoticed",

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import Phase, given, settings
@@ -194,6 +196,31 @@ def test_bound_of_the_error_holds_where_it_is_attained_and_in_single_precision()
     assert torch.linalg.vector_norm(s.x - b / hard) <= 1e-3 * torch.linalg.vector_norm(s.x)
 
 
+@pytest.mark.parametrize(("condition", "known"), [(1e3, 0), (1e3, 1 / 3), (1e4, 1 / 3), (1e4, 2 / 3)])
+@pytest.mark.parametrize("tol", [0.2, 1e-3])
+def test_estimate_ends_a_preconditioned_solve_earlier_and_near_what_was_asked(condition, known, tol):
+    # a part of the decades is known to the preconditioner
+    diagonal = torch.logspace(0, math.log10(condition) * known, 200, dtype=torch.float64)
+    root = diagonal.sqrt().to(torch.complex128)
+    matrix, b = root * positive(200, condition ** (1 - known), 3) * root.unsqueeze(1), random(3, 200, seed=1)
+    options = {"tol": tol, "relative_to": "x", "smallest": 1.0, "precondition": lambda r: r / diagonal}
+    bounded = conjugate_gradient(by(matrix), b, **options)
+    s = conjugate_gradient(by(matrix), b, window=3, **options)
+    assert s.converged and s.steps < bounded.steps
+    error = torch.linalg.vector_norm(s.x - torch.linalg.solve(matrix, b), dim=1)
+    assert (error <= tol * torch.linalg.vector_norm(s.x, dim=1)).all()
+
+
+def test_estimate_is_taken_only_where_there_is_no_better_bound():
+    matrix, b = positive(200, 1e4), random(1, 200, seed=1)
+    one, other = (conjugate_gradient(by(matrix), b, tol=0.1, smallest=1.0, window=window) for window in (0, 2))
+    assert one.x.equal(other.x) and one.steps == other.steps
+    loose, tight = (
+        conjugate_gradient(by(matrix), b, tol=0.1, window=window) for window in (0, 2)
+    )  # no bound asked for
+    assert loose.x.equal(tight.x)
+
+
 @pytest.mark.parametrize("smallest", [None, 1.0])
 def test_finished_samples_are_left_out_of_the_product(smallest):
     weights = torch.stack([torch.ones(40), torch.linspace(1, 5, 40), torch.linspace(1, 1000, 40)]).double()
@@ -243,7 +270,8 @@ def test_preconditioned_samples_do_not_depend_on_their_neighbours(selected):
 
     def solve(index, **options):
         matvec, near = system(index)
-        return conjugate_gradient(matvec, b[index], tol=1e-9, precondition=near, **options)
+        estimate = {"smallest": 1.0, "window": 2}
+        return conjugate_gradient(matvec, b[index], tol=1e-9, precondition=near, **estimate, **options)
 
     s = solve([0, 1, 2], select=system if selected else None)
     assert len(set(s.sample_steps.tolist())) == 3

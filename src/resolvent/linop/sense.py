@@ -129,7 +129,7 @@ class SENSE(LinearOperator):
         """``A^H A x`` in one pass: no shift, and no transform along axes on which the mask is constant."""
         self._check_image(x)
         axes = self._normal_axes
-        power = self.power
+        power = self.power.to(x.dtype)  # once: a product of mixed types converts for each chunk of coils
 
         def coil_images(coils: slice) -> Tensor:
             part = _expand(self.weighted_maps[:, coils], x, self.sets)
@@ -160,8 +160,8 @@ class SENSE(LinearOperator):
             return None
         weight = lam.reshape(-1, *(1,) * (self.diagonal.ndim - 1))
         scale = 1 / ((shift * (shift + weight)).sqrt() + weight * self.diagonal)
-        axes, seen = self._normal_axes, self.seen
-        unseen = (1 - seen) / shift
+        axes, complex_ = self._normal_axes, self.weighted_maps.dtype
+        scale, seen, unseen = (t.to(complex_) for t in (scale, self.seen, (1 - self.seen) / shift))
         return lambda r: seen * torch.fft.ifftn(torch.fft.fftn(seen * r, dim=axes).mul_(scale), dim=axes) + unseen * r
 
     @property

@@ -16,10 +16,14 @@ from resolvent.solve.fixed_point import Step
 from resolvent.solve.implicit import VectorJacobian
 from resolvent.solve.solution import along
 
-INNER, EARLY = 0.2, 20
-"""Bound of the error of the linear solve inside the first steps, relative to the length of the step; their number."""
+INNER, WINDOW, EARLY = 0.2, 3, 20
+"""Error of the linear solve inside the first steps, relative to the length of the step; the window by which it is
+estimated; the number of those steps."""
 
 Matrix = Callable[[Tensor], Tensor]
+
+Accuracy = tuple[float, int]
+"""Error allowed to a linear solve relative to its result, and the window of the estimate that may end it (0: none)."""
 
 
 @dataclass
@@ -32,9 +36,9 @@ class Work:
         contraction: factor by which a step of the solve shortened the next, the geometric mean over the steps of the
             slowest sample; None before a solve of two steps.
         adjoint_evaluations: products with the transposed Jacobian of F, in the solve of the adjoint equation.
-        adjoint_error: bound of ``|w - w*| / |w|`` for the computed solution w of the adjoint equation, the worst of the
-            batch, as far as m is what it claims; None before a backward pass. The error of the gradient
-            ``(dG/dtheta)^H w`` is at most that times ``|w| |dG/dtheta|``.
+        adjoint_error: estimate of ``|w - w*| / |w|`` for the computed solution w of the adjoint equation, the worst of
+            the batch: a bound, as far as m and the errors of the linear solves are what they claim. None before a
+            backward pass. The error of the gradient ``(dG/dtheta)^H w`` is at most that times ``|w| |dG/dtheta|``.
     """
 
     applications: int = 0
@@ -79,19 +83,24 @@ class Equation:
 
         The length of the computed step then falls by ``(q + d) / (1 - d) < 1`` or more from one plain step to the next
         (``|T(x') - x'| <= q |x' - x| + d |x' - x|`` for the computed x' of x), so convergence is proved for it, too.
-        The first `EARLY` steps are computed to `INNER` only: whatever they reach is a start for the others, and mostly
-        the end. (The bound of a linear solve's error is some eight times the error, so they converge as fast.)
+        The first `EARLY` steps are computed to `INNER` only, by an estimate: whatever they reach is a start for the
+        others, and mostly the end. How far it is from the solution a certificate measures.
         """
         return min(INNER, (1 - self.contraction) / 3)
 
-    def tolerances(self) -> Iterator[float]:
-        """The error allowed to each step of a solve, relative to its length."""
-        return itertools.chain(itertools.repeat(INNER, EARLY), itertools.repeat(self.inexact))
+    def accuracies(self) -> Iterator[Accuracy]:
+        """That of each step of a solve."""
+        return itertools.chain(itertools.repeat((INNER, WINDOW), EARLY), itertools.repeat((self.inexact, 0)))
 
-    def steps(self, allowed: Iterator[float] | None = None) -> Step:
-        """`step` as a solve takes it, call by call to the accuracy of `tolerances`."""
-        tolerances = self.tolerances() if allowed is None else allowed
-        return lambda x: self.step(x, tol=next(tolerances))
+    def steps(self, allowed: Iterator[Accuracy] | None = None) -> Step:
+        """`step` as a solve takes it, call by call to the next of the `accuracies`."""
+        accuracies = self.accuracies() if allowed is None else allowed
+
+        def step(x: Tensor) -> Tensor:
+            tol, window = next(accuracies)
+            return self.step(x, tol=tol, window=window)
+
+        return step
 
     def residual(self, x: Tensor) -> Tensor:
         """``G(x)``."""
@@ -103,11 +112,11 @@ class Equation:
         self.work.applications += 1
         return shift * p + along(self.lam, p) * self.A.normal(p)
 
-    def shrink(self, rhs: Tensor, *, shift: float, tol: float) -> Tensor:
+    def shrink(self, rhs: Tensor, *, shift: float, tol: float, window: int = 0) -> Tensor:
         """``(shift I + lam N)^-1 rhs`` by CG from zero, to an error of at most ``tol`` times the result."""
-        return shrink(self.A, self.lam, rhs, shift=shift, tol=tol, work=self.work)
+        return shrink(self.A, self.lam, rhs, shift=shift, tol=tol, window=window, work=self.work)
 
-    def step(self, x: Tensor, alpha: float | None = None, tol: float | None = None) -> Tensor:
+    def step(self, x: Tensor, alpha: float | None = None, *, tol: float | None = None, window: int = 0) -> Tensor:
         """``T(x) = (I + a lam N)^-1 (x - a F(x) + a lam A^H b)``, a the step size `alpha`, by default ``1 / c``.
 
         A contraction: ``x - a F(x)`` has the Lipschitz constant ``|1 - a c| + a r``, least at ``a = 1 / c`` where it is
@@ -116,11 +125,15 @@ class Equation:
         accuracy relative to the length of the step: `tol`, by default `inexact`.
         """
         shift = self.c if alpha is None else 1 / alpha
-        return x - self.shrink(self.residual(x), shift=shift, tol=tol or self.inexact)
+        return x - self.shrink(self.residual(x), shift=shift, tol=tol or self.inexact, window=window)
 
     def solve(self, x0: Tensor, *, tol: float, max_steps: int, anderson: int = 5) -> Solution:
-        """The root of G; `tol` bounds the relative distance to it, as far as m is what it claims to be."""
-        before, allowed = self.work.applications, self.tolerances()
+        """The root of G; `tol` is the relative distance to it.
+
+        It is a bound as far as m, and the errors of the linear solves in the first steps, are what they claim to be;
+        `certify` measures what was reached.
+        """
+        before, allowed = self.work.applications, self.accuracies()
         with torch.no_grad():
             solution = fixed_point(
                 self.steps(allowed),
@@ -147,12 +160,16 @@ class Equation:
         """
 
         def adjoint_solve(vector_jacobian: VectorJacobian, v: Tensor) -> Tensor:
-            q, d, allowed = self.contraction, INNER, self.tolerances()
+            q, d, allowed = self.contraction, INNER, self.accuracies()
+
+            def shrink(rhs: Tensor) -> Tensor:
+                tol, window = next(allowed)
+                return self.shrink(rhs, shift=self.c, tol=tol, window=window)
 
             def step(w: Tensor) -> Tensor:
-                return w - self.shrink(vector_jacobian(w) - v, shift=self.c, tol=next(allowed))
+                return w - shrink(vector_jacobian(w) - v)
 
-            start = self.shrink(v, shift=self.c, tol=d)
+            start = shrink(v)
             solution = fixed_point(step, start, tol=tol, max_steps=max_steps, contraction=q, inexact=d)
             self.work.adjoint_evaluations += solution.evaluations
             # |T(w) - w*| <= (q (1 + d) / (1 - q) + d) |T(w) - w|, as in `fixed_point`
@@ -189,6 +206,7 @@ def shrink(
     *,
     shift: float = 1.0,
     tol: float,
+    window: int = 0,
     start: Tensor | None = None,
     work: Work | None = None,
 ) -> Tensor:
@@ -200,6 +218,7 @@ def shrink(
         rhs: right-hand side.
         shift: weight of the identity, positive: a lower bound of the eigenvalues, by which the error is known.
         tol: error allowed, relative to the norm of the result.
+        window: that of the estimate by which a solve may end (see `conjugate_gradient`); 0 for bounds only.
         start: start of the iteration; zero by default.
         work: counts the applications of N.
     """
@@ -222,7 +241,15 @@ def shrink(
         with torch.no_grad():
             matvec, near = system(A, lam)
             return conjugate_gradient(
-                matvec, b, x0, tol=tol, relative_to="x", smallest=shift, precondition=near, select=select
+                matvec,
+                b,
+                x0,
+                tol=tol,
+                relative_to="x",
+                smallest=shift,
+                window=window,
+                precondition=near,
+                select=select,
             ).x
 
     x = solve(rhs, start)

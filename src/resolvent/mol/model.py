@@ -15,7 +15,7 @@ from resolvent._errors import DataError, ModelError
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator
 from resolvent.mol.certificate import certify
-from resolvent.mol.equation import INNER, Equation, Work
+from resolvent.mol.equation import Equation, Work
 from resolvent.mol.fit import fit
 from resolvent.mol.memory import plan
 from resolvent.mol.reconstruction import Reconstruction
@@ -132,7 +132,7 @@ class MOL(ScanUnits):
         """
         work = work or Work()
         sees_noise = self.score.tier == "per-scan"
-        loose = INNER if self.score.conditioning(1.0).value == 0 else None
+        loose = self.score.conditioning(1.0).value == 0
         scan = self.in_units(y, A, noise, work, ndim=self.score.ndim, sees_noise=sees_noise, loose=loose)
         context = replace(scan.context, tile=tile)
         score = self.score.condition(context).in_tiles(self.score.radius, tile)

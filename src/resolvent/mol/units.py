@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from resolvent._errors import ModelError, ShapeError
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator, Still
-from resolvent.mol.equation import Work, shrink
+from resolvent.mol.equation import INNER, WINDOW, Work, shrink
 from resolvent.mol.scale import intensity
 from resolvent.monotone import ScanContext
 from resolvent.solve.solution import along
@@ -89,7 +89,7 @@ class ScanUnits(nn.Module):
         *,
         ndim: int,
         sees_noise: bool,
-        loose: float | None = None,
+        loose: bool = False,
     ) -> UnitScan:
         """The scans in the units of the model.
 
@@ -101,7 +101,7 @@ class ScanUnits(nn.Module):
             work: counts the applications of N.
             ndim: number of axes that the network convolves.
             sees_noise: whether the network depends on the noise level.
-            loose: accuracy of the linear reconstruction where the model makes no other use of it than to start there.
+            loose: the model makes no other use of the linear reconstruction than to start there.
         """
         back = A.adjoint(y)
         zero_filled = back if A.density is None else A.zero_filled(y)
@@ -115,8 +115,8 @@ class ScanUnits(nn.Module):
         sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(y.shape[0])
         noise_level = sigma / intensity(zero_filled)
         lam = self._lam_at(noise_level)
-        accuracy = self.linear_tol if loose is None or self.normalise else max(self.linear_tol, loose)
-        sense = shrink(A, lam, along(lam, back) * back, tol=accuracy, work=work)
+        tol, window = (max(self.linear_tol, INNER), WINDOW) if loose and not self.normalise else (self.linear_tol, 0)
+        sense = shrink(A, lam, along(lam, back) * back, tol=tol, window=window, work=work)
         scale = torch.ones_like(lam)
         if self.normalise:
             scale = intensity(sense)

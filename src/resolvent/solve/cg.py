@@ -25,6 +25,7 @@ def conjugate_gradient(
     max_steps: int = 500,
     relative_to: Literal["b", "x"] = "b",
     smallest: float | None = None,
+    window: int = 0,
     precondition: Matrix | None = None,
     select: Callable[[Tensor], tuple[Matrix, Matrix | None]] | None = None,
 ) -> Solution:
@@ -43,7 +44,12 @@ def conjugate_gradient(
 
     in exact arithmetic: the quadrature of Gauss and Radau of the error's energy. ``|r| / s`` bounds the error, too, but
     asks for up to half as many steps again, since most of a residual lies where M is large. With a preconditioner it is
-    what is taken: the quadrature would need a bound of the eigenvalues of the preconditioned matrix.
+    what is taken: the quadrature would need a bound of the eigenvalues of the preconditioned matrix. There an
+    *estimate* may end a solve, too, with a `window` of w steps. A step takes ``a (r, P r)`` from the energy
+    ``(e, M e)`` of the error. If the last w steps took S, the w before them T, and it goes on so, window by window,
+    then what was left w steps ago was::
+
+        s |e|^2 <= (e, M e) ~ S + S (S / T) + S (S / T)^2 + ... = S T / (T - S)
 
     Args:
         matvec: M applied to a batch ``(batch, ...)``.
@@ -53,6 +59,7 @@ def conjugate_gradient(
         max_steps: limit of iterations.
         relative_to: what the residual or error is measured against.
         smallest: positive lower bound of the eigenvalues of M; `tol` then bounds the error.
+        window: steps in a window of the estimate that a solve with a preconditioner may end by; 0 for bounds only.
         precondition: a Hermitian positive definite P near ``M^-1``, applied to a batch. It changes the number of steps,
             and neither the solution nor what `tol` means.
         select: given the indices of the unfinished samples, M and P of those alone, so that finished ones cost nothing.
@@ -61,7 +68,8 @@ def conjugate_gradient(
         `Solution`; `residuals` holds ``|b - M x|`` of the recurrence, the first row that of the start.
 
     Source: M. R. Hestenes, E. Stiefel, J. Res. Nat. Bur. Stand. 49:409-436 (1952); for the bound G. Meurant, P. Tichý,
-    Numer. Algorithms 62:163-191 (2013), and 82:937-968 (2019) for the one without g.
+    Numer. Algorithms 62:163-191 (2013), and 82:937-968 (2019) for the one without g; for the energy that steps take Z.
+    Strakoš, P. Tichý, Electron. Trans. Numer. Anal. 13:56-80 (2002).
 
     >>> import torch
     >>> b = torch.tensor([[1.0, 2.0]])
@@ -83,6 +91,7 @@ def conjugate_gradient(
     p = r.clone() if precondition is None else precondition(r)
     rz = rr if precondition is None else inner(r, p)
     quadrature = smallest is not None and precondition is None
+    taken = rr.new_full((len(rr), 2 * window), torch.inf)  # from the energy of the error, by the last steps
     pp, gauss = rr.clone(), torch.full_like(rr, 1 / (_BELOW * smallest) if smallest else 0.0)
     status = [Status.CONVERGED if good else Status.DIVERGED for good in finite.tolist()]
     steps = torch.zeros(b.shape[0], dtype=torch.int64, device=b.device)
@@ -95,6 +104,10 @@ def conjugate_gradient(
         error = rr if smallest is None else rr / smallest**2
         if smallest is not None and quadrature:
             error = rr / smallest * torch.minimum(gauss, rr / (smallest * pp.clamp_min(tiny)))
+        elif smallest is not None and window:
+            earlier, later = taken[:, :window].sum(1), taken[:, window:].sum(1)
+            left = later * earlier / (earlier - later) / smallest
+            error = torch.where((later < earlier) & (earlier < torch.inf), torch.minimum(error, left), error)
         return error <= tol**2 * (inner(x, x) if relative_to == "x" else 1.0)
 
     running = ~done() & solvable
@@ -108,7 +121,7 @@ def conjugate_gradient(
             else:
                 matvec = carried(matvec, p, keep)
                 precondition = None if precondition is None else carried(precondition, r, keep)
-            alive, x, r, p, rr, rz, pp, gauss = (t[keep] for t in (alive, x, r, p, rr, rz, pp, gauss))
+            alive, x, r, p, rr, rz, pp, gauss, taken = (t[keep] for t in (alive, x, r, p, rr, rz, pp, gauss, taken))
         q = matvec(p)
         evaluations += 1
         curvature = inner(p, q)
@@ -123,6 +136,7 @@ def conjugate_gradient(
         r = r.addcmul_(along(-a, b), q)
         z = r if precondition is None else precondition(r)
         rr, before = inner(r, r), rz
+        taken = torch.cat([taken[:, 1:], (a * rz).unsqueeze(1)], 1) if window else taken
         rz = rr if precondition is None else inner(r, z)
         d = rz / before
         p = p.mul_(along(d, b)).add_(z)
