@@ -36,7 +36,8 @@ def test_is_the_mean_of_the_stacks_over_the_planes_across_each_axis(kind, networ
     stack = {**CERTIFIED, "passes": passes, "trunks": passes}
     score, context, x = kind(m=0.3, **stack).double(), scan(), random(*SHAPE, seed=1)
     networks = [score.stacks[i] for i in network_of]
-    anchor, parts = context.sense if kind is CertifiedPlanes else context.data_consistent(context.still()), []
+    anchor = start = context.sense if kind is CertifiedPlanes else context.data_consistent(context.still())
+    parts = []
     for done in range(passes):
         start, parts = context.data_consistent(anchor) if done else anchor, []
         for axes, one in zip(AXES, networks, strict=True):
@@ -49,7 +50,9 @@ def test_is_the_mean_of_the_stacks_over_the_planes_across_each_axis(kind, networ
     for one, kernels, axes, _, features in parts:
         back = [axes.index(i) for i in range(4)]
         H += one.network(x.permute(axes), one.shared(kernels), (anchor.permute(axes), features)).permute(back) / 3
-    torch.testing.assert_close(score.condition(context)(x), x - H, rtol=0, atol=1e-12)
+    F = score.condition(context)
+    torch.testing.assert_close(F(x), x - H, rtol=0, atol=1e-12)
+    torch.testing.assert_close(F.start, start, rtol=0, atol=1e-12)
 
 
 def test_every_pass_is_recomputed_with_a_trunk_of_its_own(monkeypatch: pytest.MonkeyPatch):

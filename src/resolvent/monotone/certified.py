@@ -107,7 +107,7 @@ class CertifiedStack(_Strict):
         v, (*before, last) = context.sense, self.looks(context, kernels, anew=self.ndim == 3)
         for look in before:
             v = context.data_consistent(look(v)[0])
-        return Score(self.network, self.shared(kernels), last(v))
+        return Score(self.network, self.shared(kernels), last(v), start=v)
 
     def looks(self, context: ScanContext, kernels: list[Tensor], *, anew: bool) -> list[Look]:
         """S of every pass.

@@ -68,7 +68,7 @@ class CertifiedPlanes(_Strict):
         seen, size = [look(_planes(v, axis)) for axis, look in enumerate(last)], v.shape[-3:]
         features = [f.unflatten(1, (-1, size[axis])).movedim(2, axis - 3) for axis, (_, f) in enumerate(seen)]
         shared = [t for stack, unit in zip(self._networks, kernels, strict=True) for t in stack.shared(unit)]
-        return Score(self._network, tuple(shared), (_mean([u for u, _ in seen]), *features))
+        return Score(self._network, tuple(shared), (_mean([u for u, _ in seen]), *features), start=v)
 
     def _network(self, x: Image, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Image:
         anchor, *features = own
