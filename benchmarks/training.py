@@ -18,7 +18,7 @@ from benchmarks.problem import PUBLISHED, Case, Clock, make_case, model, table
 from resolvent.evaluate.cost import saved_storages
 from resolvent.mol.baselines import MoDL
 
-TOL, ADJOINT_TOL = 3e-3, 1e-1
+TOL, ADJOINT_TOL = 3e-2, 3e-1
 """Accuracies of image and adjoint solution, as bounds of the distance; the gradient is then good to 1 %."""
 
 
