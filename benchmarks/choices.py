@@ -64,7 +64,7 @@ def by_steps(
         def matvec(p: Tensor) -> Tensor:
             return equation.shifted(p, equation.c)
 
-        return conjugate_gradient(matvec, g, tol=inner, relative_to="x", smallest=equation.c, window=window).x
+        return conjugate_gradient(matvec, g, tol=inner, relative_to="x", smallest=equation.c).x
 
     def step(x: Tensor) -> Tensor:
         g = equation.residual(x)
