@@ -7,6 +7,8 @@ from the environment that ``.ci/neighbours`` makes.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -44,9 +46,8 @@ def published_solve(
     mol: rv.MOL, case: Case, exact: Tensor, accuracies: tuple[float, ...], max_steps: int = 4000
 ) -> Watch:
     """The published iteration, from the linear reconstruction: a better one than the package starts at."""
-    equation, _, _ = mol.pose(case.y, case.A, case.noise, work := Work())
-    work.applications = 0
-    watch = Watch(exact, accuracies, case.y.device, work)
+    equation = replace(mol.pose(case.y, case.A, case.noise)[0], work=Work())
+    watch = Watch(exact, accuracies, case.y.device, equation.work)
 
     def run() -> None:
         x = equation.shrink(equation.data, shift=1.0, tol=INNER)

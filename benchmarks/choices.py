@@ -67,8 +67,7 @@ def by_steps(
         return conjugate_gradient(matvec, g, tol=inner, relative_to="x", smallest=equation.c).x
 
     def step(x: Tensor) -> Tensor:
-        g = equation.residual(x)
-        image = x - (equation.shrink(g, shift=equation.c, tol=inner, window=window) if preconditioned else direct(g))
+        image = equation.step(x, tol=inner, window=window) if preconditioned else x - direct(equation.residual(x))
         equation.work.evaluations += 1
         error = problem.error(image)
         while len(found) < len(ACCURACIES) and error <= ACCURACIES[len(found)]:

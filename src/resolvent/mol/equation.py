@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -22,8 +23,12 @@ estimated; the number of those steps."""
 
 Matrix = Callable[[Tensor], Tensor]
 
-Accuracy = tuple[float, int]
-"""Error allowed to a linear solve relative to its result, and the window of the estimate that may end it (0: none)."""
+
+class Accuracy(TypedDict):
+    """That of a linear solve, as `shrink` takes it: the error allowed, and the window of an estimate."""
+
+    tol: float
+    window: int
 
 
 @dataclass
@@ -90,17 +95,13 @@ class Equation:
 
     def accuracies(self) -> Iterator[Accuracy]:
         """That of each step of a solve."""
-        return itertools.chain(itertools.repeat((INNER, WINDOW), EARLY), itertools.repeat((self.inexact, 0)))
+        early, late = Accuracy(tol=INNER, window=WINDOW), Accuracy(tol=self.inexact, window=0)
+        return itertools.chain(itertools.repeat(early, EARLY), itertools.repeat(late))
 
     def steps(self, allowed: Iterator[Accuracy] | None = None) -> Step:
         """`step` as a solve takes it, call by call to the next of the `accuracies`."""
         accuracies = self.accuracies() if allowed is None else allowed
-
-        def step(x: Tensor) -> Tensor:
-            tol, window = next(accuracies)
-            return self.step(x, tol=tol, window=window)
-
-        return step
+        return lambda x: self.step(x, **next(accuracies))
 
     def residual(self, x: Tensor) -> Tensor:
         """``G(x)``."""
@@ -162,14 +163,10 @@ class Equation:
         def adjoint_solve(vector_jacobian: VectorJacobian, v: Tensor) -> Tensor:
             q, d, allowed = self.contraction, INNER, self.accuracies()
 
-            def shrink(rhs: Tensor) -> Tensor:
-                tol, window = next(allowed)
-                return self.shrink(rhs, shift=self.c, tol=tol, window=window)
-
             def step(w: Tensor) -> Tensor:
-                return w - shrink(vector_jacobian(w) - v)
+                return w - self.shrink(vector_jacobian(w) - v, shift=self.c, **next(allowed))
 
-            start = shrink(v)
+            start = self.shrink(v, shift=self.c, **next(allowed))
             solution = fixed_point(step, start, tol=tol, max_steps=max_steps, contraction=q, inexact=d)
             self.work.adjoint_evaluations += solution.evaluations
             # |T(w) - w*| <= (q (1 + d) / (1 - q) + d) |T(w) - w|, as in `fixed_point`

@@ -177,8 +177,8 @@ class MOL(ScanUnits):
             tol: bound wanted of the relative distance ``|x - x*| / |x|`` to the exact solution.
             max_steps: limit of network evaluations.
             noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
-            start: where to start, in the units of y; the linear reconstruction by default. The image does not depend
-                on it beyond `tol`.
+            start: where to start, in the units of y; by default where the score knows a place near the solution, else
+                at the linear reconstruction. The image does not depend on it beyond `tol`.
             max_memory: bytes that the solve may hold beside y and A. The network is cut into tiles where that is needed
                 (see `plan`); the image is the same but for rounding.
 
