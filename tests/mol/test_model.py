@@ -173,6 +173,27 @@ def test_step_limit_is_said():
     assert recon.certificate.proved
 
 
+@kinds
+def test_a_solve_that_rounding_ends_too_early_has_not_converged(kind):
+    y, A = scan()
+    recon = model_of(kind, lam=1e9).solve(y, A, tol=1e-5)
+    assert recon.certificate.distance > 1e-5
+    assert recon.solution.status is Status.INACCURATE
+    assert "rounding" in str(recon)
+    assert recon.record()["converged"] is False
+    assert model_of(kind, lam=1e9).solve(y, A, tol=1e-3).solution.converged
+
+
+def test_an_image_whose_certificate_is_good_enough_has_converged():
+    model = model_of("ResidualStack")
+    y, A = scan()
+    free = model.solve(y, A, tol=1e-3)
+    early = model.solve(y, A, tol=1e-3, max_steps=free.solution.steps - 1)  # where its own count is not content yet
+    assert free.certificate.distance < early.certificate.distance <= 1e-3
+    assert early.solution.steps < free.solution.steps
+    assert early.solution.converged
+
+
 def test_applications_are_those_of_the_normal_operator_and_of_its_gradient():
     y, A = scan()
     counted = []

@@ -11,7 +11,7 @@ def solution(*status):
 
 
 def test_status_of_a_batch_is_its_worst():
-    order = [Status.CONVERGED, Status.MAX_STEPS, Status.BREAKDOWN, Status.DIVERGED]
+    order = [Status.CONVERGED, Status.INACCURATE, Status.MAX_STEPS, Status.BREAKDOWN, Status.DIVERGED]
     for i, worst in enumerate(order):
         assert solution(*order[: i + 1], order[0]).status is worst
     assert solution(Status.CONVERGED, Status.CONVERGED).converged

@@ -21,6 +21,7 @@ from resolvent.mol.memory import plan
 from resolvent.mol.reconstruction import Reconstruction
 from resolvent.mol.units import ScanUnits
 from resolvent.monotone import Bound, MonotoneOperator, ScanContext, Tier, Tile
+from resolvent.solve import Status
 from resolvent.solve.solution import along
 
 
@@ -174,7 +175,8 @@ class MOL(ScanUnits):
         Args:
             y: measurements ``(batch, coil, *lead, *spatial)``.
             A: the physics.
-            tol: bound wanted of the relative distance ``|x - x*| / |x|`` to the exact solution.
+            tol: bound wanted of the relative distance ``|x - x*| / |x|`` to the exact solution. A sample has converged
+                if that is what its certificate says, whatever ended its solve.
             max_steps: limit of network evaluations.
             noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
             start: where to start, in the units of y; by default where the score knows a place near the solution, else
@@ -196,7 +198,8 @@ class MOL(ScanUnits):
         solution = equation.solve(x0, tol=tol, max_steps=max_steps)
         proved = self.score.conditioning(float(equation.lam.max())).value if self.tier == "all-data" else 0.0
         certificate = certify(equation, solution.x, self.tier, proved)
-        solution = replace(solution, applications=equation.work.applications)
+        status = _judged(solution.sample_status, certificate.distances <= tol)
+        solution = replace(solution, sample_status=status, applications=equation.work.applications)
         image = along(scale, solution.x) * solution.x
         return Reconstruction(
             image=image,
@@ -240,3 +243,9 @@ def solve_reference(model: MOL, y: KSpace, A: LinearOperator, noise: Tensor | fl
     if not solution.converged:
         raise DataError(f"the reference solve ended with: {solution.status.value}. The network may not be monotone.")
     return along(scale.double(), solution.x) * solution.x
+
+
+def _judged(status: tuple[Status, ...], reached: Tensor) -> tuple[Status, ...]:
+    """How each sample ended, given whether its certificate says that `tol` was reached."""
+    missed = [Status.INACCURATE if one is Status.CONVERGED else one for one in status]
+    return tuple(Status.CONVERGED if good else one for good, one in zip(reached.tolist(), missed, strict=True))
