@@ -151,11 +151,10 @@ def load(name: str | Path) -> MOL | Baseline:
     try:
         tensors = read_tensors(content)
         with torch.device("meta"):  # shapes without memory: a card may describe a network of terabytes
-            wanted = {name: t.shape for name, t in _build(architecture).state_dict().items()}
-        if wanted != {name: t.shape for name, t in tensors.items()}:
+            model = _build(architecture)
+        if {name: t.shape for name, t in model.state_dict().items()} != {name: t.shape for name, t in tensors.items()}:
             raise ValueError("the weights are not those of the architecture")
-        model = _build(architecture)
-        model.load_state_dict(tensors)
+        model.load_state_dict(tensors, assign=True)
     except (SafetensorError, *_WRONG) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"{folder} holds no model this version can build: {reason}. Save it again.") from None
