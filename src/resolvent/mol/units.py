@@ -113,15 +113,13 @@ class ScanUnits(nn.Module):
         if noise is None:
             noise = A.noise(y) if sees_noise or self.noise_slope is not None else 0.0
         sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(y.shape[0])
-        noise_level = sigma / intensity(zero_filled)
-        lam = self._lam_at(noise_level)
+        scale = intensity(zero_filled) if self.normalise else torch.ones_like(sigma)
+        lam = self._lam_at(sigma / scale)
         tol, window = (max(self.linear_tol, INNER), WINDOW) if loose and not self.normalise else (self.linear_tol, 0)
         sense = shrink(A, lam, along(lam, back) * back, tol=tol, window=window, work=work)
-        scale = torch.ones_like(lam)
         if self.normalise:
             scale = intensity(sense)
-            noise_level = sigma / scale
-            lam = self._lam_at(noise_level)
+            lam = self._lam_at(sigma / scale)
         y, back, zero_filled, sense = (t / along(scale, t) for t in (y, back, zero_filled, sense))
         data = along(lam, back) * back
 
@@ -133,7 +131,7 @@ class ScanUnits(nn.Module):
             return one(shrink(A @ one, lam, one.adjoint(data), tol=self.linear_tol, work=work))
 
         series = data.ndim > 3 and getattr(A, "ndim", 2) == 2
-        context = ScanContext(sense, zero_filled, noise_level, data_consistent, still=still if series else None)
+        context = ScanContext(sense, zero_filled, sigma / scale, data_consistent, still=still if series else None)
         return UnitScan(A, y, lam, data, scale, A.support if self.normalise else None, context)
 
     def _lam_at(self, noise: Tensor) -> Tensor:
