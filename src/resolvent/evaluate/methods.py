@@ -130,7 +130,7 @@ def _zero_filled(y: Tensor, A: LinearOperator, noise: Noise = None) -> Tensor:
 
 
 def _sense_rule(y: Tensor, A: LinearOperator, noise: Noise) -> float:
-    return float(sense_weight(y, A.zero_filled(y), noise).mean())
+    return float(sense_weight(A.zero_filled(y), A.noise(y) if noise is None else noise).mean())
 
 
 ZERO_FILLED = Method("zero-filled", _zero_filled, hold=lambda y, A, noise: _zero_filled)

@@ -67,12 +67,12 @@ def attack_model(
     if noise is None:
         noise = A.noise(y)
     sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(len(y))
-    clean = model.solve(y, A, tol=min(1e-3, SEARCH * epsilon), max_steps=model.max_steps, noise=sigma)
+    search, accuracy = _tolerances(y, epsilon)
+    clean = model.solve(y, A, tol=min(1e-3, search), max_steps=model.max_steps, noise=sigma)
     if not clean.solution.converged:
         raise DataError(
             f"The clean image is no solution to attack ({clean.solution.status}). Attack a model that converges."
         )
-    search, accuracy = _tolerances(y, epsilon)
     rough = _Solver(model, y, A, sigma, clean.image, search, hold_conditioning)
     exact = _Solver(model, y, A, sigma, clean.image, accuracy, hold_conditioning)
     found = attack(rough, y, A, epsilon, measure=exact, accuracy=accuracy, **options)
@@ -156,7 +156,9 @@ def attack_sense(
         noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
         options: those of `attack`, but for `measure` and `accuracy`.
     """
-    lam = float(sense_weight(y, A.zero_filled(y), noise).mean()) if weight is None else weight
+    lam = weight
+    if lam is None:
+        lam = float(sense_weight(A.zero_filled(y), A.noise(y) if noise is None else noise).mean())
 
     def solver(tol: float) -> Reconstruct:
         def reconstruct(y: Tensor, A: LinearOperator) -> Tensor:

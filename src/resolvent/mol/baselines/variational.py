@@ -101,10 +101,10 @@ def wavelet(
     2:183-202 (2009); M. Figueiredo, R. Nowak, IEEE TIP 12:906-916 (2003), for the shifts.
     """
     _check(weight)
-    axes, sizes = tuple(range(-ndim, 0)), y.shape[-ndim:]
+    x, b, scale = _in_units(y, A, noise)
+    axes, sizes = tuple(range(-ndim, 0)), x.shape[-ndim:]
     levels = tuple(max(1, int(math.log2(max(1, size // COARSEST)))) for size in sizes)
     padding = [p for size, n in zip(reversed(sizes), reversed(levels), strict=True) for p in (0, -size % 2**n)]
-    x, b, scale = _in_units(y, A, noise)
     step = along((1 / A.norm_bound.detach().square()).to(scale).expand_as(scale), x)
     x, b = pad(x, padding), pad(b, padding)
     generator = torch.Generator().manual_seed(seed)
