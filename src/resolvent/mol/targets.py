@@ -16,6 +16,7 @@ from resolvent.mol.attack import Attack, Reconstruct, attack
 from resolvent.mol.baselines import sense_weight
 from resolvent.mol.equation import Equation, shrink
 from resolvent.mol.model import MOL
+from resolvent.mol.scale import noise_of
 from resolvent.solve import norm
 from resolvent.solve.solution import along
 
@@ -64,9 +65,7 @@ def attack_model(
     Raises:
         DataError: see `attack`; and a clean solve that does not converge.
     """
-    if noise is None:
-        noise = A.noise(y)
-    sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(len(y))
+    sigma = noise_of(y, A, noise)
     search, accuracy = _tolerances(y, epsilon)
     clean = model.solve(y, A, tol=min(1e-3, search), max_steps=model.max_steps, noise=sigma)
     if not clean.solution.converged:
@@ -113,9 +112,7 @@ def attack_conditioning(
         noise: standard deviation of the complex noise of a sample of y, a number or ``(batch,)``; estimated once.
         options: those of `attack`, but for `measure` and `accuracy`.
     """
-    if noise is None:
-        noise = A.noise(y)
-    sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(len(y))
+    sigma = noise_of(y, A, noise)
     model = copy.deepcopy(model).eval().requires_grad_(False)
     model.linear_tol = max(ACCURACY * epsilon, ROUNDING)
     clean = model.solve(y, A, max_steps=model.max_steps, noise=sigma)
@@ -158,7 +155,7 @@ def attack_sense(
     """
     lam = weight
     if lam is None:
-        lam = float(sense_weight(A.zero_filled(y), A.noise(y) if noise is None else noise).mean())
+        lam = float(sense_weight(A.zero_filled(y), noise_of(y, A, noise)).mean())
 
     def solver(tol: float) -> Reconstruct:
         def reconstruct(y: Tensor, A: LinearOperator) -> Tensor:

@@ -12,7 +12,7 @@ from resolvent._errors import ModelError, ShapeError
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator, Still
 from resolvent.mol.equation import INNER, WINDOW, Work, shrink
-from resolvent.mol.scale import intensity
+from resolvent.mol.scale import intensity, noise_of
 from resolvent.monotone import ScanContext
 from resolvent.solve.solution import along
 
@@ -110,9 +110,8 @@ class ScanUnits(nn.Module):
                 f"the image has {zero_filled.ndim - 1} axes behind the batch; the network convolves {ndim}. "
                 "Pass the data of (batch, *lead, *spatial), or a model for 2-D images."
             )
-        if noise is None:
-            noise = A.noise(y) if sees_noise or self.noise_slope is not None else 0.0
-        sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(y.shape[0])
+        matters = sees_noise or self.noise_slope is not None
+        sigma = noise_of(y, A, 0.0 if noise is None and not matters else noise)
         scale = intensity(zero_filled) if self.normalise else torch.ones_like(sigma)
         lam = self._lam_at(sigma / scale)
         tol, window = (max(self.linear_tol, INNER), WINDOW) if loose and not self.normalise else (self.linear_tol, 0)
