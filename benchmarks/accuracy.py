@@ -42,7 +42,7 @@ def published_solve(
     watch = Watch(exact, accuracies, case.y.device, equation.work)
 
     def run() -> None:
-        x = equation.shrink(equation.data, shift=1.0, tol=INNER)
+        x = equation.resolvent(equation.data, shift=1.0, tol=INNER)
         for _ in range(max_steps):
             x = published.step(equation, x)
             watch.see(x)

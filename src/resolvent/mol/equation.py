@@ -25,7 +25,7 @@ Matrix = Callable[[Tensor], Tensor]
 
 
 class Accuracy(TypedDict):
-    """That of a linear solve, as `shrink` takes it: the error allowed, and the window of an estimate."""
+    """That of a linear solve, as `resolvent` takes it: the error allowed, and the window of an estimate."""
 
     tol: float
     window: int
@@ -108,9 +108,9 @@ class Equation:
         self.work.applications += 1
         return shifted(self.A, self.lam, p, shift)
 
-    def shrink(self, rhs: Tensor, *, shift: float, tol: float, window: int = 0) -> Tensor:
+    def resolvent(self, rhs: Tensor, *, shift: float, tol: float, window: int = 0) -> Tensor:
         """``(shift I + lam N)^-1 rhs`` by CG from zero, to an error of at most ``tol`` times the result."""
-        return shrink(self.A, self.lam, rhs, shift=shift, tol=tol, window=window, work=self.work)
+        return resolvent(self.A, self.lam, rhs, shift=shift, tol=tol, window=window, work=self.work)
 
     def step(self, x: Tensor, alpha: float | None = None, *, tol: float | None = None, window: int = 0) -> Tensor:
         """``T(x) = (I + a lam N)^-1 (x - a F(x) + a lam A^H b)``, a the step size `alpha`, by default ``1 / c``.
@@ -121,7 +121,7 @@ class Equation:
         accuracy relative to the length of the step: `tol`, by default `inexact`.
         """
         shift = self.c if alpha is None else 1 / alpha
-        return x - self.shrink(self.residual(x), shift=shift, tol=tol or self.inexact, window=window)
+        return x - self.resolvent(self.residual(x), shift=shift, tol=tol or self.inexact, window=window)
 
     def solve(
         self,
@@ -183,9 +183,9 @@ class Equation:
             allowed = self.accuracies()
 
             def step(w: Tensor) -> Tensor:
-                return w - self.shrink(vector_jacobian(w) - v, shift=self.c, **next(allowed))
+                return w - self.resolvent(vector_jacobian(w) - v, shift=self.c, **next(allowed))
 
-            start = self.shrink(v, shift=self.c, **next(allowed))
+            start = self.resolvent(v, shift=self.c, **next(allowed))
             q = self.contraction
             solution = fixed_point(step, start, tol=tol, max_steps=max_steps, contraction=q, inexact=INNER)
             self.work.adjoint_evaluations += solution.evaluations
@@ -220,7 +220,7 @@ def shifted(A: LinearOperator, lam: Tensor, p: Tensor, shift: float) -> Tensor:
     return torch.add(along(lam, p) * A.normal(p), p, alpha=shift)
 
 
-def shrink(
+def resolvent(
     A: LinearOperator,
     lam: Tensor,
     rhs: Tensor,

@@ -14,7 +14,7 @@ from resolvent._types import KSpace
 from resolvent.linop import LinearOperator
 from resolvent.mol.attack import Attack, Reconstruct, attack
 from resolvent.mol.baselines import sense_weight
-from resolvent.mol.equation import Equation, shrink
+from resolvent.mol.equation import Equation, resolvent
 from resolvent.mol.model import MOL
 from resolvent.mol.scale import noise_of
 from resolvent.solve import norm
@@ -162,7 +162,7 @@ def attack_sense(
             if tol < ROUNDING:
                 y, A = y.to(torch.complex128), A.to_double()
             every = torch.full((len(y),), lam, dtype=y.real.dtype, device=y.device)
-            return shrink(A, every, lam * A.adjoint(y), tol=tol)
+            return resolvent(A, every, lam * A.adjoint(y), tol=tol)
 
         return reconstruct
 

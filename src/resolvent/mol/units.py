@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from resolvent._errors import ModelError, ShapeError
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator, Still
-from resolvent.mol.equation import INNER, WINDOW, Work, shrink
+from resolvent.mol.equation import INNER, WINDOW, Work, resolvent
 from resolvent.mol.scale import intensity, noise_of
 from resolvent.monotone import ScanContext
 from resolvent.solve.solution import along
@@ -115,7 +115,7 @@ class ScanUnits(nn.Module):
         scale = intensity(zero_filled) if self.normalise else torch.ones_like(sigma)
         lam = self._lam_at(sigma / scale)
         tol, window = (max(self.linear_tol, INNER), WINDOW) if loose and not self.normalise else (self.linear_tol, 0)
-        sense = shrink(A, lam, along(lam, back) * back, tol=tol, window=window, work=work)
+        sense = resolvent(A, lam, along(lam, back) * back, tol=tol, window=window, work=work)
         if self.normalise:
             scale = intensity(sense)
             lam = self._lam_at(sigma / scale)
@@ -123,11 +123,11 @@ class ScanUnits(nn.Module):
         data = along(lam, back) * back
 
         def data_consistent(u: Tensor) -> Tensor:
-            return shrink(A, lam, u + data, tol=self.linear_tol, start=u.detach(), work=work)
+            return resolvent(A, lam, u + data, tol=self.linear_tol, start=u.detach(), work=work)
 
         def still() -> Tensor:
             one = Still(data.shape[-3])
-            return one(shrink(A @ one, lam, one.adjoint(data), tol=self.linear_tol, work=work))
+            return one(resolvent(A @ one, lam, one.adjoint(data), tol=self.linear_tol, work=work))
 
         series = data.ndim > 3 and getattr(A, "ndim", 2) == 2
         context = ScanContext(sense, zero_filled, sigma / scale, data_consistent, still=still if series else None)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator
-from resolvent.mol.equation import shrink
+from resolvent.mol.equation import resolvent
 from resolvent.mol.scale import intensity, noise_of
 from resolvent.solve.solution import along
 
@@ -31,7 +31,7 @@ def sense(y: KSpace, A: LinearOperator, *, weight: float | None = None, noise: T
         lam = sense_weight(zero_filled, noise_of(y, A, noise))
     else:
         lam = torch.full((y.shape[0],), weight, dtype=y.real.dtype, device=y.device)
-    return shrink(A, lam, along(lam, back) * back, tol=1e-4)
+    return resolvent(A, lam, along(lam, back) * back, tol=1e-4)
 
 
 def sense_weight(zero_filled: Image, sigma: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator
 from resolvent.mol.baselines.linear import sense
 from resolvent.mol.baselines.wavelets import analyse, synthesise
-from resolvent.mol.equation import shrink
+from resolvent.mol.equation import resolvent
 from resolvent.mol.scale import intensity
 from resolvent.solve.solution import along
 
@@ -60,7 +60,7 @@ def total_variation(
     u = torch.zeros_like(_differences(x, axes))
     for _ in range(steps):
         last = x
-        x = shrink(A, lam, x + t * (b - _adjoint_differences(u, axes)), tol=1e-4, start=x.detach())
+        x = resolvent(A, lam, x + t * (b - _adjoint_differences(u, axes)), tol=1e-4, start=x.detach())
         u = u + _differences(2 * x - last, axes) / (4 * ndim * t)
         u = u * (weight / torch.linalg.vector_norm(u, dim=0, keepdim=True).clamp_min(weight))
     return _finished(x, A, scale)
