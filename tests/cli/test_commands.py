@@ -195,7 +195,7 @@ def test_version(resolvent):
 
 def test_nothing_but_json_on_stdout_of_the_real_program(store, scan, model, tmp_path):
     """As a process: whatever libraries print or warn of must not reach stdout."""
-    program = [sys.executable, "-c", "from resolvent.cli import main; main()"]
+    program = [sys.executable, "-m", "resolvent"]
     arguments = ["recon", store(scan), tmp_path / "absent.h5", "-o", tmp_path / "out", "--model", model, "--json"]
     done = subprocess.run([*program, *map(str, arguments)], capture_output=True, text=True)
     assert done.returncode == 1

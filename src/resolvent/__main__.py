@@ -1,0 +1,6 @@
+"""``python -m resolvent``: the program, where its folder is not on the path."""
+
+from resolvent.cli import main
+
+if __name__ == "__main__":
+    main()
