@@ -91,6 +91,17 @@ def test_all_frames_of_one_image_are_that_image():
     torch.testing.assert_close(Still(3).adjoint(Still(3)(x)), x)
 
 
+def test_the_first_axis_of_a_mask_is_the_batch():
+    mask = random_mask(2, 5, 6)
+    A, x = Sampling(mask), random(2, 5, 6)
+    assert A.select(torch.tensor([1]))(x[1:]).equal(A(x)[1:])
+    coils = Sampling(torch.tensor([1.0, 0.0, 1.0]).reshape(1, 3, 1, 1))
+    y = random(2, 3, 5, 6)
+    assert coils.select(torch.tensor([1]))(y[1:]).equal(coils(y)[1:])
+    with pytest.raises(ShapeError, match="the mask has axes"):
+        A(random(2, 2, 5, 6))  # is the two the batch or the frames?
+
+
 def test_a_series_of_one_image_shows_the_noise_of_its_samples():
     A = fourier(random_mask(1, 3, 24, 24))
     y = random(1, 1, 3, 24, 24) * A.mask

@@ -250,6 +250,8 @@ GOOD = {"kind": "ResidualStack", "m": 0.3, "channels": 4, "layers": 3, "ndim": 2
         {**GOOD, "channels": -4},
         {**GOOD, "channels": 0},
         {**GOOD, "channels": 4.5},
+        {"kind": "CertifiedStack", "m": 0.3, "channels": 4, "layers": 1, "trunk_layers": 1, "passes": 1.5},
+        {**GOOD, "m": 1e-17},
         {**GOOD, "channels": "4"},
         {**GOOD, "layers": None},
         {**GOOD, "m": 1.5},
@@ -268,6 +270,48 @@ def test_hostile_architectures_are_refused_at_once(folder, score, little_memory)
     rewrite(folder, score=score)
     with pytest.raises(ModelError):
         load(folder)
+
+
+@pytest.mark.parametrize("change", [lambda t: t.half(), lambda t: t.double() if t.ndim > 1 else t, lambda t: t + 0j])
+def test_weights_of_no_one_precision_are_refused(folder, change):
+    tensors = {name: change(t.detach()) for name, t in load(folder).state_dict().items()}
+    replace_weights(folder, tensors_to_bytes(tensors))
+    with pytest.raises(ModelError, match="all of single or all of double precision"):
+        load(folder)
+
+
+def test_a_weight_of_the_data_beyond_all_numbers_is_refused(folder):
+    tensors = load(folder).state_dict()
+    tensors["log_lam"] = torch.tensor(200.0)
+    replace_weights(folder, tensors_to_bytes(tensors))
+    with pytest.raises(ModelError, match="NaN or infinite"):
+        load(folder)
+
+
+def test_a_folder_with_the_name_of_a_packaged_model_is_not_taken_for_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = save(model_of("ResidualStack"), "photo")
+    with pytest.raises(ModelError, match="is a packaged model and a folder here"):
+        load("photo")
+    assert load(folder.absolute()).m.value == 0.3
+
+
+@pytest.mark.parametrize(("card", "error"), [({"x": object()}, TypeError), ({"x": math.nan}, ValueError)])
+def test_a_card_that_is_no_json_leaves_the_model_that_was_there(folder, card, error):
+    before = load(folder).identity
+    with pytest.raises(error):
+        save(model_of("ConvexRidge"), folder, card)
+    assert load(folder).identity == before
+
+
+def test_other_weights_do_not_go_by_the_name_of_those_that_were_loaded(folder):
+    model = load(folder)
+    known = model.identity
+    assert known["name"] == "small"
+    assert model.double().identity == known
+    with torch.no_grad():
+        model.score.biases[0][0] += 1e-6
+    assert model.identity == {"changed_from": known}
 
 
 @pytest.mark.parametrize("ridge", [-1.0, math.nan, math.inf, "0.1x", [1]])

@@ -38,7 +38,7 @@ def test_kernel_is_normalised_once_until_the_weights_change(monkeypatch):
     unit = UnitKernel(random(2, 2, 3, 3, dtype=torch.float32))
     with torch.no_grad():
         first = unit()
-        assert unit() is first
+        assert unit().equal(first)
         assert len(calls) == 1
         unit.weight[0, 0] += 1.0
         second = unit()
@@ -87,3 +87,20 @@ def test_channels_are_an_isometry_and_their_inverse(shape, ndim):
     assert from_channels(z, x).equal(x)
     torch.testing.assert_close(z.norm(), x.norm())
     assert to_channels(x.conj(), ndim)[:, 1].equal(-z[:, 1])  # a lazy conjugate is resolved
+
+
+def test_whoever_writes_into_a_kernel_changes_no_later_one():
+    unit = UnitKernel(random(2, 2, 3, 3, dtype=torch.float32))
+    with torch.no_grad():
+        first = unit().clone()
+        unit().mul_(3)
+        assert unit().equal(first)
+
+
+def test_a_kernel_made_in_inference_mode_serves_gradients():
+    unit = UnitKernel(random(2, 2, 3, 3, dtype=torch.float32)).requires_grad_(False)
+    with torch.inference_mode():
+        unit()
+    x = torch.ones(2, 2, 3, 3, requires_grad=True)
+    (unit() * x).sum().backward()
+    assert x.grad.equal(unit())

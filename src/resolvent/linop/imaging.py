@@ -93,7 +93,8 @@ class Sampling(LinearOperator):
     The image is to be filled in where the mask is zero, so `support` is None: every pixel may be filled.
 
     Args:
-        mask: real weights in [0, 1], 1 where measured; its axes are the last ones of x, and may be 1.
+        mask: real weights in [0, 1], 1 where measured: ``(batch or 1, *axes)``, the axes those of x, or 1; or only
+            ``(y, x)``, for any x that ends in them.
 
     Raises:
         DataError: the mask leaves [0, 1], or is zero everywhere.
@@ -136,15 +137,13 @@ class Sampling(LinearOperator):
         return self.mask.flatten(1).amax(1).double()
 
     def _check(self, x: Tensor) -> None:
-        if x.ndim < self.mask.ndim:
-            fits = False
-        else:
-            pairs = zip(reversed(x.shape), reversed(self.mask.shape), strict=False)
-            fits = all(m in (1, n) for n, m in pairs)
+        pairs = zip(reversed(x.shape), reversed(self.mask.shape), strict=False)
+        own = self.mask.shape[0] > 1  # one mask a sample: then its first axis must be that of the batch
+        fits = (x.ndim == self.mask.ndim if own else x.ndim >= self.mask.ndim) and all(m in (1, n) for n, m in pairs)
         if not fits:
             raise ShapeError(
                 f"the mask has axes {tuple(self.mask.shape)} but what it samples has {tuple(x.shape)}. "
-                "Pass a mask whose axes are those, or 1."
+                "Pass a mask (batch or 1, *axes) whose axes are those, or 1."
             )
 
 

@@ -33,7 +33,8 @@ class NonCartesian(LinearOperator):
             ``(batch or 1, *lead or 1, *samples, axis)``, or only ``(*samples, axis)``; the components in the order of
             the spatial axes. It has as many axes of samples as the image has spatial axes, such as
             ``(readout, sample)`` in 2-D and ``(1, readout, sample)`` or ``(partition, readout, sample)`` in 3-D.
-        mask: real weights in [0, 1], ``(batch or 1, *lead or 1, *samples)``; 1 everywhere by default.
+        mask: real weights in [0, 1], ``(batch or 1, *lead or 1, *samples)``; 1 everywhere by default. A constant: no
+            gradient reaches it.
 
     k-space has the axes ``(batch, coil, *lead, *samples)``.
 
@@ -69,7 +70,7 @@ class NonCartesian(LinearOperator):
         self.ndim, self.n_coils = ndim, maps.shape[1]
         self.spatial = tuple(maps.shape[-ndim:])
         places = trajectory.reshape((1,) * (1 + lead) + trajectory.shape) if trajectory.ndim == ndim + 1 else trajectory
-        mask = torch.ones(places.shape[:-1], device=places.device) if mask is None else mask
+        mask = torch.ones(places.shape[:-1], device=places.device) if mask is None else mask.detach()
         mask = mask.reshape((1,) * (1 + lead) + mask.shape) if mask.ndim == ndim else mask
         _check_axes(maps, places, mask, ndim)
         _check_values(maps, places, mask)

@@ -189,7 +189,8 @@ class Equation:
             q = self.contraction
             solution = fixed_point(step, start, tol=tol, max_steps=max_steps, contraction=q, inexact=INNER)
             self.work.adjoint_evaluations += solution.evaluations
-            distance = reach(q, INNER) * solution.residuals[-1] / norm(solution.x)
+            last = solution.residuals[-1] if len(solution.residuals) else torch.inf
+            distance = reach(q, INNER) * last / norm(solution.x)
             self.work.adjoint_error = float(torch.where(norm(v) > 0, distance, 0.0).max())
             return solution.x
 

@@ -68,7 +68,6 @@ class MOL(ScanUnits):
         self.score = score
         self.ridge = ridge
         self.tol, self.max_steps, self.adjoint_tol = 1e-4, 100, 1e-3
-        self.identity: dict[str, Any] = {}
 
     @classmethod
     def from_pretrained(cls, name: str | Path) -> MOL:

@@ -12,6 +12,7 @@ from resolvent._errors import ModelError, ShapeError
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator, Still
 from resolvent.mol.equation import INNER, WINDOW, Work, resolvent
+from resolvent.mol.identity import Identified
 from resolvent.mol.scale import intensity, noise_of
 from resolvent.monotone import ScanContext
 from resolvent.solve.solution import along
@@ -47,7 +48,7 @@ class UnitScan:
         return x if self.support is None else self.support * x
 
 
-class ScanUnits(nn.Module):
+class ScanUnits(Identified):
     """What reconstructions in units of the scan share: lam, and how it and the scale follow from the scan.
 
     With ``normalise=True`` a scan is divided by ``s = sqrt(sum |x0|^4 / sum |x0|^2)`` of its linear reconstruction x0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import math
 import re
@@ -13,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as read_tensors
 from safetensors.torch import save as tensors_to_bytes
+from torch import nn
 
 from resolvent._errors import ModelError, nearest
 from resolvent._version import __version__
@@ -104,6 +106,9 @@ def save(model: MOL | Baseline, folder: str | Path, card: dict[str, Any] | None 
         model: what to save.
         folder: made if it is not there; its name becomes the name of the model.
         card: data sources, licences, metrics: whatever a user should know. JSON types.
+
+    Raises:
+        TypeError, ValueError: the card is no JSON, or holds NaN; nothing is written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,8 +122,9 @@ def save(model: MOL | Baseline, folder: str | Path, card: dict[str, Any] | None 
         "sha256": hashlib.sha256(content).hexdigest(),
         "card": card or {},
     }
+    text = json.dumps(description, indent=2, allow_nan=False)  # before anything is written
     _replace(folder / WEIGHTS, content)
-    _replace(folder / CARD, (json.dumps(description, indent=2) + "\n").encode())
+    _replace(folder / CARD, (text + "\n").encode())
     return folder
 
 
@@ -150,6 +156,8 @@ def load(name: str | Path) -> MOL | Baseline:
     architecture = {key: value for key, value in description.items() if key not in _ABOUT_FILE}
     try:
         tensors = read_tensors(content)
+        if {t.dtype for t in tensors.values()} not in ({torch.float32}, {torch.float64}):
+            raise ValueError("the weights are not all of single or all of double precision")
         with torch.device("meta"):  # shapes without memory: a card may describe a network of terabytes
             model = _build(architecture)
         if {name: t.shape for name, t in model.state_dict().items()} != {name: t.shape for name, t in tensors.items()}:
@@ -158,7 +166,7 @@ def load(name: str | Path) -> MOL | Baseline:
     except (SafetensorError, *_WRONG) as error:
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"{folder} holds no model this version can build: {reason}. Save it again.") from None
-    if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
+    if not all(bool(torch.isfinite(t).all()) for t in (*tensors.values(), model.lam)):
         raise ModelError(f"{folder / WEIGHTS} holds NaN or infinite weights. Train or convert the model again.")
     actual, claimed = _claims(model), description.get("claims")
     if claimed != actual:
@@ -199,6 +207,11 @@ def located(name: str | Path) -> Path:
         ModelError: no model of that name.
     """
     path = Path(name)
+    if path.name == str(name) and (path / CARD).is_file() and (PACKAGED / path.name / CARD).is_file():
+        raise ModelError(
+            f"{str(name)!r} is a packaged model and a folder here. Rename the folder, or name it by its whole path: "
+            f"{path.absolute()}."
+        )
     if path.is_file() and path.name in (WEIGHTS, CARD):
         path = path.parent
     for folder in (path, PACKAGED / path.name if path.name == str(name) else path):
@@ -232,19 +245,22 @@ def _build(description: dict[str, Any]) -> MOL | Baseline:
     if kind != "MOL":
         if kind not in _BASELINES:
             raise ValueError(f"kind {kind!r} is unknown")
-        return _BASELINES[kind](**_sizes(rest), **options)
+        return _BASELINES[kind](**_sizes(rest, _BASELINES[kind]), **options)
     score = dict(rest.pop("score"))
     if (kind := score.pop("kind")) not in _SCORES:
         raise ValueError(f"score kind {kind!r} is unknown")
     if rest:
         raise ValueError(f"{', '.join(map(repr, rest))} is no key of a MOL")
-    return MOL(_SCORES[kind](**_sizes(score)), **options)
+    return MOL(_SCORES[kind](**_sizes(score, _SCORES[kind])), **options)
 
 
-def _sizes(config: dict[str, Any]) -> dict[str, Any]:
-    """`config`, if its numbers cannot fill the machine."""
+def _sizes(config: dict[str, Any], kind: type[nn.Module]) -> dict[str, Any]:
+    """`config`, if its numbers are of the kind that `kind` takes and cannot fill the machine."""
     if not all(isinstance(v, bool) or (isinstance(v, (int, float)) and 0 < v <= 4096) for v in config.values()):
         raise ValueError("architecture numbers must lie in (0, 4096]")
+    wanted = inspect.signature(kind).parameters
+    if broken := [k for k, v in config.items() if k in wanted and wanted[k].annotation == "int" and v != int(v)]:
+        raise ValueError(f"{', '.join(broken)} must be a whole number")
     return config
 
 

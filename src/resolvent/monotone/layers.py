@@ -35,9 +35,9 @@ class UnitKernel(nn.Module):
             return self._divide()
         # Compared by value: addresses and version counters do not see every way in which a weight can change.
         if self._cached is None or not _same(self._cached[0], self.weight):
-            with torch.no_grad():
+            with torch.inference_mode(False), torch.no_grad():  # it serves gradients, too
                 self._cached = (self.weight.detach().clone(), self._divide())
-        return self._cached[1]
+        return self._cached[1].clone()  # whoever writes into it changes no later one
 
     def _divide(self) -> Tensor:
         bound = conv_norm_bound(self.weight, self.grid)

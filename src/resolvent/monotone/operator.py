@@ -183,7 +183,7 @@ class MonotoneOperator(nn.Module, ABC):
 
 def checked_margin(m: float) -> float:
     """The m of ``F = I - H`` with ``|H|_Lip <= 1 - m``, if it is one: proved, or aimed at."""
-    if not 0 < m < 1:
+    if not (0 < m < 1 and 1 - m < 1):  # also as rounded
         raise ModelError(f"m is {m}; monotonicity of F = I - H with a Lipschitz network needs 0 < m < 1.")
     return m
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 VectorJacobian = Callable[[Tensor], Tensor]
 
@@ -59,6 +58,7 @@ class _Attach(torch.autograd.Function):
         return x.clone()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if torch.is_grad_enabled():  # `once_differentiable` is not asked where v leads to no leaf
+            raise RuntimeError("the gradient of a solution cannot be differentiated again (create_graph=True)")
         return -ctx.solve(v), None, None

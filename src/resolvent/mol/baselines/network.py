@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +40,6 @@ class Baseline(ScanUnits, ABC):
             raise ModelError(f"ndim is {ndim}; a network convolves 2 or 3 axes. Pass ndim=2 or ndim=3.")
         self.ndim = ndim
         self.config: dict[str, float] = {"normalise": normalise, "noise_aware": noise_aware, "ndim": ndim, **config}
-        self.identity: dict[str, Any] = {}
 
     @abstractmethod
     def reconstruct(self, scan: UnitScan) -> Image:

@@ -1,0 +1,37 @@
+"""Where the weights of a model came from, said only while they are those."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Identified(nn.Module):
+    """A model with an `identity`: name and hash of what it was loaded from, or what else is known of its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._identity: dict[str, Any] = {}
+        self._numbers = ""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What was said of the weights when they were loaded; of others, ``{"changed_from": ...}``."""
+        if not self._identity or self._numbers == _digest(self):
+            return self._identity
+        return {"changed_from": self._identity}
+
+    @identity.setter
+    def identity(self, value: dict[str, Any]) -> None:
+        self._identity, self._numbers = value, _digest(self)
+
+
+def _digest(model: nn.Module) -> str:
+    """Hash of the numbers of all weights, whatever their precision and device."""
+    found = hashlib.sha256()
+    for name, t in model.state_dict().items():
+        found.update(name.encode() + t.detach().to("cpu", torch.float64).contiguous().numpy().tobytes())
+    return found.hexdigest()
