@@ -173,6 +173,14 @@ def test_step_limit_is_said():
     assert recon.certificate.proved
 
 
+@pytest.mark.parametrize("noise", [math.nan, math.inf, -0.1, torch.tensor([0.1, 0.2, 0.3])])
+def test_a_noise_level_that_is_none_is_refused(noise):
+    y, A = scan(batch=2)
+    for call in (model_of("ConditionedStack"), model_of("ConditionedStack").solve):
+        with pytest.raises((DataError, ShapeError), match="noise"):
+            call(y, A, noise=noise)
+
+
 @kinds
 def test_a_solve_that_rounding_ends_too_early_has_not_converged(kind):
     y, A = scan()

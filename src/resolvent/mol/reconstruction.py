@@ -60,7 +60,7 @@ class Reconstruction:
                 "tier": c.tier,
                 "m": c.m,
                 "distance": c.distance if math.isfinite(c.distance) else None,
-                "data_gain": c.data_gain,
+                "data_gain": c.data_gain if math.isfinite(c.data_gain) else None,
                 "data_gain_kind": c.data_gain_kind,
                 "network_gain": c.network_gain,
                 "text": c.text,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from resolvent._errors import DataError, ShapeError
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator
 from resolvent.solve import inner
@@ -24,6 +25,17 @@ def intensity(x: Image) -> Tensor:
 
 
 def noise_of(y: KSpace, A: LinearOperator, noise: Tensor | float | None) -> Tensor:
-    """Standard deviation of the complex noise of a sample of y, ``(batch,)``: what is stated, else what y shows."""
+    """Standard deviation of the complex noise of a sample of y, ``(batch,)``: what is stated, else what y shows.
+
+    Raises:
+        DataError: what is stated is no standard deviation.
+        ShapeError: it is neither one number nor one a sample.
+    """
     sigma = A.noise(y) if noise is None else noise
-    return torch.as_tensor(sigma, dtype=y.real.dtype, device=y.device).expand(y.shape[0])
+    sigma = torch.as_tensor(sigma, dtype=y.real.dtype, device=y.device)
+    if sigma.shape not in ((), (1,), y.shape[:1]):
+        shape, batch = tuple(sigma.shape), len(y)
+        raise ShapeError(f"noise has the shape {shape}. Pass one number, or one for each of the {batch} samples.")
+    if noise is not None and not bool((torch.isfinite(sigma) & (sigma >= 0)).all()):
+        raise DataError(f"noise is {noise}, but a standard deviation is a finite number and not negative.")
+    return sigma.expand(y.shape[0])
