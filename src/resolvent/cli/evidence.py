@@ -123,13 +123,13 @@ def at_scan(model: MOL, scan: Scan, *, steps: int, say: Callable[[str], None]) -
 
     The eigenvectors are searched for in single precision; value and residual are then computed in double precision.
     """
-    scan = scan.replace(coil_maps=scan.maps)
     outcome = reconstruct(scan.replace(reference=None), model, say=say)
+    solved = outcome.solved
     of_f, of_g, others = [], [], []
-    for number in range(scan.kspace.shape[0]):
+    for number in range(len(solved.kspace)):
         say(f"monotonicity at the solution of slice {number}")
-        one = one_slice(scan, number).normalised()
-        A = one.operator(scan.maps[number : number + 1])
+        one = one_slice(solved, number).normalised()
+        A = one.operator(solved.maps[number : number + 1])
         with torch.no_grad():
             equation = model.pose(one.kspace, A, one.noise or None)[0]
         exact, x = equation.to_double(), outcome.recon.solution.x[number : number + 1]
@@ -141,14 +141,14 @@ def at_scan(model: MOL, scan: Scan, *, steps: int, say: Callable[[str], None]) -
     found: dict[str, Any] = {"J_F": _worst(of_f), "J_G": _worst(of_g)}
     if model.tier == "per-scan":
         say("how the conditioning moves with the data")
-        found["conditioning"] = at_data(model, scan, outcome)
+        found["conditioning"] = at_data(model, outcome)
     return {**found, **({"estimates": others} if others else {})}, outcome
 
 
-def at_data(model: MOL, scan: Scan, outcome: Outcome) -> dict[str, Any]:
+def at_data(model: MOL, outcome: Outcome) -> dict[str, Any]:
     """What the certificate leaves out of a conditioned model: K of `attack_conditioning` for the first slice."""
-    one = one_slice(scan, 0).normalised()
-    A = one.operator(scan.maps[:1])
+    one = one_slice(outcome.solved, 0).normalised()
+    A = one.operator(outcome.solved.maps[:1])
     options = {"steps": ASCENT, "starts": 1, "methods": ("pgd",), "draws": 4}
     found = attack_conditioning(model, one.kspace, A, EPSILON, noise=one.noise or None, **options)
     worst = float(found.gain_worst)

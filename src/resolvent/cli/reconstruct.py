@@ -41,6 +41,7 @@ class Outcome:
         scores: PSNR, SSIM and NMSE of each of them, if there is a reference.
         reference: in words, what they were compared with; empty if with nothing.
         seconds: from k-space to the certified image; maps included, comparisons not.
+        solved: what was solved, entry by entry, with the maps that were used: `scan`, or its planes.
         remarks: what a user should know of how it was done: planes, tiles.
     """
 
@@ -50,6 +51,7 @@ class Outcome:
     scores: dict[str, dict[str, float]]
     reference: str
     seconds: float
+    solved: Scan
     remarks: tuple[str, ...] = ()
 
     @property
@@ -157,6 +159,7 @@ def reconstruct(
             others["zero_filled"].append(A.zero_filled(one.kspace) * unit)
             others["sense"].append(sense(one.kspace, A, noise=noise) * unit)
 
+    solved = scan.replace(coil_maps=maps)
     recon = joined(parts)
     images = {name: torch.cat(found) for name, found in others.items() if found} | {"model": recon.image}
     images = {name: _combined(image, sets) for name, image in images.items()}
@@ -169,7 +172,7 @@ def reconstruct(
         scores = {name: metrics(scan.reference, image) for name, image in images.items()}
     if not given:
         scan = scan.replace(coil_maps=None)
-    return Outcome(scan, recon, images, scores, reference if scores else "", spent, tuple(remarks))
+    return Outcome(scan, recon, images, scores, reference if scores else "", spent, solved, tuple(remarks))
 
 
 def one_slice(scan: Scan, number: int) -> Scan:
