@@ -19,6 +19,8 @@ REFUSED = {**HELD, "proved": False, "distance": None}
         (HELD, ["proved", "proved", "held"]),
         (ESTIMATED, ["estimated", "estimated", "estimated"]),
         (REFUSED, ["proved", "refused", "held"]),
+        ({}, ["refused", "refused", "refused"]),
+        ({"tier": ["all-data"], "proved": True, "distance": 0.1}, ["refused", "estimated", "refused"]),
     ],
 )
 def test_every_statement_has_its_kind(of, states):
