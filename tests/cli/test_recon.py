@@ -12,6 +12,7 @@ import torch
 import resolvent as rv
 from resolvent.cli import reconstruct
 from resolvent.data import MASK_KINDS, metrics, undersample
+from resolvent.monotone import ProductNetwork
 
 CERTIFICATE = {"proved", "tier", "m", "distance", "data_gain", "data_gain_kind"}
 ENTRY = {
@@ -46,6 +47,19 @@ def test_json_has_the_shape_that_scripts_rely_on(resolvent, store, scan, model, 
     assert entry["certificate"]["proved"] is True
     assert entry["certificate"]["tier"] == "per-scan"
     assert entry["certificate"]["distance"] <= 1e-3
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_no_gain_is_without_conditions_where_units_come_from_the_data(resolvent, store, full, tmp_path, given):
+    network = rv.MOL(ProductNetwork(channels=4, depth=2), lam=10.0)
+    assert network.tier == "all-data"
+    folder = rv.save(network, tmp_path / "plain")
+    path = store(full if given else full.replace(coil_maps=None))
+    for command in (("recon", path, "--model", folder), ("certify", folder, path, "--steps", 1)):
+        found = resolvent(*command, "--json").json
+        certificate = found.get("certificate") or found["results"][0]["certificate"]
+        assert (certificate["tier"], certificate["proved"]) == ("all-data", True)
+        assert certificate["data_gain_kind"] == "conditioning held"
 
 
 def test_without_reference_there_are_no_metrics(resolvent, store, scan, model, tmp_path):

@@ -35,6 +35,8 @@ def test_the_distance_is_said_in_percent():
     _, distance, gain = certificate({"certificate": HELD})
     assert "at most 0.042 % of the image" in distance.text
     assert "at most 6.59 times" in gain.text
+    assert "held: coil maps, units" in gain.text
+    assert "with coil maps and units held" in certificate({"certificate": ALL})[-1].text
 
 
 @pytest.mark.parametrize(

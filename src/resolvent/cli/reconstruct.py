@@ -161,6 +161,7 @@ def reconstruct(
 
     solved = scan.replace(coil_maps=maps)
     recon = joined(parts)
+    recon = replace(recon, certificate=_units_held(recon.certificate))
     images = {name: torch.cat(found) for name, found in others.items() if found} | {"model": recon.image}
     images = {name: _combined(image, sets) for name, image in images.items()}
     if axis is not None:
@@ -225,6 +226,12 @@ def joined(parts: list[Reconstruction]) -> Reconstruction:
         lam=torch.cat([part.lam for part in parts]),
         noise=torch.cat([part.noise for part in parts]),
     )
+
+
+def _units_held(certificate: Certificate) -> Certificate:
+    """Units come from the data here, for any model, and maps may: no gain holds for all changes of the data."""
+    proved = certificate.data_gain_kind == "proved"
+    return replace(certificate, data_gain_kind="conditioning held") if proved else certificate
 
 
 def curve(solution: Solution) -> dict[str, list[list[float]]]:

@@ -88,12 +88,16 @@ def _stability(gain: float | None, kind: object) -> Statement:
         return Statement("refused", title, title, "No bound of the stability is recorded.", "gain")
     times, short = f"at most {gain:.3g} times as much", f"Data gain at most {gain:.3g}"
     if kind == "proved":
-        text = f"Any change of the data changes the image by {times}, both as norms in the units of the model."
+        text = (
+            f"Any change of the data changes the image by {times}, both as norms in the units of the model, with coil "
+            "maps and units held."
+        )
         return Statement("proved", title, short, text, "gain")
     if kind == "conditioning held":
         text = (
-            f"A change of the data changes the image by {times} while what the network was told about the scan is "
-            "held. How much that moves with the data is not bounded."
+            f"A change of the data changes the image by {times} while what was made of the data before the solve is "
+            "held: coil maps, units, and what the network was told about the scan. How much that moves with the data "
+            "is not bounded."
         )
         return Statement("held", title, short, text, "gain")
     text = f"If the estimated constant holds, a change of the data changes the image by {times}. That was not proved."
