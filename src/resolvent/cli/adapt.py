@@ -33,9 +33,10 @@ def adapt(
 ) -> None:
     """Adapt a model to one scan: hold samples out, and train the network to predict them from the rest.
 
-    Needs no reference. The adapted model is as strictly monotone as the one it came from, so every certificate holds as
-    before. A part of the samples is kept away from it all: if they are predicted no better than before, nothing is
-    written (exit code 3). Reconstruct with it: resolvent recon SCAN --model DIR.
+    Needs no reference. The adapted model is as strictly monotone as the one it came from: one solution, and the
+    distance to it, are proved as before. A data gain holds only with the weights held, which now depend on the data. A
+    part of the samples is kept away from it all: if they are predicted no better than before, nothing is written (exit
+    code 3). Reconstruct with it: resolvent recon SCAN --model DIR.
     """
     with reporting(as_json=as_json, debug=debug):
         from resolvent.data.io.output import sha256
