@@ -73,7 +73,8 @@ def constants(model: MOL) -> dict[str, Any]:
 def derivation(model: MOL) -> dict[str, Any]:
     """Each layer with a bound of the norm of its weight, and of the kernel that a solve uses: at most 1.
 
-    Both are bounds for images of any size, the second the smaller one of two grids.
+    Both are bounds for images of any size, the first the one that the kernel was divided by. The second is computed on
+    a grid of its own; where that does not show it, on the one of the construction.
 
     Raises:
         ModelError: a kernel has a larger norm.
@@ -83,13 +84,15 @@ def derivation(model: MOL) -> dict[str, Any]:
         for name, layer in model.score.named_modules():
             if isinstance(layer, UnitKernel):
                 kernel = layer().double()
-                norm = min(float(conv_norm_bound(kernel, grid)) for grid in (layer.grid, GRID))
+                norm = float(conv_norm_bound(kernel, GRID))
+                if not norm <= 1:
+                    norm = min(norm, float(conv_norm_bound(kernel, layer.grid)))
                 if not norm <= 1:
                     raise ModelError(
                         f"layer {name} has a convolution of norm up to {norm:.4g}, so the constants of the model are "
                         "not proved. Report it: the construction promises at most 1."
                     )
-                weight = float(conv_norm_bound(layer.weight.double(), GRID))
+                weight = float(conv_norm_bound(layer.weight.double(), layer.grid))
                 layers.append({"layer": name, "shape": list(layer.weight.shape), "weight": weight, "kernel": norm})
     factor = 1 - model.score.m.value
     ridge = f", F = {1 + model.ridge:g} I - H" if model.ridge else ", F = I - H"
