@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from resolvent._errors import ModelError
-from resolvent.cli.reconstruct import Outcome, one_slice, reconstruct
+from resolvent.cli.reconstruct import Outcome, reconstruct
 from resolvent.data import Scan
 from resolvent.mol import MOL
 from resolvent.mol.certificate import data_gain
@@ -131,8 +131,8 @@ def at_scan(model: MOL, scan: Scan, *, steps: int, say: Callable[[str], None]) -
     of_f, of_g, others = [], [], []
     for number in range(len(solved.kspace)):
         say(f"monotonicity at the solution of slice {number}")
-        one = one_slice(solved, number).normalised()
-        A = one.operator(solved.maps[number : number + 1])
+        one = solved.entry(number).normalised()
+        A = one.operator()
         with torch.no_grad():
             equation = model.pose(one.kspace, A, one.noise or None)[0]
         exact, x = equation.to_double(), outcome.recon.solution.x[number : number + 1]
@@ -150,8 +150,8 @@ def at_scan(model: MOL, scan: Scan, *, steps: int, say: Callable[[str], None]) -
 
 def at_data(model: MOL, outcome: Outcome) -> dict[str, Any]:
     """What the certificate leaves out of a conditioned model: K of `attack_conditioning` for the first slice."""
-    one = one_slice(outcome.solved, 0).normalised()
-    A = one.operator(outcome.solved.maps[:1])
+    one = outcome.solved.entry(0).normalised()
+    A = one.operator()
     options = {"steps": ASCENT, "starts": 1, "methods": ("pgd",), "draws": 4}
     found = attack_conditioning(model, one.kspace, A, EPSILON, noise=one.noise or None, **options)
     worst = float(found.gain_worst)

@@ -41,7 +41,7 @@ class Outcome:
         scores: PSNR, SSIM and NMSE of each of them, if there is a reference.
         reference: in words, what they were compared with; empty if with nothing.
         seconds: from k-space to the certified image; maps included, comparisons not.
-        solved: what was solved, entry by entry, with the maps that were used: `scan`, or its planes.
+        solved: what was solved, entry by entry: `scan` or its planes, with the maps that were used, and no reference.
         remarks: what a user should know of how it was done: planes, tiles.
     """
 
@@ -135,6 +135,7 @@ def reconstruct(
         remarks.append(f"{len(maps)} planes across {AXES[axis]}, which is fully sampled, each a 2-D problem of its own")
     spent = time.monotonic() - began
 
+    solved = scan.replace(coil_maps=maps, reference=None, calibration=None)
     compare = compare or scan.reference is not None
     parts: list[Reconstruction] = []
     others: dict[str, list[Tensor]] = {"zero_filled": [], "sense": []}
@@ -142,8 +143,8 @@ def reconstruct(
     for number in range(count):
         say("reconstructing" + (f" · {pace(number, count, time.monotonic() - first)}" if count > 1 else ""))
         began = time.monotonic()
-        one = one_slice(scan, number).normalised()
-        A = one.operator(maps[number : number + 1])
+        one = solved.entry(number).normalised()
+        A = one.operator()
         noise = one.noise or None  # none at all: the level below which nothing can be told is estimated
         room = None if max_memory is None else max_memory - resident()
         if max_memory is not None and room is not None and number == 0:
@@ -159,7 +160,6 @@ def reconstruct(
             others["zero_filled"].append(A.zero_filled(one.kspace) * unit)
             others["sense"].append(sense(one.kspace, A, noise=noise) * unit)
 
-    solved = scan.replace(coil_maps=maps)
     recon = joined(parts)
     recon = replace(recon, certificate=_units_held(recon.certificate))
     images = {name: torch.cat(found) for name, found in others.items() if found} | {"model": recon.image}
@@ -174,20 +174,6 @@ def reconstruct(
     if not given:
         scan = scan.replace(coil_maps=None)
     return Outcome(scan, recon, images, scores, reference if scores else "", spent, solved, tuple(remarks))
-
-
-def one_slice(scan: Scan, number: int) -> Scan:
-    """K-space, mask, trajectory and noise of one entry of the batch; maps and reference are left out."""
-    kspace, mask, trajectory = scan.kspace[number : number + 1], _own(scan.mask, number), scan.trajectory
-    if trajectory is not None:
-        trajectory = replace(trajectory, places=_own(trajectory.places, number))
-    return scan.replace(
-        kspace=kspace, mask=mask, trajectory=trajectory, coil_maps=None, reference=None, calibration=None
-    )
-
-
-def _own(shared: Tensor, number: int) -> Tensor:
-    return shared if shared.shape[0] == 1 else shared[number : number + 1]
 
 
 def joined(parts: list[Reconstruction]) -> Reconstruction:

@@ -100,7 +100,6 @@ def selected(volume: Volume, number: int | None, ndim: int) -> Volume:
         ShapeError: there is no such slice, or the image cannot be seen as 3-D.
     """
     from resolvent._errors import ShapeError
-    from resolvent.data import Geometry
 
     image = volume.image
     if ndim == 3 and volume.ndim == 2:
@@ -124,9 +123,5 @@ def selected(volume: Volume, number: int | None, ndim: int) -> Volume:
             f"{volume.source} has {len(volume.image)} slices, so there is no slice {number}. "
             f"Pass 0 to {len(volume.image) - 1}."
         )
-    geometry = volume.geometry
-    if geometry is not None:
-        affine = geometry.affine.copy()
-        affine[:3, 3] += number * affine[:3, 2]
-        geometry = Geometry(affine)
+    geometry = volume.geometry and volume.geometry.slice(number)
     return replace(volume, image=volume.image[number : number + 1], geometry=geometry)
