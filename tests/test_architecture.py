@@ -13,6 +13,7 @@ SOURCE = ROOT / "src" / "resolvent"
 FLOORS = {
     "_types": 0,
     "_errors": 0,
+    "_titles": 0,
     "_version": 0,
     "linop": 1,
     "solve": 1,

@@ -82,7 +82,7 @@ def test_the_image_is_the_one_of_the_library_in_units_of_the_file(resolvent, sto
 def test_people_get_a_table_and_the_certificate(resolvent, store, scan, model, tmp_path):
     run = resolvent("recon", store(scan), "-o", tmp_path / "out.npy", "--model", model)
     assert "PSNR" in run.out
-    assert all(name in run.out for name in ("zero-filled", "SENSE", "model", "against the reference in the file"))
+    assert all(name in run.out for name in ("Zero-filled", "SENSE", "Model", "against the reference in the file"))
     assert "|x - x*| <=" in run.out
     assert "(proved)" in run.out
     assert str(tmp_path / "out.npy") in run.out
