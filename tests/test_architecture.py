@@ -76,6 +76,15 @@ def test_strangers_do_not_import_each_other():
                 assert not (strangers - {room}) & imported(path), f"{path.relative_to(SOURCE)}"
 
 
+def test_commands_do_not_import_each_other():
+    sources = {path.stem: path.read_text(encoding="utf-8") for path in (SOURCE / "cli").glob("*.py")}
+    commands = re.findall(r"^from resolvent\.cli\.(\w+) import \1$", sources.pop("__init__"), re.MULTILINE)
+    assert {"recon", "certify", "view"} <= set(commands)
+    for room, text in sources.items():
+        found = re.search(rf"resolvent\.cli(?:\.| import )({'|'.join(commands)})\b", text)
+        assert not found, f"cli/{room}.py has {found[0]!r}: what commands share lies in a file that is no command"
+
+
 def test_importing_the_index_stays_light():
     code = "import sys, resolvent; print(*{name.partition('.')[0] for name in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -6,8 +6,8 @@ import torch
 
 import resolvent as rv
 from resolvent.cli import evidence
-from resolvent.cli.demo import MODEL
 from resolvent.cli.evidence import ASCENT, SIZES, STARTS
+from resolvent.cli.inputs import MODEL
 from resolvent.linop import SENSE
 from resolvent.mol.monotonicity import local_monotonicity
 from resolvent.monotone import ConditionedStack, PlainCNN, ProductNetwork, ResidualStack, conv_norm_bound

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resolvent._version import __version__
-from resolvent.cli.convert import check_folder, written
-from resolvent.cli.demo import MODEL
+from resolvent.cli.inputs import MODEL, read_scan
+from resolvent.cli.models import check_folder, written
 from resolvent.cli.options import positive
 from resolvent.cli.output import REFUSED, Debug, Json, complain, emit, progress, reporting
-from resolvent.cli.recon import read_scan
 
 if TYPE_CHECKING:
     from resolvent.data import Scan

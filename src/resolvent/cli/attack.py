@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resolvent._version import __version__
+from resolvent.cli.inputs import read_scan
 from resolvent.cli.naming import figures, make_folders, remove_empty
 from resolvent.cli.options import Kind, positive
 from resolvent.cli.output import Debug, Json, emit, progress, reporting
-from resolvent.cli.recon import read_scan
 
 if TYPE_CHECKING:
     from resolvent.data import Scan

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resolvent._version import __version__
+from resolvent.cli.inputs import read_image
 from resolvent.cli.options import KINDS, known_kind
 from resolvent.cli.output import Debug, Json, emit, progress, reporting
 
@@ -75,22 +76,6 @@ def simulate(
             emit({"version": __version__, "input": volume, "output": output, "shape": shape, **made})
         else:
             typer.echo(f"{output}: k-space {' x '.join(map(str, shape))} (slice, coil, ...), noise {scan.noise:.3g}")
-
-
-def read_image(path: str) -> Volume:
-    """A volume with a complex image.
-
-    Raises:
-        FormatError: the file holds k-space.
-    """
-    from resolvent._errors import FormatError
-    from resolvent.data import Volume
-    from resolvent.data.io import read
-
-    found = read(path)
-    if not isinstance(found, Volume):
-        raise FormatError(f"{path} holds k-space, not an image. Reconstruct it with `resolvent recon`.")
-    return replace(found, image=found.image + 0j)
 
 
 def selected(volume: Volume, number: int | None, ndim: int) -> Volume:
