@@ -51,7 +51,8 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
 
     It holds a copy, which later updates of `physics` do not reach (tensors are shared, not copied). The linear solves
     and their gradients are those of this library. A must be linear over the complex numbers (see
-    `resolvent.testing.check_linear`): what treats both channels alike is.
+    `resolvent.testing.check_linear`): what treats both channels alike is. Certificates rest on ``A_adjoint``, which is
+    tried at random vectors (see `ForeignOperator`), and on `norm`.
 
     Args:
         physics: maps ``(batch, 2, *image)`` to ``(batch, 2, *measurements)``; k-space of ``MultiCoilMRI`` is
@@ -61,7 +62,7 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
         batch: number of samples, if the physics differs from sample to sample. Known for ``MRI`` and ``MultiCoilMRI``.
 
     Raises:
-        DataError: `physics` is not linear, its mask treats the channels differently, or its norm is not known.
+        DataError: `physics` has no adjoint, its mask treats the channels differently, or its norm is not known.
 
     Source: J. Tachella et al., DeepInverse, JOSS 10:8923 (2025).
     """
