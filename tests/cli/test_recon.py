@@ -79,6 +79,15 @@ def test_the_image_is_the_one_of_the_library_in_units_of_the_file(resolvent, sto
     assert found.abs().max() > 100
 
 
+def test_noise_that_is_known_to_be_none_is_not_estimated(resolvent, store, scan, model, tmp_path):
+    levels = []
+    for noise in (0.0, None):
+        out = tmp_path / "out.npy"
+        assert resolvent("recon", store(scan.replace(noise=noise)), "-o", out, "--model", model).code == 0
+        levels += json.loads(out.with_suffix(".json").read_text())["noise"]
+    assert levels[0] == 0 < levels[1]
+
+
 def test_people_get_a_table_and_the_certificate(resolvent, store, scan, model, tmp_path):
     run = resolvent("recon", store(scan), "-o", tmp_path / "out.npy", "--model", model)
     assert "PSNR" in run.out

@@ -77,4 +77,4 @@ def _measured(scan: Scan, say: Any) -> tuple[Any, Any, float | None]:
         )
     say("coil maps")
     unit = scan.normalised()
-    return unit.kspace, scan.operator(), unit.noise or None
+    return unit.kspace, scan.operator(), unit.noise

@@ -137,16 +137,15 @@ def _search(
     options["say"]("coil maps")
     unit = scan.normalised()
     A = scan.operator()
-    noise = unit.noise or None
     began = time.monotonic()
     again = None
     if network is None:
-        name, found = LINEAR, attack_sense(unit.kspace, A, epsilon, noise=noise, **options)
+        name, found = LINEAR, attack_sense(unit.kspace, A, epsilon, noise=unit.noise, **options)
     else:
         name = str(network.identity.get("name", model))
-        found = attack_model(network, unit.kspace, A, epsilon, noise=noise, **options)
+        found = attack_model(network, unit.kspace, A, epsilon, noise=unit.noise, **options)
         if held:
-            again = attack_model(network, unit.kspace, A, epsilon, noise=noise, hold_conditioning=True, **options)
+            again = attack_model(network, unit.kspace, A, epsilon, noise=unit.noise, hold_conditioning=True, **options)
     return name, found, again, time.monotonic() - began
 
 

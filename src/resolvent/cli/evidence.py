@@ -134,7 +134,7 @@ def at_scan(model: MOL, scan: Scan, *, steps: int, say: Callable[[str], None]) -
         one = solved.entry(number).normalised()
         A = one.operator()
         with torch.no_grad():
-            equation = model.pose(one.kspace, A, one.noise or None)[0]
+            equation = model.pose(one.kspace, A, one.noise)[0]
         exact, x = equation.to_double(), outcome.recon.solution.x[number : number + 1]
         precise = x.to(torch.complex128)
         of_f.append(verified(exact.score, precise, local_monotonicity(equation.score, x, steps=steps, tol=1e-5)))
@@ -153,7 +153,7 @@ def at_data(model: MOL, outcome: Outcome) -> dict[str, Any]:
     one = outcome.solved.entry(0).normalised()
     A = one.operator()
     options = {"steps": ASCENT, "starts": 1, "methods": ("pgd",), "draws": 4}
-    found = attack_conditioning(model, one.kspace, A, EPSILON, noise=one.noise or None, **options)
+    found = attack_conditioning(model, one.kspace, A, EPSILON, noise=one.noise, **options)
     worst = float(found.gain_worst)
     lam = outcome.recon.lam[:1].double()
     gain = float(data_gain(lam, model.m.value, A.norm_bound.double(), worst))

@@ -145,20 +145,19 @@ def reconstruct(
         began = time.monotonic()
         one = solved.entry(number).normalised()
         A = one.operator()
-        noise = one.noise or None  # none at all: the level below which nothing can be told is estimated
         room = None if max_memory is None else max_memory - resident()
         if max_memory is not None and room is not None and number == 0:
             planned = plan(model, one.kspace, A, room)
             if planned.tile is not None:
                 tile = " x ".join(map(str, planned.tile[1:]))
                 remarks.append(f"the network works in tiles of {tile}, to hold {gib(max_memory - room + planned.peak)}")
-        part = model.solve(one.kspace, A, tol=tol, max_steps=max_steps, noise=noise, max_memory=room)
+        part = model.solve(one.kspace, A, tol=tol, max_steps=max_steps, noise=one.noise, max_memory=room)
         unit = one.scale / scan.scale
         parts.append(replace(part, image=part.image * unit, scale=part.scale * unit))
         spent += time.monotonic() - began
         if compare:
             others["zero_filled"].append(A.zero_filled(one.kspace) * unit)
-            others["sense"].append(sense(one.kspace, A, noise=noise) * unit)
+            others["sense"].append(sense(one.kspace, A, noise=one.noise) * unit)
 
     recon = joined(parts)
     recon = replace(recon, certificate=_units_held(recon.certificate))

@@ -78,7 +78,7 @@ class Scan:
         mask: ``(batch or 1, *lead or 1, *spatial)`` float, 1 where measured.
         coil_maps: ``(batch, coil, *lead or 1, *spatial)`` if the file has them; else `maps` estimates them.
         noise: standard deviation of the complex noise of one k-space sample (``E|n|^2 = noise^2``), in units of
-            `kspace`; None if unknown.
+            `kspace`; 0 if there is none, None if unknown: models then estimate it.
         geometry: position in the patient, if the file says so.
         reference: image known to be right (simulations, published sets), else None.
         scale: `kspace` times `scale` is in the units of the file.
