@@ -13,6 +13,7 @@ SOURCE = ROOT / "src" / "resolvent"
 FLOORS = {
     "_types": 0,
     "_errors": 0,
+    "_titles": 0,
     "_version": 0,
     "linop": 1,
     "solve": 1,
@@ -73,6 +74,15 @@ def test_strangers_do_not_import_each_other():
         for strangers in STRANGERS:
             if (room := room_of(path)) in strangers:
                 assert not (strangers - {room}) & imported(path), f"{path.relative_to(SOURCE)}"
+
+
+def test_commands_do_not_import_each_other():
+    sources = {path.stem: path.read_text(encoding="utf-8") for path in (SOURCE / "cli").glob("*.py")}
+    commands = re.findall(r"^from resolvent\.cli\.(\w+) import \1$", sources.pop("__init__"), re.MULTILINE)
+    assert {"recon", "certify", "view"} <= set(commands)
+    for room, text in sources.items():
+        found = re.search(rf"resolvent\.cli(?:\.| import )({'|'.join(commands)})\b", text)
+        assert not found, f"cli/{room}.py has {found[0]!r}: what commands share lies in a file that is no command"
 
 
 def test_importing_the_index_stays_light():

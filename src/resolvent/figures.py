@@ -10,13 +10,11 @@ import numpy as np
 from torch import Tensor
 
 from resolvent._errors import FormatError
+from resolvent._titles import title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-LABELS = {"zero_filled": "Zero-filled", "sense": "SENSE", "model": "Model"}
-"""Titles of the images, by the names under which they are passed."""
 
 _INK, _PAPER, _FAINT = "#1b1f24", "#ffffff", "#6a737d"
 _ACCENT = "#0b6e99"
@@ -60,11 +58,11 @@ def comparison(
     from matplotlib.figure import Figure
 
     path = _checked(path)
-    planes = {LABELS.get(name, name): _plane(image) for name, image in images.items()}
+    planes = {title_of(name): _plane(image) for name, image in images.items()}
     truth = None if reference is None else _plane(reference)
-    named = {LABELS.get(name, name): score for name, score in (scores or {}).items()}
+    named = {title_of(name): score for name, score in (scores or {}).items()}
 
-    shown = truth if truth is not None else planes.get(LABELS["model"], next(iter(planes.values())))
+    shown = truth if truth is not None else planes.get(title_of("model"), next(iter(planes.values())))
     window = float(np.percentile(shown, 99.8)) or 1.0
     rows, columns = shown.shape
     across = len(planes) + 1

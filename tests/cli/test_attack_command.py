@@ -122,7 +122,7 @@ def test_one_slice_is_attacked(resolvent, store, scan):
     assert first["gain_worst"] == pytest.approx(alone["gain_worst"], rel=1e-3)
     assert abs(second["gain_worst"] - first["gain_worst"]) > 1e-3
     error = resolvent("attack", "sense", path, "--slice", 2).error
-    assert "has no slice 2: the slices are 0 to 1. Pass another --slice." in error
+    assert "has no slice 2: the slices are 0 to 1. Pass another." in error
     assert "the only slice is 0" in resolvent("attack", "sense", store(scan, "alone.h5"), "--slice", 1).error
 
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 import resolvent as rv
-from resolvent.cli.demo import MODEL
+from resolvent.cli import evidence
 from resolvent.cli.evidence import ASCENT, SIZES, STARTS
+from resolvent.cli.inputs import MODEL
 from resolvent.linop import SENSE
 from resolvent.mol.monotonicity import local_monotonicity
 from resolvent.monotone import ConditionedStack, PlainCNN, ProductNetwork, ResidualStack, conv_norm_bound
@@ -61,11 +62,20 @@ def test_derivation_holds_the_norm_of_every_layer(resolvent, model):
     for row in found["layers"]:
         layer = kernels[row["layer"]]
         assert row["shape"] == list(layer.weight.shape)
-        assert row["weight"] == pytest.approx(conv_norm_bound(layer.weight.detach().double(), 32).item())
+        assert row["weight"] == pytest.approx(conv_norm_bound(layer.weight.detach().double(), layer.grid).item())
         symbol = torch.fft.fft2(layer().detach().double(), s=(40, 40)).permute(2, 3, 0, 1)
         largest = torch.linalg.svdvals(symbol).max().item()
         assert largest <= row["kernel"] <= 1
         assert row["kernel"] > 0.95 * largest
+
+
+def test_a_grid_that_does_not_show_the_norm_is_followed_by_the_one_of_the_construction(model, monkeypatch):
+    score = rv.load(model).score
+    kernels = [layer() for layer in score.modules() if isinstance(layer, UnitKernel)]
+    monkeypatch.setattr(evidence, "GRID", 4)
+    for row, kernel in zip(evidence.derivation(rv.load(model))["layers"], kernels, strict=True):
+        assert conv_norm_bound(kernel.double(), 4) > 1
+        assert 0.99 < row["kernel"] <= 1
 
 
 @pytest.mark.parametrize(

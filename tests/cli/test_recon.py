@@ -12,6 +12,7 @@ import torch
 import resolvent as rv
 from resolvent.cli import reconstruct
 from resolvent.data import MASK_KINDS, metrics, undersample
+from resolvent.monotone import ProductNetwork
 
 CERTIFICATE = {"proved", "tier", "m", "distance", "data_gain", "data_gain_kind"}
 ENTRY = {
@@ -48,6 +49,19 @@ def test_json_has_the_shape_that_scripts_rely_on(resolvent, store, scan, model, 
     assert entry["certificate"]["distance"] <= 1e-3
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_no_gain_is_without_conditions_where_units_come_from_the_data(resolvent, store, full, tmp_path, given):
+    network = rv.MOL(ProductNetwork(channels=4, depth=2), lam=10.0)
+    assert network.tier == "all-data"
+    folder = rv.save(network, tmp_path / "plain")
+    path = store(full if given else full.replace(coil_maps=None))
+    for command in (("recon", path, "--model", folder), ("certify", folder, path, "--steps", 1)):
+        found = resolvent(*command, "--json").json
+        certificate = found.get("certificate") or found["results"][0]["certificate"]
+        assert (certificate["tier"], certificate["proved"]) == ("all-data", True)
+        assert certificate["data_gain_kind"] == "conditioning held"
+
+
 def test_without_reference_there_are_no_metrics(resolvent, store, scan, model, tmp_path):
     path = store(scan.replace(reference=None))
     run = resolvent("recon", path, "-o", tmp_path / "out.npy", "--model", model, "--json")
@@ -65,10 +79,19 @@ def test_the_image_is_the_one_of_the_library_in_units_of_the_file(resolvent, sto
     assert found.abs().max() > 100
 
 
+def test_noise_that_is_known_to_be_none_is_not_estimated(resolvent, store, scan, model, tmp_path):
+    levels = []
+    for noise in (0.0, None):
+        out = tmp_path / "out.npy"
+        assert resolvent("recon", store(scan.replace(noise=noise)), "-o", out, "--model", model).code == 0
+        levels += json.loads(out.with_suffix(".json").read_text())["noise"]
+    assert levels[0] == 0 < levels[1]
+
+
 def test_people_get_a_table_and_the_certificate(resolvent, store, scan, model, tmp_path):
     run = resolvent("recon", store(scan), "-o", tmp_path / "out.npy", "--model", model)
     assert "PSNR" in run.out
-    assert all(name in run.out for name in ("zero-filled", "SENSE", "model", "against the reference in the file"))
+    assert all(name in run.out for name in ("Zero-filled", "SENSE", "Model", "against the reference in the file"))
     assert "|x - x*| <=" in run.out
     assert "(proved)" in run.out
     assert str(tmp_path / "out.npy") in run.out

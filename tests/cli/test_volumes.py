@@ -40,6 +40,13 @@ def test_planes_of_a_volume_are_those_solved_by_themselves(resolvent, store, vol
         assert torch.allclose(written, alone[0].to(written), rtol=1e-4, atol=1e-5 * float(alone.abs().max()))
 
 
+def test_certify_looks_at_the_planes_that_were_solved(resolvent, store, volume, model):
+    run = resolvent("certify", model, store(volume), "--json", "--steps", 2)
+    assert run.code == 0
+    assert 0 <= run.json["local"]["J_F"]["slice"] < 10
+    assert run.json["local"]["conditioning"]["slice"] == 0
+
+
 def test_a_mask_that_varies_along_all_axes_is_solved_as_a_volume(volume, model):
     mask = volume.mask.clone()
     mask[:, 2, 1] = 0

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from resolvent._errors import DataError
-from resolvent.data.scan import Scan
+from resolvent.data.scan import Geometry, Scan, Trajectory
 from resolvent.linop.fourier import ifft
 
 
@@ -83,6 +83,39 @@ def test_maps_are_estimated_once_from_the_calibration_lines_if_there_are_any(
     chosen = scan.replace(calibration=calibration) if separate else scan
     assert chosen.maps is chosen.maps is made
     assert asked == [calibration if separate else scan]
+
+
+def test_an_entry_takes_what_is_its_own_and_keeps_what_is_shared(scan: Scan):
+    affine = torch.eye(4).double().numpy()
+    affine[:3, 2] = (0, 0, 5)
+    places = crandn(2, 8, 10, 2).real
+    stack = scan.replace(
+        coil_maps=crandn(2, 3, 8, 10, seed=2),
+        geometry=Geometry(affine),
+        calibration=scan.replace(kspace=scan.kspace[:1]),
+        trajectory=Trajectory(places, (8, 10)),
+    )
+    one = stack.entry(1)
+    for name in ("kspace", "coil_maps", "reference"):
+        torch.testing.assert_close(getattr(one, name), getattr(stack, name)[1:])
+    assert one.mask is stack.mask and one.calibration is stack.calibration
+    assert one.trajectory is not None and one.geometry is not None
+    torch.testing.assert_close(one.trajectory.places, places[1:])
+    assert one.geometry.affine[2, 3] == 5 and affine[2, 3] == 0
+    several = stack.replace(calibration=scan).entry(1).calibration
+    assert several is not None
+    torch.testing.assert_close(several.kspace, scan.kspace[1:])
+
+
+def test_the_entries_of_a_batch_of_volumes_lie_in_one_place():
+    volumes = Scan(crandn(2, 2, 4, 8, 10), torch.ones(1, 4, 8, 10), ndim=3, geometry=Geometry(torch.eye(4).numpy()))
+    assert volumes.entry(1).geometry is volumes.geometry
+
+
+@pytest.mark.parametrize("number", [-1, 2])
+def test_an_entry_that_is_not_there(scan: Scan, number: int):
+    with pytest.raises(DataError, match=f"a.h5 has no slice {number}: the slices are 0 to 1. Pass another."):
+        scan.replace(source="a.h5").entry(number)
 
 
 def test_counts(scan: Scan):

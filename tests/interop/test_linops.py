@@ -89,6 +89,38 @@ def test_an_operator_of_mrpro_is_the_same_with_an_axis_of_one_coil():
     check_adjoint(theirs, x, y)
 
 
+@pytest.mark.parametrize("wrong", [lambda A, y: 1.01 * A.adjoint(y), lambda A, y: SENSE.adjoint(A, y).conj()])
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_an_adjoint_that_is_none_is_noticed_when_measurements_come(wrong, dtype):
+    A = SENSE(unit_maps(2, 3, 1, 6, 5).to(dtype), random_mask(2, 1, 6, 5).to(dtype.to_real()), ndim=2)
+    theirs = MRproLike(A)
+    theirs.adjoint = lambda y: (wrong(A, y)[:, None],)
+    y = random(2, 3, 1, 6, 5, dtype=dtype)
+    with pytest.raises(DataError, match=r"not the adjoint of A: <A x, y> and <x, A\^H y> differ by"):
+        from_mrpro(theirs, norm=1.0, batch=2).select(torch.tensor([1])).adjoint(y[1:])
+
+
+def test_a_forward_map_without_the_mask_is_noticed_in_sigpy():
+    maps, mask = PLANE.random_maps(), random_mask(1, *PLANE.mask)
+    theirs = sigpy.mri.linop.Sense(maps[0].numpy(), weights=mask[0].numpy())
+    full = sigpy.mri.linop.Sense(maps[0].numpy())
+    full.adj = theirs.H
+    with pytest.raises(DataError, match="not the adjoint of A"):
+        from_sigpy(full, norm=1.0).adjoint(random(1, 3, *PLANE.image))
+
+
+def test_the_adjoint_is_tried_once():
+    A, calls = SENSE(unit_maps(2, 3, 1, 6, 5), random_mask(2, 1, 6, 5), ndim=2), []
+    theirs = MRproLike(A)
+    theirs.adjoint = lambda y: calls.append(len(y)) or (A.adjoint(y)[:, None],)
+    operator, y = from_mrpro(theirs, norm=1.0, batch=2), random(2, 3, 1, 6, 5)
+    operator.adjoint(y)
+    assert calls == [2, 2]
+    for one in (operator, operator.to_double(), operator.select(torch.tensor([1, 0]))):
+        one.adjoint(y)
+    assert calls == [2] * 5
+
+
 class Strict(torch.nn.Module):
     """MRproLike of one precision, as MRpro's non-uniform transform is."""
 

@@ -19,6 +19,8 @@ REFUSED = {**HELD, "proved": False, "distance": None}
         (HELD, ["proved", "proved", "held"]),
         (ESTIMATED, ["estimated", "estimated", "estimated"]),
         (REFUSED, ["proved", "refused", "held"]),
+        ({}, ["refused", "refused", "refused"]),
+        ({"tier": ["all-data"], "proved": True, "distance": 0.1}, ["refused", "estimated", "refused"]),
     ],
 )
 def test_every_statement_has_its_kind(of, states):
@@ -33,6 +35,8 @@ def test_the_distance_is_said_in_percent():
     _, distance, gain = certificate({"certificate": HELD})
     assert "at most 0.042 % of the image" in distance.text
     assert "at most 6.59 times" in gain.text
+    assert "held: coil maps, units" in gain.text
+    assert "with coil maps and units held" in certificate({"certificate": ALL})[-1].text
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resolvent._version import __version__
-from resolvent.cli.convert import check_folder, written
-from resolvent.cli.demo import MODEL
+from resolvent.cli.inputs import MODEL, read_scan
+from resolvent.cli.models import check_folder, written
 from resolvent.cli.options import positive
 from resolvent.cli.output import REFUSED, Debug, Json, complain, emit, progress, reporting
-from resolvent.cli.recon import read_scan
 
 if TYPE_CHECKING:
     from resolvent.data import Scan
@@ -33,9 +32,10 @@ def adapt(
 ) -> None:
     """Adapt a model to one scan: hold samples out, and train the network to predict them from the rest.
 
-    Needs no reference. The adapted model is as strictly monotone as the one it came from, so every certificate holds as
-    before. A part of the samples is kept away from it all: if they are predicted no better than before, nothing is
-    written (exit code 3). Reconstruct with it: resolvent recon SCAN --model DIR.
+    Needs no reference. The adapted model is as strictly monotone as the one it came from: one solution, and the
+    distance to it, are proved as before. A data gain holds only with the weights held, which now depend on the data. A
+    part of the samples is kept away from it all: if they are predicted no better than before, nothing is written (exit
+    code 3). Reconstruct with it: resolvent recon SCAN --model DIR.
     """
     with reporting(as_json=as_json, debug=debug):
         from resolvent.data.io.output import sha256
@@ -77,4 +77,4 @@ def _measured(scan: Scan, say: Any) -> tuple[Any, Any, float | None]:
         )
     say("coil maps")
     unit = scan.normalised()
-    return unit.kspace, scan.operator(), unit.noise or None
+    return unit.kspace, scan.operator(), unit.noise

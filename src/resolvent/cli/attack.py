@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from resolvent._version import __version__
+from resolvent.cli.inputs import read_scan
 from resolvent.cli.naming import figures, make_folders, remove_empty
 from resolvent.cli.options import Kind, positive
 from resolvent.cli.output import Debug, Json, emit, progress, reporting
-from resolvent.cli.recon import read_scan
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from resolvent.data import Scan
     from resolvent.mol.attack import Attack
 
@@ -88,7 +85,7 @@ def attack(
                 check_writable(picture)
             with progress() as say:
                 say(f"reading {scan}")
-                one = _slice(read_scan(scan, maps), index)
+                one = read_scan(scan, maps).entry(index)
                 if acceleration is not None:
                     one = undersample(one, acceleration, mask_kind or "gaussian2d", seed)
                 options = {
@@ -129,31 +126,6 @@ def attack(
             typer.echo(f"  written: {picture}\n" if picture else "")
 
 
-def _slice(scan: Scan, index: int) -> Scan:
-    """One entry of the batch, with its maps, reference and calibration."""
-    from resolvent._errors import DataError
-
-    count = len(scan.kspace)
-    if index >= count:
-        there = "the only slice is 0" if count == 1 else f"the slices are 0 to {count - 1}"
-        raise DataError(f"{scan.source} has no slice {index}: {there}. Pass another --slice.")
-
-    def part(tensor: Tensor | None) -> Tensor | None:
-        return tensor if tensor is None or len(tensor) == 1 else tensor[index : index + 1]
-
-    trajectory = scan.trajectory
-    if trajectory is not None:
-        trajectory = replace(trajectory, places=part(trajectory.places))
-    return scan.replace(
-        kspace=part(scan.kspace),
-        trajectory=trajectory,
-        mask=part(scan.mask),
-        coil_maps=part(scan.coil_maps),
-        reference=part(scan.reference),
-        calibration=None if scan.calibration is None else _slice(scan.calibration, index),
-    )
-
-
 def _search(
     model: str, scan: Scan, epsilon: float, options: dict[str, Any], *, held: bool
 ) -> tuple[str, Attack, Attack | None, float]:
@@ -165,16 +137,15 @@ def _search(
     options["say"]("coil maps")
     unit = scan.normalised()
     A = scan.operator()
-    noise = unit.noise or None
     began = time.monotonic()
     again = None
     if network is None:
-        name, found = LINEAR, attack_sense(unit.kspace, A, epsilon, noise=noise, **options)
+        name, found = LINEAR, attack_sense(unit.kspace, A, epsilon, noise=unit.noise, **options)
     else:
         name = str(network.identity.get("name", model))
-        found = attack_model(network, unit.kspace, A, epsilon, noise=noise, **options)
+        found = attack_model(network, unit.kspace, A, epsilon, noise=unit.noise, **options)
         if held:
-            again = attack_model(network, unit.kspace, A, epsilon, noise=noise, hold_conditioning=True, **options)
+            again = attack_model(network, unit.kspace, A, epsilon, noise=unit.noise, hold_conditioning=True, **options)
     return name, found, again, time.monotonic() - began
 
 

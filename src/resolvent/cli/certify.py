@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from resolvent._version import __version__
+from resolvent.cli.inputs import read_scan
 from resolvent.cli.output import REFUSED, Debug, Json, complain, emit, progress, reporting
 
 
@@ -30,7 +31,6 @@ def certify(
     """
     with reporting(as_json=as_json, debug=debug):
         from resolvent.cli.evidence import at_scan, constants
-        from resolvent.cli.recon import read_scan
         from resolvent.mol.weights import load_mol
 
         network = load_mol(model)

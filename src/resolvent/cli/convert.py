@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from resolvent._version import __version__
+from resolvent.cli.models import check_folder, written
 from resolvent.cli.options import positive
 from resolvent.cli.output import Debug, Json, emit, reporting
-
-if TYPE_CHECKING:
-    from resolvent.mol import MOL
 
 
 def convert(
@@ -63,24 +61,3 @@ def convert(
         typer.echo(f"  lam {found['lam']:.6g}, ridge {model.ridge:g} (hidden in its solver at alpha = {alpha:g})")
         typer.echo(f"  m = {model.m}: its training does not prove that its equation has one solution")
         typer.echo(f"  written: {output}")
-
-
-def check_folder(output: str) -> None:
-    """Find out before a long computation whether a model can be written there."""
-    from resolvent.data.io import OutputError
-
-    if Path(output).exists() and not Path(output).is_dir():
-        raise OutputError(f"{output} is a file. Choose another name for the folder of the model.")
-
-
-def written(model: MOL, output: str, card: dict[str, Any]) -> MOL:
-    """The model, written and read back."""
-    from resolvent.data.io import OutputError
-    from resolvent.mol.weights import load_mol, save
-
-    try:
-        save(model, output, card)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"{output} cannot be written ({reason}). Free space or choose another folder.") from error
-    return load_mol(output)

@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from resolvent._version import __version__
+from resolvent.cli.inputs import MODEL, read_scan
 from resolvent.cli.naming import make_folders, remove_empty
 from resolvent.cli.output import REFUSED, Debug, Json, complain, emit, progress, reporting
 
 SCAN = Path(__file__).parents[1] / "scans" / "demo.h5"
 """An axial slice of a T1-weighted head, 8 simulated coils, R = 6."""
-MODEL = "brain-2d"
 
 
 def demo(
@@ -28,7 +28,6 @@ def demo(
     """
     with reporting(as_json=as_json, debug=debug):
         from resolvent.cli.present import show
-        from resolvent.cli.recon import read_scan
         from resolvent.cli.reconstruct import reconstruct
         from resolvent.cli.results import draw, save_image
         from resolvent.data.io import check_writable

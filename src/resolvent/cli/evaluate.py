@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 LAYOUTS = ("slices", "volumes", "series")
 OFTEN = 10.0
 """Seconds between lines of progress where stderr is not a terminal."""
-TITLES = {"zero-filled": "Zero-filled", "sense": "SENSE", "tv": "TV", "wavelet": "Wavelet"}
-"""Classical methods, as they stand above images."""
 
 
 def _known(kinds: list[str] | None) -> list[str] | None:
@@ -175,13 +173,12 @@ def _written(folder: Path, found: dict[str, list[dict[str, Any]]], study: Study,
     how = {"command": " ".join(["resolvent", *sys.argv[1:]]), "machine": machine(), **provenance()}
     paths = tables.write(folder, found, how) + plots.write(folder, found)
     case, images = study.example(store)
-    titled = {TITLES.get(name, name): image for name, image in images.items()}
     sampling = study.samplings[0]
     comparison(
         folder / "example.png",
-        titled,
+        images,
         reference=case.reference,
-        scores={name: metrics(case.reference, image) for name, image in titled.items()},
+        scores={name: metrics(case.reference, image) for name, image in images.items()},
         title=f"{sampling.mask} · R = {sampling.acceleration:g} · {case.A.n_coils} coils",
     )
     return [*paths, folder / "example.png"]

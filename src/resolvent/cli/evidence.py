@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from resolvent._errors import ModelError
-from resolvent.cli.reconstruct import Outcome, one_slice, reconstruct
+from resolvent.cli.reconstruct import Outcome, reconstruct
 from resolvent.data import Scan
 from resolvent.mol import MOL
 from resolvent.mol.certificate import data_gain
@@ -73,7 +73,8 @@ def constants(model: MOL) -> dict[str, Any]:
 def derivation(model: MOL) -> dict[str, Any]:
     """Each layer with a bound of the norm of its weight, and of the kernel that a solve uses: at most 1.
 
-    Both are bounds for images of any size, the second the smaller one of two grids.
+    Both are bounds for images of any size, the first the one that the kernel was divided by. The second is computed on
+    a grid of its own; where that does not show it, on the one of the construction.
 
     Raises:
         ModelError: a kernel has a larger norm.
@@ -83,13 +84,15 @@ def derivation(model: MOL) -> dict[str, Any]:
         for name, layer in model.score.named_modules():
             if isinstance(layer, UnitKernel):
                 kernel = layer().double()
-                norm = min(float(conv_norm_bound(kernel, grid)) for grid in (layer.grid, GRID))
+                norm = float(conv_norm_bound(kernel, GRID))
+                if not norm <= 1:
+                    norm = min(norm, float(conv_norm_bound(kernel, layer.grid)))
                 if not norm <= 1:
                     raise ModelError(
                         f"layer {name} has a convolution of norm up to {norm:.4g}, so the constants of the model are "
                         "not proved. Report it: the construction promises at most 1."
                     )
-                weight = float(conv_norm_bound(layer.weight.double(), GRID))
+                weight = float(conv_norm_bound(layer.weight.double(), layer.grid))
                 layers.append({"layer": name, "shape": list(layer.weight.shape), "weight": weight, "kernel": norm})
     factor = 1 - model.score.m.value
     ridge = f", F = {1 + model.ridge:g} I - H" if model.ridge else ", F = I - H"
@@ -123,15 +126,15 @@ def at_scan(model: MOL, scan: Scan, *, steps: int, say: Callable[[str], None]) -
 
     The eigenvectors are searched for in single precision; value and residual are then computed in double precision.
     """
-    scan = scan.replace(coil_maps=scan.maps)
     outcome = reconstruct(scan.replace(reference=None), model, say=say)
+    solved = outcome.solved
     of_f, of_g, others = [], [], []
-    for number in range(scan.kspace.shape[0]):
+    for number in range(len(solved.kspace)):
         say(f"monotonicity at the solution of slice {number}")
-        one = one_slice(scan, number).normalised()
-        A = one.operator(scan.maps[number : number + 1])
+        one = solved.entry(number).normalised()
+        A = one.operator()
         with torch.no_grad():
-            equation = model.pose(one.kspace, A, one.noise or None)[0]
+            equation = model.pose(one.kspace, A, one.noise)[0]
         exact, x = equation.to_double(), outcome.recon.solution.x[number : number + 1]
         precise = x.to(torch.complex128)
         of_f.append(verified(exact.score, precise, local_monotonicity(equation.score, x, steps=steps, tol=1e-5)))
@@ -141,16 +144,16 @@ def at_scan(model: MOL, scan: Scan, *, steps: int, say: Callable[[str], None]) -
     found: dict[str, Any] = {"J_F": _worst(of_f), "J_G": _worst(of_g)}
     if model.tier == "per-scan":
         say("how the conditioning moves with the data")
-        found["conditioning"] = at_data(model, scan, outcome)
+        found["conditioning"] = at_data(model, outcome)
     return {**found, **({"estimates": others} if others else {})}, outcome
 
 
-def at_data(model: MOL, scan: Scan, outcome: Outcome) -> dict[str, Any]:
+def at_data(model: MOL, outcome: Outcome) -> dict[str, Any]:
     """What the certificate leaves out of a conditioned model: K of `attack_conditioning` for the first slice."""
-    one = one_slice(scan, 0).normalised()
-    A = one.operator(scan.maps[:1])
+    one = outcome.solved.entry(0).normalised()
+    A = one.operator()
     options = {"steps": ASCENT, "starts": 1, "methods": ("pgd",), "draws": 4}
-    found = attack_conditioning(model, one.kspace, A, EPSILON, noise=one.noise or None, **options)
+    found = attack_conditioning(model, one.kspace, A, EPSILON, noise=one.noise, **options)
     worst = float(found.gain_worst)
     lam = outcome.recon.lam[:1].double()
     gain = float(data_gain(lam, model.m.value, A.norm_bound.double(), worst))

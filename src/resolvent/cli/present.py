@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from resolvent._titles import title_of
 from resolvent.cli.reconstruct import Outcome, acceleration
-
-LABELS = {"zero_filled": "zero-filled", "sense": "SENSE", "model": "model"}
-"""Names of the images, as they are printed."""
 
 
 def headline(outcome: Outcome) -> str:
@@ -40,7 +38,7 @@ def show(outcome: Outcome, source: str, written: list[str]) -> None:
         typer.echo(f"\n  {'':12}{'PSNR':>9}{'SSIM':>9}{'NMSE':>10}     against {outcome.reference}")
         for name, score in outcome.scores.items():
             numbers = f"{score['psnr']:6.2f} dB{score['ssim']:9.4f}{score['nmse']:10.5f}"
-            typer.echo(f"  {LABELS[name]:12}{numbers}")
+            typer.echo(f"  {title_of(name):12}{numbers}")
     solution = outcome.recon.solution
     work = f"{solution.evaluations} network evaluations, {solution.applications} of A^H A, {outcome.seconds:.1f} s"
     typer.echo(f"\n  {ending(outcome)} ({work})\n  {outcome.recon.certificate.text}\n  {outcome.recon.fit.text}")

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import inspect
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from resolvent._version import __version__
+from resolvent.cli.inputs import MODEL, read_scan
 from resolvent.cli.naming import FIELD, STREAM, figures, is_folder, make_folders, outputs, remove_empty, reports
 from resolvent.cli.options import Kind, byte_count, positive
 from resolvent.cli.output import FAULT, REFUSED, Debug, Json, complain, emit, explain, progress, reporting
 from resolvent.cli.results import Places, deliver, refusal
-from resolvent.cli.streams import spooled
 
 if TYPE_CHECKING:
     from resolvent.cli.reconstruct import Outcome
-    from resolvent.data import Scan
     from resolvent.mol import MOL
 
 
@@ -41,7 +39,7 @@ def recon(
     model: Annotated[
         str,
         typer.Option(metavar="NAME|DIR", help="A packaged model, the folder of one, or owner/name on Hugging Face."),
-    ] = "brain-2d",
+    ] = MODEL,
     maps: Annotated[
         str | None, typer.Option(metavar="FILE", help="Coil maps (.cfl .npy .h5) instead of those of the scan.")
     ] = None,
@@ -167,31 +165,6 @@ def recon(
         if as_json:
             emit({"version": __version__, "results": results})
         raise typer.Exit(FAULT if FAULT in codes else max(codes))
-
-
-def read_scan(path: str, maps: str | None = None, dataset: str | None = None, trajectory: str | None = None) -> Scan:
-    """A scan with the maps of the file `maps`, if there is one, found to fit it; ``-`` is standard input.
-
-    Maps also say the matrix of a scan whose trajectory lies in a file of its own.
-
-    Raises:
-        FormatError: the file holds an image, not k-space.
-        ShapeError, DataError: the maps do not fit the scan or are unusable.
-    """
-    from resolvent._errors import FormatError
-    from resolvent.data import Scan
-    from resolvent.data.io import read, read_maps
-
-    with spooled(path) as place:
-        scan = read(place, dataset, trajectory)
-    if not isinstance(scan, Scan):
-        raise FormatError(f"{path} holds an image, not k-space. Make a scan of it with `resolvent simulate`.")
-    if maps is None:
-        return scan
-    coil_maps = read_maps(maps, scan.ndim)
-    if trajectory is not None and scan.trajectory is not None:
-        scan = scan.replace(trajectory=replace(scan.trajectory, matrix=tuple(coil_maps.shape[-scan.ndim :])))
-    return scan.replace(coil_maps=coil_maps).validated()
 
 
 def _reconstructed(

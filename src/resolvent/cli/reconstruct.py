@@ -41,6 +41,7 @@ class Outcome:
         scores: PSNR, SSIM and NMSE of each of them, if there is a reference.
         reference: in words, what they were compared with; empty if with nothing.
         seconds: from k-space to the certified image; maps included, comparisons not.
+        solved: what was solved, entry by entry: `scan` or its planes, with the maps that were used, and no reference.
         remarks: what a user should know of how it was done: planes, tiles.
     """
 
@@ -50,6 +51,7 @@ class Outcome:
     scores: dict[str, dict[str, float]]
     reference: str
     seconds: float
+    solved: Scan
     remarks: tuple[str, ...] = ()
 
     @property
@@ -133,6 +135,7 @@ def reconstruct(
         remarks.append(f"{len(maps)} planes across {AXES[axis]}, which is fully sampled, each a 2-D problem of its own")
     spent = time.monotonic() - began
 
+    solved = scan.replace(coil_maps=maps, reference=None, calibration=None)
     compare = compare or scan.reference is not None
     parts: list[Reconstruction] = []
     others: dict[str, list[Tensor]] = {"zero_filled": [], "sense": []}
@@ -140,24 +143,24 @@ def reconstruct(
     for number in range(count):
         say("reconstructing" + (f" · {pace(number, count, time.monotonic() - first)}" if count > 1 else ""))
         began = time.monotonic()
-        one = one_slice(scan, number).normalised()
-        A = one.operator(maps[number : number + 1])
-        noise = one.noise or None  # none at all: the level below which nothing can be told is estimated
+        one = solved.entry(number).normalised()
+        A = one.operator()
         room = None if max_memory is None else max_memory - resident()
         if max_memory is not None and room is not None and number == 0:
             planned = plan(model, one.kspace, A, room)
             if planned.tile is not None:
                 tile = " x ".join(map(str, planned.tile[1:]))
                 remarks.append(f"the network works in tiles of {tile}, to hold {gib(max_memory - room + planned.peak)}")
-        part = model.solve(one.kspace, A, tol=tol, max_steps=max_steps, noise=noise, max_memory=room)
+        part = model.solve(one.kspace, A, tol=tol, max_steps=max_steps, noise=one.noise, max_memory=room)
         unit = one.scale / scan.scale
         parts.append(replace(part, image=part.image * unit, scale=part.scale * unit))
         spent += time.monotonic() - began
         if compare:
             others["zero_filled"].append(A.zero_filled(one.kspace) * unit)
-            others["sense"].append(sense(one.kspace, A, noise=noise) * unit)
+            others["sense"].append(sense(one.kspace, A, noise=one.noise) * unit)
 
     recon = joined(parts)
+    recon = replace(recon, certificate=_units_held(recon.certificate))
     images = {name: torch.cat(found) for name, found in others.items() if found} | {"model": recon.image}
     images = {name: _combined(image, sets) for name, image in images.items()}
     if axis is not None:
@@ -169,21 +172,7 @@ def reconstruct(
         scores = {name: metrics(scan.reference, image) for name, image in images.items()}
     if not given:
         scan = scan.replace(coil_maps=None)
-    return Outcome(scan, recon, images, scores, reference if scores else "", spent, tuple(remarks))
-
-
-def one_slice(scan: Scan, number: int) -> Scan:
-    """K-space, mask, trajectory and noise of one entry of the batch; maps and reference are left out."""
-    kspace, mask, trajectory = scan.kspace[number : number + 1], _own(scan.mask, number), scan.trajectory
-    if trajectory is not None:
-        trajectory = replace(trajectory, places=_own(trajectory.places, number))
-    return scan.replace(
-        kspace=kspace, mask=mask, trajectory=trajectory, coil_maps=None, reference=None, calibration=None
-    )
-
-
-def _own(shared: Tensor, number: int) -> Tensor:
-    return shared if shared.shape[0] == 1 else shared[number : number + 1]
+    return Outcome(scan, recon, images, scores, reference if scores else "", spent, solved, tuple(remarks))
 
 
 def joined(parts: list[Reconstruction]) -> Reconstruction:
@@ -222,6 +211,12 @@ def joined(parts: list[Reconstruction]) -> Reconstruction:
         lam=torch.cat([part.lam for part in parts]),
         noise=torch.cat([part.noise for part in parts]),
     )
+
+
+def _units_held(certificate: Certificate) -> Certificate:
+    """Units come from the data here, for any model, and maps may: no gain holds for all changes of the data."""
+    proved = certificate.data_gain_kind == "proved"
+    return replace(certificate, data_gain_kind="conditioning held") if proved else certificate
 
 
 def curve(solution: Solution) -> dict[str, list[list[float]]]:

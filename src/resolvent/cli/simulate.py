@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resolvent._version import __version__
+from resolvent.cli.inputs import read_image
 from resolvent.cli.options import KINDS, known_kind
 from resolvent.cli.output import Debug, Json, emit, progress, reporting
 
@@ -77,22 +78,6 @@ def simulate(
             typer.echo(f"{output}: k-space {' x '.join(map(str, shape))} (slice, coil, ...), noise {scan.noise:.3g}")
 
 
-def read_image(path: str) -> Volume:
-    """A volume with a complex image.
-
-    Raises:
-        FormatError: the file holds k-space.
-    """
-    from resolvent._errors import FormatError
-    from resolvent.data import Volume
-    from resolvent.data.io import read
-
-    found = read(path)
-    if not isinstance(found, Volume):
-        raise FormatError(f"{path} holds k-space, not an image. Reconstruct it with `resolvent recon`.")
-    return replace(found, image=found.image + 0j)
-
-
 def selected(volume: Volume, number: int | None, ndim: int) -> Volume:
     """One slice with its place in the patient, or all of them: as a stack, or as one 3-D volume.
 
@@ -100,7 +85,6 @@ def selected(volume: Volume, number: int | None, ndim: int) -> Volume:
         ShapeError: there is no such slice, or the image cannot be seen as 3-D.
     """
     from resolvent._errors import ShapeError
-    from resolvent.data import Geometry
 
     image = volume.image
     if ndim == 3 and volume.ndim == 2:
@@ -124,9 +108,5 @@ def selected(volume: Volume, number: int | None, ndim: int) -> Volume:
             f"{volume.source} has {len(volume.image)} slices, so there is no slice {number}. "
             f"Pass 0 to {len(volume.image) - 1}."
         )
-    geometry = volume.geometry
-    if geometry is not None:
-        affine = geometry.affine.copy()
-        affine[:3, 3] += number * affine[:3, 2]
-        geometry = Geometry(affine)
+    geometry = volume.geometry and volume.geometry.slice(number)
     return replace(volume, image=volume.image[number : number + 1], geometry=geometry)

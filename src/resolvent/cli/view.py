@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from resolvent._version import __version__
+from resolvent.cli.inputs import read_image
 from resolvent.cli.naming import stem
 from resolvent.cli.output import Debug, Json, emit, progress, reporting
 
@@ -55,7 +56,6 @@ def view(
 
 
 def _make(image: str, page: str) -> None:
-    from resolvent.cli.simulate import read_image
     from resolvent.report import write_page
 
     volume = read_image(image)

@@ -32,6 +32,15 @@ def noise_covariance(noise: Tensor) -> Tensor:
     return n @ n.mH / n.shape[1]
 
 
+def whitening(covariance: Tensor) -> Tensor | None:
+    """``L^-1`` with ``Psi = L L^H``; None if Psi is singular, so that some combination of coils has no noise."""
+    root, failed = torch.linalg.cholesky_ex(covariance)
+    scale = root.diagonal().abs()
+    if failed or scale.min() < 1e-6 * scale.max():
+        return None
+    return torch.linalg.solve_triangular(root, torch.eye(len(root)).to(root), upper=False)
+
+
 def whiten(kspace: Tensor, noise: Tensor) -> Tensor:
     """Combine the coils so that their noise is white with ``E|n|^2 = 1``: ``L^-1 k`` with ``Psi = L L^H``.
 
@@ -53,13 +62,10 @@ def whiten(kspace: Tensor, noise: Tensor) -> Tensor:
             f"The noise scan has {noise.shape[0]} coils but k-space has {kspace.shape[1]} (axis 1). "
             "Pass the noise scan of the same measurement."
         )
-    root, failed = torch.linalg.cholesky_ex(noise_covariance(noise))
-    scale = root.diagonal().abs()
-    if failed or scale.min() < 1e-6 * scale.max():
+    white = whitening(noise_covariance(noise))
+    if white is None:
         raise DataError("The noise covariance is singular: some coils repeat others. Leave these coils out.")
-    flat = kspace.transpose(0, 1).flatten(1)
-    white = torch.linalg.solve_triangular(root.to(kspace.device, kspace.dtype), flat, upper=False)
-    return white.reshape(kspace.shape[1], kspace.shape[0], *kspace.shape[2:]).transpose(0, 1).contiguous()
+    return torch.einsum("wc,bc...->bw...", white.to(kspace.device, kspace.dtype), kspace)
 
 
 def compress_coils(scan: Scan, n_coils: int) -> Scan:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -64,14 +63,10 @@ def _gridded_centres(scan: Scan) -> list[Tensor]:
     """Of each slice of a non-Cartesian scan."""
     from resolvent.data.gridding import gridded_centre
 
-    def own(shared: Tensor, number: int) -> Tensor:
-        return shared if len(shared) == 1 else shared[number : number + 1]
-
-    assert scan.trajectory is not None
     centres = []
-    for number in range(len(scan.kspace)):
-        trajectory = replace(scan.trajectory, places=own(scan.trajectory.places, number))
-        k, covered = gridded_centre(scan.kspace[number : number + 1], own(scan.mask, number), trajectory)
+    for one in map(scan.entry, range(len(scan.kspace))):
+        assert one.trajectory is not None
+        k, covered = gridded_centre(one.kspace, one.mask, one.trajectory)
         centres.append(k[(slice(None), *calibration_block(covered, scan.source))])
     return centres
 

@@ -28,6 +28,12 @@ class Geometry:
 
     affine: np.ndarray
 
+    def slice(self, number: int) -> Geometry:
+        """Where the slice of that number lies: its voxels have ``z = 0``."""
+        affine = self.affine.copy()
+        affine[:3, 3] += number * affine[:3, 2]
+        return Geometry(affine)
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -72,7 +78,7 @@ class Scan:
         mask: ``(batch or 1, *lead or 1, *spatial)`` float, 1 where measured.
         coil_maps: ``(batch, coil, *lead or 1, *spatial)`` if the file has them; else `maps` estimates them.
         noise: standard deviation of the complex noise of one k-space sample (``E|n|^2 = noise^2``), in units of
-            `kspace`; None if unknown.
+            `kspace`; 0 if there is none, None if unknown: models then estimate it.
         geometry: position in the patient, if the file says so.
         reference: image known to be right (simulations, published sets), else None.
         scale: `kspace` times `scale` is in the units of the file.
@@ -145,6 +151,42 @@ class Scan:
     def replace(self, **changes: object) -> Scan:
         """A copy with some fields changed."""
         return replace(self, **changes)  # pyright: ignore[reportArgumentType]
+
+    def entry(self, number: int) -> Scan:
+        """One entry of the batch: a slice of a stack, a volume or a series. What all entries share stays as it is.
+
+        Raises:
+            DataError: there is none of that number.
+
+        >>> import torch
+        >>> stack = Scan(kspace=torch.ones(3, 2, 4, 4) + 0j, mask=torch.ones(1, 4, 4))
+        >>> stack.entry(2).kspace.shape
+        torch.Size([1, 2, 4, 4])
+        """
+        count = len(self.kspace)
+        if not 0 <= number < count:
+            there = "the only slice is 0" if count == 1 else f"the slices are 0 to {count - 1}"
+            raise DataError(f"{self.source or 'the scan'} has no slice {number}: {there}. Pass another.")
+
+        def own(shared: Tensor | None) -> Tensor | None:
+            return shared if shared is None or len(shared) == 1 else shared[number : number + 1]
+
+        trajectory, calibration, geometry = self.trajectory, self.calibration, self.geometry
+        if trajectory is not None:
+            trajectory = replace(trajectory, places=own(trajectory.places))
+        if calibration is not None and len(calibration.kspace) > 1:
+            calibration = calibration.entry(number)
+        if geometry is not None and self.ndim == 2:
+            geometry = geometry.slice(number)
+        return self.replace(
+            kspace=own(self.kspace),
+            mask=own(self.mask),
+            coil_maps=own(self.coil_maps),
+            reference=own(self.reference),
+            geometry=geometry,
+            calibration=calibration,
+            trajectory=trajectory,
+        )
 
     def validated(self) -> Scan:
         """This scan, once its parts are found usable and in agreement with each other.

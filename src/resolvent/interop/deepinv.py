@@ -38,6 +38,9 @@ def to_complex(x: Tensor) -> Image:
 def to_channels(x: Image) -> Tensor:
     """Complex ``(batch, ...)`` to ``(batch, 2, ...)``, real and imaginary part as channels.
 
+    The layout of deepinv: the axes behind the channels stay. (Networks here see the axes before the spatial ones as
+    part of the batch, see `resolvent.monotone.channels`.)
+
     >>> import torch
     >>> to_channels(torch.tensor([[3 + 4j]]))
     tensor([[[3.],
@@ -51,7 +54,8 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
 
     It holds a copy, which later updates of `physics` do not reach (tensors are shared, not copied). The linear solves
     and their gradients are those of this library. A must be linear over the complex numbers (see
-    `resolvent.testing.check_linear`): what treats both channels alike is.
+    `resolvent.testing.check_linear`): what treats both channels alike is. Certificates rest on ``A_adjoint``, which is
+    tried at random vectors (see `ForeignOperator`), and on `norm`.
 
     Args:
         physics: maps ``(batch, 2, *image)`` to ``(batch, 2, *measurements)``; k-space of ``MultiCoilMRI`` is
@@ -61,7 +65,7 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
         batch: number of samples, if the physics differs from sample to sample. Known for ``MRI`` and ``MultiCoilMRI``.
 
     Raises:
-        DataError: `physics` is not linear, its mask treats the channels differently, or its norm is not known.
+        DataError: `physics` has no adjoint, its mask treats the channels differently, or its norm is not known.
 
     Source: J. Tachella et al., DeepInverse, JOSS 10:8923 (2025).
     """

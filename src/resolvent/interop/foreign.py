@@ -11,6 +11,10 @@ from torch import Tensor, nn
 
 from resolvent._errors import DataError, ShapeError
 from resolvent.linop import LinearOperator
+from resolvent.solve import inner, norm
+
+TOLERANCE = 1e-4
+"""Of the check of an adjoint, relative: far above the rounding of single precision."""
 
 
 class ForeignOperator(LinearOperator):
@@ -19,8 +23,11 @@ class ForeignOperator(LinearOperator):
     A solve goes on with the samples that have not converged. Of operators that belong to samples each (maps, masks of a
     batch) another library has no selection; so the others are filled with zeros, and their results left out.
 
+    `certify` rests on both that are declared here, the adjoint and the norm. The norm is believed. The adjoint is tried
+    once, at random vectors, when the first measurements come: that finds a wrong one, and proves none right.
+
     Args:
-        norm: a bound of the largest singular value of A. Certificates rest on it: it must be proved, not estimated.
+        norm: a bound of the largest singular value of A: proved, not estimated.
         batch: number of samples, if the operator differs from sample to sample; 1 if they share it.
         support: the pixels that A sees, 1 or 0, ``(batch or 1, *image)``, axes may be 1; None if it sees them all.
 
@@ -43,6 +50,7 @@ class ForeignOperator(LinearOperator):
         self.register_buffer("seen", support)
         self.batch = batch
         self.rows: Tensor | None = None
+        self.tried = False
 
     @abstractmethod
     def there(self, x: Tensor) -> Tensor:
@@ -57,8 +65,16 @@ class ForeignOperator(LinearOperator):
         return self._of_samples(self.there, x)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """``A^H y``, in the precision of y."""
-        return self._of_samples(self.back, y)
+        """``A^H y``, in the precision of y.
+
+        Raises:
+            DataError: it is not the adjoint of `forward`.
+        """
+        x = self._of_samples(self.back, y)
+        if not self.tried:
+            self._try(x, y)
+            self.tried = True
+        return x
 
     @property
     def norm_bound(self) -> Tensor:
@@ -76,6 +92,23 @@ class ForeignOperator(LinearOperator):
         if self.batch > 1:
             new.rows = index if self.rows is None else self.rows[index]
         return new
+
+    @torch.no_grad()
+    def _try(self, image: Tensor, data: Tensor) -> None:
+        """``<A x, y> = <x, A^H y>`` for a random x, and a y that is ``A x`` and as much that is random."""
+        generator = torch.Generator().manual_seed(0)
+        count = len(data) if self.rows is None else self.batch
+        x, y = (torch.randn(count, *t.shape[1:], dtype=t.dtype, generator=generator).to(t) for t in (image, data))
+        there = self.there(x).to(y.dtype)
+        y = there + y * (there.norm() / y.norm())
+        back = self.back(y).to(x.dtype)
+        size = (norm(there) * norm(y)).clamp_min(torch.finfo(y.dtype).tiny)
+        error = float(((inner(there, y) - inner(x, back)).abs() / size).max())
+        if not error <= TOLERANCE:
+            raise DataError(
+                f"the adjoint that was given is not the adjoint of A: <A x, y> and <x, A^H y> differ by {error:.2g} "
+                "|A x| |y| at random x and y. Certificates and gradients rest on it. Correct it where it comes from."
+            )
 
     def _of_samples(self, change: Callable[[Tensor], Tensor], t: Tensor) -> Tensor:
         if self.rows is None:

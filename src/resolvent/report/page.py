@@ -15,9 +15,10 @@ import numpy as np
 from torch import Tensor
 
 from resolvent._errors import FormatError
+from resolvent._titles import title_of
 from resolvent._version import __version__
 from resolvent.report.curve import curve
-from resolvent.report.payload import LABELS, affine_of, byte_planes, payload
+from resolvent.report.payload import affine_of, byte_planes, payload
 from resolvent.report.planes import kept, packed, planes, sampled
 from resolvent.report.words import certificate, number, provenance, warnings
 
@@ -214,7 +215,7 @@ def _scores(scores: dict[str, Any]) -> str:
                 f"<td>{'' if v is None else format(v, f)}</td>"
                 for v, f in zip(values, (".2f", ".4f", ".5f"), strict=True)
             )
-            rows += f"<tr><th scope='row'>{escape(LABELS.get(name, name))}</th>{cells}</tr>"
+            rows += f"<tr><th scope='row'>{escape(title_of(name))}</th>{cells}</tr>"
     if not rows:
         return ""
     head = "".join(f"<th scope='col'>{text}</th>" for text in ("Image", "PSNR, dB", "SSIM", "NMSE"))

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from resolvent._titles import title_of
 from resolvent.report.planes import Kept, packed, packed_planes
 from resolvent.report.words import number
-
-LABELS = {"zero_filled": "Zero-filled", "sense": "SENSE", "model": "Model", "image": "Image", "reference": "Reference"}
-"""Titles of the images, by the names under which they are passed."""
 
 
 def payload(
@@ -41,7 +39,7 @@ def payload(
         limits = [float(np.percentile(error, 99)) / largest for error in errors[1:] or errors]
         content |= {"largest": largest / peak, "limit": max(*limits, 1e-6) if limits else 1.0}
     content["images"] = [
-        packed_planes(name, keep.of(image), peak) | {"label": LABELS.get(name, name), "score": _score(scores.get(name))}
+        packed_planes(name, keep.of(image), peak) | {"label": title_of(name), "score": _score(scores.get(name))}
         for name, image in shown.items()
     ]
     return content

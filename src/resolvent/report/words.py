@@ -13,6 +13,8 @@ from typing import Any
 from resolvent.mol.fit import WRONG_PHYSICS
 
 Record = dict[str, Any]
+PROVED = ("all-data", "per-scan")
+"""Tiers of models whose equation has one solution."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,10 @@ def certificate(record: Record) -> list[Statement]:
     if not isinstance(of, dict):
         text = "No record of a certificate lies beside this image: nothing is known about how it was made."
         return [Statement("refused", "Certificate", "Certificate", text, "refused")]
-    proved, m = of.get("proved") is True, number(of.get("m"))
+    tier, kind, m = of.get("tier"), of.get("data_gain_kind"), number(of.get("m"))
+    proved = of.get("proved") is True and tier in PROVED
     distance, gain = number(of.get("distance")), number(of.get("data_gain"))
     size = "" if m is None else f" (m = {m:.3g})"
-    tier, kind = of.get("tier"), of.get("data_gain_kind")
     if tier == "estimated":
         one = Statement(
             "estimated",
@@ -52,6 +54,9 @@ def certificate(record: Record) -> list[Statement]:
             f"Not proved. The network was only trained to be monotone{size}; its equation may have other solutions.",
             "estimated",
         )
+    elif tier not in PROVED:
+        text = "The record does not say what kind of model made this image, so nothing is claimed."
+        one = Statement("refused", "One solution", "One solution", text, "refused")
     else:
         one = Statement(
             "proved",
@@ -83,12 +88,16 @@ def _stability(gain: float | None, kind: object) -> Statement:
         return Statement("refused", title, title, "No bound of the stability is recorded.", "gain")
     times, short = f"at most {gain:.3g} times as much", f"Data gain at most {gain:.3g}"
     if kind == "proved":
-        text = f"Any change of the data changes the image by {times}, both as norms in the units of the model."
+        text = (
+            f"Any change of the data changes the image by {times}, both as norms in the units of the model, with coil "
+            "maps and units held."
+        )
         return Statement("proved", title, short, text, "gain")
     if kind == "conditioning held":
         text = (
-            f"A change of the data changes the image by {times} while what the network was told about the scan is "
-            "held. How much that moves with the data is not bounded."
+            f"A change of the data changes the image by {times} while what was made of the data before the solve is "
+            "held: coil maps, units, and what the network was told about the scan. How much that moves with the data "
+            "is not bounded."
         )
         return Statement("held", title, short, text, "gain")
     text = f"If the estimated constant holds, a change of the data changes the image by {times}. That was not proved."

@@ -208,6 +208,14 @@ def test_dwell_time_and_receiver_bandwidth_enter_the_noise(path: Path, plane: np
     assert ratio == pytest.approx(0.8 * 5.0 / 10.0, rel=0.05)
 
 
+def test_coils_that_repeat_others_are_scaled_alone(path: Path):
+    planes, noise = crandn(3, 8, 32).numpy(), crandn(3, 4096).numpy()
+    noise[2] = 2j * noise[0] * (1 + 1e-7 * noise[1].real)  # singular, but for rounding
+    found = read_scan(Acquisitions(path, header()).add(noise, flags=(NOISE,)).frame(planes).close())
+    scaled = cropped(planes / np.sqrt((np.abs(noise) ** 2).mean(1))[:, None, None])
+    torch.testing.assert_close(found.kspace[0], scaled, rtol=1e-4, atol=1e-4)
+
+
 def test_few_noise_samples_scale_each_coil_alone(path: Path, plane: np.ndarray):
     noise = np.array([[2.0, 2.0], [4.0, 4.0]])
     found = read_scan(Acquisitions(path, header()).add(noise, flags=(NOISE,)).frame(plane).close())

@@ -127,7 +127,7 @@ def test_refusal_is_not_repeated(path: str, archive: tuple[int, int]):
         send(path, f"http://127.0.0.1:{archive[1]}/nothing-here")
 
 
-@pytest.mark.parametrize("to", ["ftp://host/a", "host:104", "dicom:///A"])
+@pytest.mark.parametrize("to", ["ftp://h/a", "h:104", "dicom:///A", "dicom://h:99999/A", "http://h:0", "dicom://[h/A"])
 def test_wrong_address_is_named(path: str, to: str):
     with pytest.raises(_errors.FormatError, match="is no address of an archive"):
         send(path, to)

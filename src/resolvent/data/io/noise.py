@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from resolvent._errors import DataError
+from resolvent.data.coils import whitening
 
 
 def whitener(noise: np.ndarray, data: np.ndarray, image: np.ndarray, bandwidth: float, path: str) -> np.ndarray:
     """W with ``W C W^H = I``, C the noise covariance of one k-space sample of the image lines.
 
     ``C = C_scan (t_noise / t_image) / bandwidth`` with the dwell times t of both, since noise power goes with the
-    bandwidth; ``W`` is the inverse of the Cholesky factor. With fewer noise samples than twice the coils, or a singular
+    bandwidth; for W see `whitening`. With fewer noise samples than twice the coils, or a singular
     C, only the diagonal is used.
 
     Args:
@@ -47,9 +49,7 @@ def whitener(noise: np.ndarray, data: np.ndarray, image: np.ndarray, bandwidth: 
         raise DataError(
             f"noise scan is zero in channel {int(np.argmin(power))} ({path}). Leave that channel out of the file."
         )
-    if count >= 2 * coils:
-        try:
-            return np.linalg.inv(np.linalg.cholesky(covariance))
-        except np.linalg.LinAlgError:
-            pass
+    white = whitening(torch.from_numpy(covariance)) if count >= 2 * coils else None
+    if white is not None:
+        return white.numpy()
     return np.diag(1 / np.sqrt(power)).astype(np.complex128)

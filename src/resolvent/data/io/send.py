@@ -8,7 +8,7 @@ import urllib.request
 import uuid
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from resolvent._errors import FormatError, ResolventError
 from resolvent.data.io.dicom import MISSING, is_dicom
@@ -61,11 +61,8 @@ def send(path: str, to: str) -> str:
         import pynetdicom  # noqa: F401
     except ImportError as error:
         raise FormatError(MISSING.replace("pydicom, which is", "pydicom and pynetdicom, which are")) from error
-    address = urlsplit(to)
-    if address.scheme not in ("dicom", "http", "https") or not address.hostname:
-        raise FormatError(f"{to} is no address of an archive. Give dicom://host:port/TITLE or https://host/dicom-web.")
+    attempt = _store if _address(to).scheme == "dicom" else _post
     dataset = pydicom.dcmread(path)
-    attempt = _store if address.scheme == "dicom" else _post
     reason = ""
     for number in range(TRIES):
         time.sleep(PAUSE * number)
@@ -80,11 +77,24 @@ def send(path: str, to: str) -> str:
     raise SendError(f"{path} was not sent to {to} in {TRIES} attempts ({reason}). Check the address and the archive.")
 
 
+def _address(to: str) -> SplitResult:
+    """The parts of an address."""
+    try:
+        address = urlsplit(to)
+        if address.scheme in ("dicom", "http", "https") and address.hostname and address.port != 0:
+            return address
+    except ValueError:  # a port above 65535 or no number, half a bracket
+        pass
+    raise FormatError(
+        f"{to} is no address of an archive. Give dicom://host:port/TITLE or https://host/dicom-web, port 1 to 65535."
+    )
+
+
 def _store(path: str, dataset: Any, to: str) -> None:
     """C-STORE in an association of its own."""
     from pynetdicom import AE
 
-    address = urlsplit(to)
+    address = _address(to)
     entity = AE(ae_title=TITLE)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = PATIENCE
     entity.add_requested_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)

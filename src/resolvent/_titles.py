@@ -1,0 +1,22 @@
+"""What images are called above a picture, in a table and on a page."""
+
+from __future__ import annotations
+
+_TITLES = {
+    "zero_filled": "Zero-filled",
+    "sense": "SENSE",
+    "tv": "TV",
+    "wavelet": "Wavelet",
+    "model": "Model",
+    "image": "Image",
+    "reference": "Reference",
+}
+
+
+def title_of(name: str) -> str:
+    """The title of an image by the name under which it is passed; another name, as of a model, is its own.
+
+    >>> title_of("zero-filled"), title_of("brain-2d")
+    ('Zero-filled', 'brain-2d')
+    """
+    return _TITLES.get(name.replace("-", "_"), name)

@@ -1,0 +1,54 @@
+"""What commands read, scans and images, and the model they take where none is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from resolvent.cli.streams import spooled
+
+if TYPE_CHECKING:
+    from resolvent.data import Scan, Volume
+
+MODEL = "brain-2d"
+
+
+def read_scan(path: str, maps: str | None = None, dataset: str | None = None, trajectory: str | None = None) -> Scan:
+    """A scan with the maps of the file `maps`, if there is one, found to fit it; ``-`` is standard input.
+
+    Maps also say the matrix of a scan whose trajectory lies in a file of its own.
+
+    Raises:
+        FormatError: the file holds an image, not k-space.
+        ShapeError, DataError: the maps do not fit the scan or are unusable.
+    """
+    from resolvent._errors import FormatError
+    from resolvent.data import Scan
+    from resolvent.data.io import read, read_maps
+
+    with spooled(path) as place:
+        scan = read(place, dataset, trajectory)
+    if not isinstance(scan, Scan):
+        raise FormatError(f"{path} holds an image, not k-space. Make a scan of it with `resolvent simulate`.")
+    if maps is None:
+        return scan
+    coil_maps = read_maps(maps, scan.ndim)
+    if trajectory is not None and scan.trajectory is not None:
+        scan = scan.replace(trajectory=replace(scan.trajectory, matrix=tuple(coil_maps.shape[-scan.ndim :])))
+    return scan.replace(coil_maps=coil_maps).validated()
+
+
+def read_image(path: str) -> Volume:
+    """A volume with a complex image.
+
+    Raises:
+        FormatError: the file holds k-space.
+    """
+    from resolvent._errors import FormatError
+    from resolvent.data import Volume
+    from resolvent.data.io import read
+
+    found = read(path)
+    if not isinstance(found, Volume):
+        raise FormatError(f"{path} holds k-space, not an image. Reconstruct it with `resolvent recon`.")
+    return replace(found, image=found.image + 0j)

@@ -1,0 +1,30 @@
+"""The folder of a model that a command writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from resolvent.mol import MOL
+
+
+def check_folder(output: str) -> None:
+    """Find out before a long computation whether a model can be written there."""
+    from resolvent.data.io import OutputError
+
+    if Path(output).exists() and not Path(output).is_dir():
+        raise OutputError(f"{output} is a file. Choose another name for the folder of the model.")
+
+
+def written(model: MOL, output: str, card: dict[str, Any]) -> MOL:
+    """The model, written and read back."""
+    from resolvent.data.io import OutputError
+    from resolvent.mol.weights import load_mol, save
+
+    try:
+        save(model, output, card)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{output} cannot be written ({reason}). Free space or choose another folder.") from error
+    return load_mol(output)
