@@ -80,6 +80,7 @@ class Spec:
             and slice, so it is the same at every sampling, and in a study of fewer subjects.
         sha256: of the file.
         layout: what the scan is.
+        tone: exponent of the magnitudes of a simulated scan: another contrast.
     """
 
     subject: Subject
@@ -88,10 +89,11 @@ class Spec:
     seed: int
     sha256: str | None
     layout: Layout = "slices"
+    tone: float = 1.0
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a row says of the scan."""
+        """What a row says of the scan: two that differ in anything have another."""
         scan = self.subject.scan
         sampling = vars(self.sampling) | {"coils": self.sampling.coils if scan is None else scan.n_coils}
         if scan is None:
@@ -102,7 +104,9 @@ class Spec:
             "data": Path(self.subject.source).name,
             "data_sha256": self.sha256,
             "subject": self.subject.name,
+            "layout": self.layout,
             "slice": self.number,
+            "tone": self.tone,
             **sampling,
             "scan_seed": self.seed,
         }
@@ -118,8 +122,10 @@ class Spec:
     def _simulated(self) -> Scan:
         how, images = self.sampling, self.subject.images
         assert images is not None
+        x = images[self.number : self.number + 1]
+        x = x * x.abs().clamp_min(1e-6) ** (self.tone - 1)
         return simulate(
-            resized(images[self.number : self.number + 1], how.size),
+            resized(x, how.size),
             n_coils=how.coils,
             acceleration=how.acceleration,
             mask_kind=how.mask,

@@ -50,12 +50,7 @@ def toned(exponent: float) -> Callable[[Spec], Spec | None]:
     """A simulated scan of another contrast: magnitudes to a power."""
 
     def other(spec: Spec) -> Spec | None:
-        images = spec.subject.images
-        if images is None:
-            return None
-        size = images.abs()
-        images = images * (size / size.max()).clamp_min(1e-6) ** (exponent - 1)
-        return replace(spec, subject=replace(spec.subject, images=images))
+        return None if spec.subject.images is None else replace(spec, tone=exponent)
 
     return other
 
