@@ -110,6 +110,14 @@ def test_a_run_goes_on_with_more_steps_but_not_with_other_settings(config, tmp_p
         train(changed(config, optimiser={"rate": 1e-3}), tmp_path / "run")
 
 
+def test_a_run_that_is_finished_writes_the_same_card_again(config, tmp_path):
+    card = tmp_path / "run" / "tiny" / "model.json"
+    found = train(config, tmp_path / "run")
+    written = card.read_bytes()
+    assert train(config, tmp_path / "run") == found
+    assert card.read_bytes() == written
+
+
 def test_a_run_starts_from_the_weights_of_another_model(config, tmp_path):
     first = train(config, tmp_path / "first")["model"]
     run = changed(config, init=first, optimiser={"steps": 1, "rate": 1e-12}, validation={"every": 1})

@@ -142,10 +142,11 @@ class Training(pl.LightningModule):
         self.log("psnr_sense", self.psnr_sense)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """With the step and the guard the run goes on where it was."""
+        """With the step, the guard and the score of SENSE the run goes on where it was."""
         checkpoint["resolvent"] = {
             "step": self.step,
             "guard": vars(self.guard),
+            "psnr_sense": self.psnr_sense,
             "config": self.config.model_dump_json(),
         }
 
