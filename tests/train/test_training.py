@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from resolvent.train import read_config, train
 from resolvent.train.checkpoints import AtomicCheckpointIO
 from resolvent.train.config import Config, parsed, to_yaml
 from resolvent.train.datamodule import ScansModule
+from resolvent.train.guard import PATIENCE
 from resolvent.train.module import Training, moving_average
 from resolvent.train.run import begin
 
@@ -173,6 +175,22 @@ def test_a_run_that_diverges_ends_with_a_diagnosis_or_a_finite_model(config, tmp
     else:
         assert found["psnr"] > -50
         rv.load(found["model"])  # refuses weights that are not finite
+
+
+def test_a_run_that_goes_back_forgets_what_the_average_saw_since(config):
+    module = Training(build(config.model), config)
+    optimiser = module.configure_optimizers()
+    module.guard.accepts(1.0, 1.0)
+    module._watch(optimiser)
+    good = {name: value.clone() for name, value in module.state_dict().items()}
+    for p in module.model.parameters():
+        p.data.add_(100.0)
+    module.average.update_parameters(module.model)
+    for _ in range(PATIENCE):
+        module.guard.accepts(math.nan, 1.0)
+    module._watch(optimiser)
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, good[name]), name
 
 
 def test_batches_of_nan_are_skipped(config, tmp_path, monkeypatch):

@@ -179,10 +179,10 @@ class Training(pl.LightningModule):
     def _watch(self, optimiser: torch.optim.Optimizer) -> None:
         if self.guard.lost:
             weights, moments = self.guard.back(f"step {self.step}")
-            self.model.load_state_dict(weights)
+            self.load_state_dict(weights)
             optimiser.load_state_dict(moments)
         elif self.guard.due:
-            self.guard.keep((self.model.state_dict(), optimiser.state_dict()))
+            self.guard.keep((self.state_dict(), optimiser.state_dict()))
 
 
 def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
