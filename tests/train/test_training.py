@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 import yaml
+from lightning.pytorch.accelerators import CPUAccelerator
 from torch.nn.functional import conv2d, conv3d
 
 import resolvent as rv
@@ -25,7 +26,7 @@ from resolvent.train.config import Config, parsed, to_yaml
 from resolvent.train.datamodule import ScansModule
 from resolvent.train.guard import PATIENCE
 from resolvent.train.module import Training, moving_average
-from resolvent.train.run import begin
+from resolvent.train.run import _trainer, begin
 
 
 def changed(config: Config, **sections) -> Config:
@@ -342,6 +343,11 @@ def test_the_module_runs_in_any_trainer(config, tmp_path):
     before = module.model.lam.item()
     trainer.fit(module, ScansModule(config))
     assert module.step == 3 and module.model.lam.item() != before
+
+
+def test_a_run_takes_one_device_of_several(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(CPUAccelerator, "auto_device_count", staticmethod(lambda: 2))
+    assert _trainer(config, tmp_path, [], bar=False).num_devices == 1
 
 
 def test_settings_on_the_command_line(config, tmp_path):

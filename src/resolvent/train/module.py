@@ -33,7 +33,7 @@ LAM = (1e-2, 1e5)
 
 
 class Training(pl.LightningModule):
-    """One model in training: every `Trainer` of Lightning runs it.
+    """One model in training: every `Trainer` of Lightning runs it on one device.
 
     Args:
         model: `MOL` or a baseline; anything with ``model(y, A, noise) -> image``.

@@ -149,6 +149,7 @@ def _trainer(config: Config, out: Path, callbacks: list[pl.Callback], bar: bool)
         callbacks.append(RichProgressBar(console_kwargs={"file": sys.stderr}))
     loggers = [CSVLogger(out / "log", name="csv"), TensorBoardLogger(out / "log", name="tensorboard")]
     return pl.Trainer(
+        devices=1,  # what is skipped, when a run goes back and when it is saved are decided by one process
         max_epochs=-(-config.optimiser.steps // config.validation.every),
         callbacks=callbacks,
         logger=loggers,
@@ -158,7 +159,6 @@ def _trainer(config: Config, out: Path, callbacks: list[pl.Callback], bar: bool)
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         reload_dataloaders_every_n_epochs=1,
-        use_distributed_sampler=False,
         default_root_dir=out,
     )
 
