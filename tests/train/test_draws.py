@@ -188,6 +188,17 @@ def test_measured_scans_are_undersampled_anew_if_complete_and_kept_if_not():
     )
 
 
+@pytest.mark.parametrize(("lead", "frames"), [((5,), (5,)), ((2, 3), (1, 1))])
+def test_measured_series_are_undersampled_frame_by_frame(lead, frames):
+    full = simulate(torch.rand(1, *lead, 24, 20) + 0.1, n_coils=3, acceleration=1)
+    full = full.replace(mask=torch.ones(1, *(1,) * len(lead), 24, 20))  # as readers find it
+    batch = draw_batch([Subject("a", "f", scan=full)], scans(acceleration=(3, 3)), seed=0, number=0, size=2)
+    assert batch.mask.shape == (2, 1, *frames, 24, 20)
+    assert float(batch.mask.mean()) == pytest.approx(1 / 3, abs=0.05)
+    torch.testing.assert_close(batch.y, batch.mask * full.kspace.expand_as(batch.y))
+    assert batch.A(batch.reference).shape == batch.y.shape
+
+
 def test_frames_follow_each_other_around_the_cycle():
     series = torch.arange(1.0, 5).reshape(4, 1, 1).expand(4, 16, 16)
     drawn = framed(series, (16, 16), 4, scans(whole=0.0, zoom=(1, 1)), np.random.default_rng(0))

@@ -94,6 +94,8 @@ def quick_sizes(low: int, high: int) -> list[int]:
 def draw_measured(scan: Scan, scans: Scans, rng: np.random.Generator, size: int) -> Batch:
     """Slices of one measured scan: undersampled anew if it is complete, else as they were measured, reference zero.
 
+    With one lead axis (time) the new mask differs from frame to frame.
+
     Args:
         scan: with maps and noise level, normalised.
         scans: the settings, of which masks and accelerations count here.
@@ -109,7 +111,8 @@ def draw_measured(scan: Scan, scans: Scans, rng: np.random.Generator, size: int)
         reference = (maps.conj() * ifft(y, scan.ndim)).sum(1)
         lead = tuple(y.shape[2 : -scan.ndim])
         shape, frames = tuple(y.shape[-scan.ndim :]), lead[0] if len(lead) == 1 else None
-        mask = torch.stack([draw_mask(scans, rng, shape, frames) for _ in range(size)]).expand(size, *mask.shape[1:])
+        masks = torch.stack([draw_mask(scans, rng, shape, frames) for _ in range(size)])
+        mask = masks.reshape(size, *(lead if frames else (1,) * len(lead)), *shape)
     noise = torch.full((size,), scan.noise)
     A, mask = SENSE(maps, mask, ndim=scan.ndim), mask.unsqueeze(1)
     return Batch(mask * y, A, mask, noise, reference, torch.zeros(size, dtype=torch.int64))
