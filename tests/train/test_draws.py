@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from resolvent._errors import DataError
 from resolvent.data import Subject, birdcage_maps, simulate
 from resolvent.linop import estimate_noise, fft
 from resolvent.train.config import Scans
@@ -204,6 +205,13 @@ def test_frames_follow_each_other_around_the_cycle():
     drawn = framed(series, (16, 16), 4, scans(whole=0.0, zoom=(1, 1)), np.random.default_rng(0))
     steps = (drawn[:, 8, 8] - drawn[[3, 0, 1, 2], 8, 8]).round().tolist()
     assert sorted(steps) in ([-3, 1, 1, 1], [-1, -1, -1, 3])
+
+
+def test_an_image_of_which_no_part_shows_anything_is_named():
+    dark = torch.zeros(1, 26, 22)
+    for images, spatial in ((dark, "2d"), (dark[None].expand(1, 3, 26, 22), "2d+t")):
+        with pytest.raises(DataError, match=r"1000 parts of an image of ada in f\.h5 show next to nothing\. Leave"):
+            draw_batch([Subject("ada", "f.h5", images=images)], scans(spatial=spatial), seed=0, number=0, size=1)
 
 
 def test_matrix_sizes_have_quick_transforms():

@@ -66,6 +66,9 @@ def draw_batch(
         size: scans in it.
         measured_maps: each ``(coil, y, x)``.
         denoise: full sampling and at most 25 dB, so that only noise is left to remove.
+
+    Raises:
+        DataError: an image of which no part shows anything, see `framed`.
     """
     rng = np.random.default_rng([seed, number])
     scan = subjects[int(rng.integers(len(subjects)))].scan
@@ -131,10 +134,11 @@ def _draw(
 ) -> tuple[Tensor, ...]:
     spatial = len(shape)
     which = draw_subject(subjects, scans, frames, rng)
-    images = subjects[which].images
+    subject = subjects[which]
+    images, what = subject.images, f"{subject.name} in {subject.source}"
     assert images is not None
     seed = int(rng.integers(2**31))
-    x = object_image(images[int(rng.integers(len(images)))], shape, frames, scans, rng)
+    x = object_image(images[int(rng.integers(len(images)))], shape, frames, scans, rng, what)
     if readout:
         x, shape = x.movedim(0, -1), (*shape[1:], shape[0])
     true = coil_maps(n_coils, shape, rng, measured_maps)
