@@ -75,6 +75,12 @@ def test_other_models_train_with_the_same_settings(config, tmp_path, model):
     assert ("barrier" in first) == bool(penalties)
 
 
+def test_penalties_of_a_conditioned_score_are_refused_at_once(config, tmp_path):
+    for name in ("lipschitz", "slope"):
+        with pytest.raises(ModelError, match=r"do not depend on the scan, but CertifiedStack does\. Set penalties"):
+            train(changed(config, penalties={name: 0.1}, data={"train": ["none.h5"]}), tmp_path / name)
+
+
 def example():
     scan = rv.simulate(torch.rand(24, 20), n_coils=3, acceleration=2)
     return scan.kspace, rv.SENSE(scan.maps, scan.mask)
