@@ -17,6 +17,7 @@ from torch.nn.functional import interpolate, pad
 from resolvent._errors import DataError
 from resolvent.data import Scan, add_noise, simulate, undersample
 from resolvent.data.io.output import sha256
+from resolvent.data.simulate import noise_at
 from resolvent.data.subjects import Subject, read_subjects
 from resolvent.linop import SENSE, estimate_noise, ifft
 
@@ -140,8 +141,9 @@ class Spec:
         full, how = part(scan, self.number), self.sampling
         if how.snr is None:
             return undersample(full, how.acceleration, how.mask, self.seed)
-        size = full.normalised()
-        sigma = size.scale / full.scale * _sigma(size.kspace, how.snr, full.ndim)
+        unit = full.normalised()
+        magnitude = torch.linalg.vector_norm(ifft(unit.kspace, full.ndim), dim=1)  # of all coil images together
+        sigma = unit.scale / full.scale * noise_at(how.snr, magnitude)
         noise = None if full.noise is None else math.hypot(full.noise, sigma)
         noisy = full.replace(kspace=add_noise(full.kspace, sigma, self.seed), noise=noise)
         kept = undersample(noisy, how.acceleration, how.mask, self.seed)
@@ -243,12 +245,6 @@ def resized(images: Tensor, size: int | None) -> Tensor:
 
     small = torch.complex(planes(square.real), planes(square.imag)) if square.is_complex() else planes(square)
     return small / small.abs().max()
-
-
-def _sigma(kspace: Tensor, snr_db: float, ndim: int) -> float:
-    """Noise of a sample that is `snr_db` below a measured object: the mean square of its combined coil images."""
-    power = ifft(kspace, ndim).abs().square().sum(1)
-    return math.sqrt(float(power[power > 0.0025 * power.max()].mean()) / 10 ** (snr_db / 10))
 
 
 def _length(subject: Subject) -> int:

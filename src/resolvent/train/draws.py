@@ -13,12 +13,12 @@ from torch.nn.functional import interpolate, max_pool2d, max_pool3d
 
 from resolvent._types import Image, Maps, Mask
 from resolvent.data import Scan, Subject, birdcage_maps, make_mask
+from resolvent.data.simulate import OBJECT, noise_at
 from resolvent.linop import SENSE, LinearOperator, estimate_noise
 from resolvent.linop.fourier import fft, ifft
 from resolvent.train.config import Scans
 from resolvent.train.objects import object_image
 
-_OBJECT = 0.05  # pixels above this fraction of the largest magnitude count as object
 _MAPS, _NEAR = 0.34, 0.6  # fraction of scans with measured maps, and with maps that are zero away from the object
 
 
@@ -154,11 +154,8 @@ def _draw(
     mask = draw_mask(scans, rng, shape, frames)
     mask = torch.ones_like(mask) if denoise else mask
     decibels = rng.uniform(*scans.snr_db)
-    power = x.abs().square()
-    sigma = math.sqrt(float(power[power > _OBJECT**2 * power.max()].mean())) * 10 ** (-decibels / 20)
-    if denoise:
-        sigma *= 10 ** (max(0.0, decibels - 25) / 20)
-    elif rng.random() < scans.clean:
+    sigma = noise_at(min(decibels, 25.0) if denoise else decibels, x.abs())
+    if not denoise and rng.random() < scans.clean:
         sigma = 0.0
     generator = torch.Generator().manual_seed(seed)
     y = mask * (clean + sigma * torch.randn(clean.shape, dtype=clean.dtype, generator=generator))
@@ -235,6 +232,6 @@ def unit(maps: Maps) -> Maps:
 def near(x: Image, spatial: int) -> Tensor:
     """1 within four pixels of the object, of any frame."""
     magnitude = x.abs() if x.ndim == spatial else x.abs().amax(0)
-    bright = (magnitude > _OBJECT * magnitude.max())[None].float()
+    bright = (magnitude > OBJECT * magnitude.max())[None].float()
     grow = max_pool2d if spatial == 2 else max_pool3d
     return grow(bright, 9, stride=1, padding=4)[0]
