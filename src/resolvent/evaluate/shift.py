@@ -11,9 +11,8 @@ import torch
 from resolvent.data import birdcage_maps
 from resolvent.evaluate.accuracy import measure
 from resolvent.evaluate.methods import Method
-from resolvent.evaluate.robustness import common
 from resolvent.evaluate.scans import SNR_DB, Case, Spec
-from resolvent.evaluate.store import Row, plain
+from resolvent.evaluate.store import Row, common, plain
 from resolvent.linop import SENSE
 
 
