@@ -54,7 +54,7 @@ class Case:
     Attributes:
         y: ``(1, coil, *lead, *spatial)``.
         A: its physics.
-        noise: its level; None where the file does not say.
+        noise: its level; None where the file does not say, or says 0: it is then estimated, as `resolvent recon` does.
         reference: what the image should be.
     """
 

@@ -105,5 +105,6 @@ def _prepared(scan: Scan, supervision: str) -> Scan:
         )
     scan = scan.normalised()
     maps = scan.maps
+    # 0 counts as unknown, as in `resolvent recon`: the level below which nothing can be told is estimated
     noise = scan.noise or float(estimate_noise(scan.kspace, scan.ndim).median())
     return scan.replace(coil_maps=maps, noise=noise)
