@@ -1,7 +1,9 @@
 """The benchmarks run, on a tiny scan: that they measure what they say, and that they do not rot."""
 
+from collections import Counter
+
 import torch
-from benchmarks import accuracy, scaling, training
+from benchmarks import accuracy, published, scaling, training
 from benchmarks.problem import PUBLISHED, make_case, model
 
 CPU = torch.device("cpu")
@@ -27,6 +29,15 @@ def test_training_step_keeps_the_same_after_two_steps_as_after_eight():
         long = training.with_steps(mol, steps)
         kept.append(training.saved_bytes(long, lambda long=long: long(case.y, case.A, case.noise)))
     assert kept[0] == kept[1] > 0
+
+
+def test_all_training_steps_are_timed_alike(monkeypatch):
+    gradient, taken = training.gradient, Counter()
+    monkeypatch.setattr(training, "gradient", lambda w, image, case: taken.update([image]) or gradient(w, image, case))
+    monkeypatch.setattr(published, "TRAINING_STEPS", 2)
+    monkeypatch.setattr(training, "TIMES", 1)
+    table = rows(training.measure(CPU, 8, 2))
+    assert len(table) == 1 + 4 and sorted(taken.values()) == [1, 2, 2, 2, 2]  # one is the exact one
 
 
 def test_hard_neighbour_changes_nothing_of_the_image_beside_it():

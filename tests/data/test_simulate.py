@@ -6,7 +6,7 @@ import torch
 
 from resolvent._errors import DataError, ShapeError
 from resolvent.data.scan import Geometry, Scan, Volume
-from resolvent.data.simulate import add_noise, birdcage_maps, simulate, smooth_phase, undersample
+from resolvent.data.simulate import add_noise, birdcage_maps, noise_at, simulate, smooth_phase, undersample
 from resolvent.linop.fourier import fft, ifft
 
 
@@ -51,6 +51,13 @@ def test_phase_is_smooth_and_random(shape):
         assert phase.diff(dim=axis).abs().max() < 20 / shape[axis]
     assert (phase - smooth_phase(shape, seed=2)).abs().max() > 0.1
     assert torch.equal(phase, smooth_phase(shape, seed=1))
+
+
+def test_signal_to_noise_counts_the_object_alone_in_any_units():
+    magnitude = torch.cat([torch.full((300,), 0.049), torch.full((50,), 0.6), torch.full((50,), 1.0)])
+    for scale in (1e-6, 1.0, 1e6):
+        sigma = noise_at(30.0, scale * magnitude) / scale
+        assert 10 * np.log10((0.6**2 + 1) / 2 / sigma**2) == pytest.approx(30.0, abs=1e-5)
 
 
 def test_noise_is_white_complex_and_of_the_given_power():

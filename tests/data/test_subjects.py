@@ -37,6 +37,13 @@ def test_subject_ids_split_a_stack_of_complex_slices(tmp_path):
     assert float(subjects[1].images.angle().max()) == pytest.approx(np.pi / 4)
 
 
+def test_magnitudes_that_are_stored_as_complex_numbers_have_no_phase(tmp_path):
+    for name, image in (("magnitude", magnitudes()), ("complex", (1 + 0.5j) * magnitudes())):
+        np.save(tmp_path / f"{name}.npy", image.astype(np.complex64))
+    real, complex_ = (read_subjects(tmp_path / f"{name}.npy")[0] for name in ("magnitude", "complex"))
+    assert real.images.is_complex() and not real.phase and complex_.phase
+
+
 def test_empty_slices_are_left_out_but_frames_and_planes_are_kept(tmp_path):
     stack = magnitudes()
     stack[1] = 0

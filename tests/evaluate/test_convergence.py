@@ -1,4 +1,5 @@
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -56,6 +57,16 @@ def test_the_image_from_every_start_lies_within_its_certificate(strict, case):
     usual = strict.model.solve(case.y, case.A, noise=case.noise).solution.evaluations
     by_start = {row["start"]: row["evaluations"] for row in rows}
     assert by_start["sense"] == usual <= by_start["noise"]  # it starts there, in the units of the scan
+
+
+def test_within_is_relative_to_the_image_as_the_certificate_is(strict, case, monkeypatch):
+    half = convergence.pose(strict.model, case).solution / 2  # |x - x*| is half of |x*|, and all of |x|
+    solution = SimpleNamespace(x=half, converged=False, evaluations=1)
+    for bound, within in ((0.9, False), (1.1, True)):
+        recon = SimpleNamespace(solution=solution, certificate=SimpleNamespace(distance=bound, proved=True))
+        monkeypatch.setattr(rv.MOL, "solve", lambda *_, recon=recon, **__: recon)
+        row = convergence.starts(strict, case)[0]
+        assert (row["distance"], row["within"]) == (pytest.approx(0.5), within)
 
 
 def test_more_iterations_change_an_unrolled_network_and_not_a_solution(strict, unrolled, case):

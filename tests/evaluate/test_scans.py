@@ -47,6 +47,11 @@ def test_a_row_says_how_the_scan_was_made(data):
     assert files(data).specs(Sampling(3.0))[0].about["snr"] == 30.0
 
 
+def test_a_slice_and_the_volume_that_it_is_of_are_told_apart(data, sampling):
+    one, all_of = (files(data, layout=layout).specs(sampling)[0] for layout in ("slices", "volumes"))
+    assert one.number == all_of.number and one.about != all_of.about
+
+
 def test_the_noise_is_that_of_the_snr(data):
     case = files(data).specs(Sampling(1.0, snr=20.0, coils=3))[0].make()
     power = case.reference.abs().square()

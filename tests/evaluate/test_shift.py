@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from resolvent.data import psnr
+from resolvent.evaluate.bench import Bench
 from resolvent.evaluate.methods import ZERO_FILLED, regularised
 from resolvent.evaluate.scans import Files, Sampling
 from resolvent.evaluate.shift import SHIFTS, moved, sampled, shifted, summarise, toned, wrong_maps
+from resolvent.evaluate.store import Store
 from resolvent.linop import SENSE
 
 
@@ -23,6 +25,13 @@ def test_one_thing_differs_and_the_rest_stays(spec):
     ratio = square.make().reference.abs() / spec.make().reference.abs().square().clamp_min(1e-9)
     inside = spec.make().reference.abs() > 0.1
     assert float(ratio[inside].std() / ratio[inside].mean()) < 0.02  # up to the unit, which is that of the scan
+
+
+def test_each_shift_is_measured_on_its_own_scan(spec, tmp_path):
+    bench = Bench(Store(tmp_path / "rows"), {}, lambda text: None)
+    for shift in SHIFTS:
+        other = shift.spec(spec)
+        assert torch.equal(bench.case(other).reference, other.make().reference), shift.name
 
 
 def test_measured_scans_keep_their_coils_noise_and_contrast(measured):

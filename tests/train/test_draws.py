@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from resolvent._errors import DataError
 from resolvent.data import Subject, birdcage_maps, simulate
 from resolvent.linop import estimate_noise, fft
 from resolvent.train.config import Scans
@@ -188,11 +189,29 @@ def test_measured_scans_are_undersampled_anew_if_complete_and_kept_if_not():
     )
 
 
+@pytest.mark.parametrize(("lead", "frames"), [((5,), (5,)), ((2, 3), (1, 1))])
+def test_measured_series_are_undersampled_frame_by_frame(lead, frames):
+    full = simulate(torch.rand(1, *lead, 24, 20) + 0.1, n_coils=3, acceleration=1)
+    full = full.replace(mask=torch.ones(1, *(1,) * len(lead), 24, 20))  # as readers find it
+    batch = draw_batch([Subject("a", "f", scan=full)], scans(acceleration=(3, 3)), seed=0, number=0, size=2)
+    assert batch.mask.shape == (2, 1, *frames, 24, 20)
+    assert float(batch.mask.mean()) == pytest.approx(1 / 3, abs=0.05)
+    torch.testing.assert_close(batch.y, batch.mask * full.kspace.expand_as(batch.y))
+    assert batch.A(batch.reference).shape == batch.y.shape
+
+
 def test_frames_follow_each_other_around_the_cycle():
     series = torch.arange(1.0, 5).reshape(4, 1, 1).expand(4, 16, 16)
     drawn = framed(series, (16, 16), 4, scans(whole=0.0, zoom=(1, 1)), np.random.default_rng(0))
     steps = (drawn[:, 8, 8] - drawn[[3, 0, 1, 2], 8, 8]).round().tolist()
     assert sorted(steps) in ([-3, 1, 1, 1], [-1, -1, -1, 3])
+
+
+def test_an_image_of_which_no_part_shows_anything_is_named():
+    dark = torch.zeros(1, 26, 22)
+    for images, spatial in ((dark, "2d"), (dark[None].expand(1, 3, 26, 22), "2d+t")):
+        with pytest.raises(DataError, match=r"1000 parts of an image of ada in f\.h5 show next to nothing\. Leave"):
+            draw_batch([Subject("ada", "f.h5", images=images)], scans(spatial=spatial), seed=0, number=0, size=1)
 
 
 def test_matrix_sizes_have_quick_transforms():

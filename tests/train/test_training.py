@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 import yaml
+from lightning.pytorch.accelerators import CPUAccelerator
 from torch.nn.functional import conv2d, conv3d
 
 import resolvent as rv
@@ -22,8 +24,9 @@ from resolvent.train import read_config, train
 from resolvent.train.checkpoints import AtomicCheckpointIO
 from resolvent.train.config import Config, parsed, to_yaml
 from resolvent.train.datamodule import ScansModule
+from resolvent.train.guard import PATIENCE
 from resolvent.train.module import Training, moving_average
-from resolvent.train.run import begin
+from resolvent.train.run import _trainer, begin
 
 
 def changed(config: Config, **sections) -> Config:
@@ -72,6 +75,12 @@ def test_other_models_train_with_the_same_settings(config, tmp_path, model):
     assert ("barrier" in first) == bool(penalties)
 
 
+def test_penalties_of_a_conditioned_score_are_refused_at_once(config, tmp_path):
+    for name in ("lipschitz", "slope"):
+        with pytest.raises(ModelError, match=r"do not depend on the scan, but CertifiedStack does\. Set penalties"):
+            train(changed(config, penalties={name: 0.1}, data={"train": ["none.h5"]}), tmp_path / name)
+
+
 def example():
     scan = rv.simulate(torch.rand(24, 20), n_coils=3, acceleration=2)
     return scan.kspace, rv.SENSE(scan.maps, scan.mask)
@@ -108,6 +117,14 @@ def test_a_run_goes_on_with_more_steps_but_not_with_other_settings(config, tmp_p
     assert train(more, tmp_path / "run")["steps"] == 9
     with pytest.raises(DataError, match=r"holds a run with other settings \(optimiser.rate\)"):
         train(changed(config, optimiser={"rate": 1e-3}), tmp_path / "run")
+
+
+def test_a_run_that_is_finished_writes_the_same_card_again(config, tmp_path):
+    card = tmp_path / "run" / "tiny" / "model.json"
+    found = train(config, tmp_path / "run")
+    written = card.read_bytes()
+    assert train(config, tmp_path / "run") == found
+    assert card.read_bytes() == written
 
 
 def test_a_run_starts_from_the_weights_of_another_model(config, tmp_path):
@@ -165,6 +182,22 @@ def test_a_run_that_diverges_ends_with_a_diagnosis_or_a_finite_model(config, tmp
     else:
         assert found["psnr"] > -50
         rv.load(found["model"])  # refuses weights that are not finite
+
+
+def test_a_run_that_goes_back_forgets_what_the_average_saw_since(config):
+    module = Training(build(config.model), config)
+    optimiser = module.configure_optimizers()
+    module.guard.accepts(1.0, 1.0)
+    module._watch(optimiser)
+    good = {name: value.clone() for name, value in module.state_dict().items()}
+    for p in module.model.parameters():
+        p.data.add_(100.0)
+    module.average.update_parameters(module.model)
+    for _ in range(PATIENCE):
+        module.guard.accepts(math.nan, 1.0)
+    module._watch(optimiser)
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, good[name]), name
 
 
 def test_batches_of_nan_are_skipped(config, tmp_path, monkeypatch):
@@ -316,6 +349,11 @@ def test_the_module_runs_in_any_trainer(config, tmp_path):
     before = module.model.lam.item()
     trainer.fit(module, ScansModule(config))
     assert module.step == 3 and module.model.lam.item() != before
+
+
+def test_a_run_takes_one_device_of_several(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(CPUAccelerator, "auto_device_count", staticmethod(lambda: 2))
+    assert _trainer(config, tmp_path, [], bar=False).num_devices == 1
 
 
 def test_settings_on_the_command_line(config, tmp_path):

@@ -14,7 +14,8 @@ from resolvent.data.scan import Scan, Volume
 from resolvent.linop.fourier import fft, ifft
 
 _COILS, _PHASE = 1, 2  # separate random streams for one seed
-_OBJECT = 0.05  # pixels above this fraction of the largest magnitude count as object
+OBJECT = 0.05
+"""Pixels above this fraction of the largest magnitude count as object."""
 
 
 def simulate(
@@ -84,8 +85,7 @@ def simulate(
     kspace = fft(maps * x.unsqueeze(1), ndim)
     sigma = 0.0
     if snr_db is not None:
-        power = x.abs() ** 2
-        sigma = math.sqrt(float(power[x.abs() > _OBJECT * x.abs().max()].mean()) / 10 ** (snr_db / 10))
+        sigma = noise_at(snr_db, x.abs())
         kspace = add_noise(kspace, sigma, seed)
     return Scan(
         kspace=kspace * mask.unsqueeze(1),
@@ -208,6 +208,22 @@ def smooth_phase(shape: tuple[int, ...], *, seed: int) -> Tensor:
         wave = sum((2 * np.pi * t * a for t, a in zip(turns, grid, strict=True)), rng.uniform(0, 2 * np.pi))
         phase = phase + 0.4 / math.sqrt(3) * np.cos(wave)
     return torch.from_numpy(phase.astype(np.float32))
+
+
+def noise_at(snr_db: float, magnitude: Tensor) -> float:
+    """The sigma of `simulate`, the noise of a sample with which an object has the signal to noise `snr_db`.
+
+    ``sigma^2 = 10^(-snr_db / 10) mean |x|^2`` over the pixels above 5 % of the largest magnitude.
+
+    Args:
+        snr_db: in dB.
+        magnitude: ``|x|``, of any shape.
+
+    >>> noise_at(20.0, torch.tensor([0.0, 0.04, 1.0, 1.0]))
+    0.1
+    """
+    power = magnitude.square()[magnitude > OBJECT * magnitude.max()].mean()
+    return math.sqrt(float(power) / 10 ** (snr_db / 10))
 
 
 def add_noise(kspace: Tensor, sigma: float, seed: int) -> Tensor:

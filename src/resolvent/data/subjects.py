@@ -42,8 +42,8 @@ class Subject:
 
     @property
     def phase(self) -> bool:
-        """Whether the images have a phase of their own."""
-        return self.images is not None and self.images.is_complex()
+        """Whether the images have a phase of their own: an imaginary part that is not zero everywhere."""
+        return self.images is not None and self.images.is_complex() and bool(self.images.imag.any())
 
 
 def read_subjects(path: str | Path, ndim: int = 2, trim: int = 0) -> list[Subject]:

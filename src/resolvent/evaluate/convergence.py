@@ -71,7 +71,8 @@ def follow(method: Method, case: Case, *, plain: bool = True) -> list[Row]:
 def starts(method: Method, case: Case) -> list[Row]:
     """The image of a `MOL` from each start, solved as it is for a user: its distance to the reference and the bound.
 
-    `within` says whether the distance is at most what the certificate allows.
+    `distance` is ``|x - x*| / |x*|``; `within` says whether ``|x - x*| / |x|`` is at most what the certificate allows,
+    which is relative to the image that a user has.
     """
     if not isinstance(method.model, MOL):
         return []
@@ -80,11 +81,12 @@ def starts(method: Method, case: Case) -> list[Row]:
     for name, start in posed.starts.items():
         begin = posed.scale.reshape(-1, *(1,) * (start.ndim - 1)) * start
         recon = method.model.solve(case.y, case.A, tol=TOL, max_steps=MAX_STEPS, noise=case.noise, start=begin)
-        distance = _distance(recon.solution.x, posed.solution)
-        bound = recon.certificate.distance
+        x, bound = recon.solution.x, recon.certificate.distance
+        distance = _distance(x, posed.solution)
         row: Row = {"start": name, "distance": distance, "certified": bound, "proved": recon.certificate.proved}
         row |= {"converged": recon.solution.converged, "evaluations": recon.solution.evaluations}
-        rows.append(row | {"within": None if distance is None else distance <= bound})
+        within = None if posed.solution is None else float(norm(x - posed.solution) / norm(x)) <= bound
+        rows.append(row | {"within": within})
     return rows
 
 

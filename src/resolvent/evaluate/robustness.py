@@ -16,7 +16,7 @@ from resolvent._errors import DataError, ResolventError
 from resolvent.data import psnr
 from resolvent.evaluate.methods import Method
 from resolvent.evaluate.scans import Case
-from resolvent.evaluate.store import Row, plain
+from resolvent.evaluate.store import Row, common, plain
 from resolvent.mol.attack import Attack, attack
 from resolvent.mol.model import MOL
 from resolvent.mol.targets import attack_model, attack_sense
@@ -256,10 +256,3 @@ def by_acceleration(rows: list[Row]) -> list[Row]:
             row = {"method": method, "acceleration": R, "psnr": value, "rises": rises}
             found.append(plain({**row, **common(own)}))
     return found
-
-
-def common(rows: list[Row]) -> Row:
-    """What the rows of a method have in common and a summary repeats."""
-    names = ("mask", "snr", "coils", "size", "model_sha256", "version", "commit", "seed")
-    files = {name: ", ".join(dict.fromkeys(str(row.get(name)) for row in rows)) for name in ("data", "data_sha256")}
-    return {name: rows[0].get(name) for name in names} | files

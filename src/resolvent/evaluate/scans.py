@@ -17,6 +17,7 @@ from torch.nn.functional import interpolate, pad
 from resolvent._errors import DataError
 from resolvent.data import Scan, add_noise, simulate, undersample
 from resolvent.data.io.output import sha256
+from resolvent.data.simulate import noise_at
 from resolvent.data.subjects import Subject, read_subjects
 from resolvent.linop import SENSE, estimate_noise, ifft
 
@@ -53,7 +54,7 @@ class Case:
     Attributes:
         y: ``(1, coil, *lead, *spatial)``.
         A: its physics.
-        noise: its level; None where the file does not say.
+        noise: its level; None where the file does not say, or says 0: it is then estimated, as `resolvent recon` does.
         reference: what the image should be.
     """
 
@@ -80,6 +81,7 @@ class Spec:
             and slice, so it is the same at every sampling, and in a study of fewer subjects.
         sha256: of the file.
         layout: what the scan is.
+        tone: exponent of the magnitudes of a simulated scan: another contrast.
     """
 
     subject: Subject
@@ -88,10 +90,11 @@ class Spec:
     seed: int
     sha256: str | None
     layout: Layout = "slices"
+    tone: float = 1.0
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a row says of the scan."""
+        """What a row says of the scan: two that differ in anything have another."""
         scan = self.subject.scan
         sampling = vars(self.sampling) | {"coils": self.sampling.coils if scan is None else scan.n_coils}
         if scan is None:
@@ -102,7 +105,9 @@ class Spec:
             "data": Path(self.subject.source).name,
             "data_sha256": self.sha256,
             "subject": self.subject.name,
+            "layout": self.layout,
             "slice": self.number,
+            "tone": self.tone,
             **sampling,
             "scan_seed": self.seed,
         }
@@ -118,8 +123,10 @@ class Spec:
     def _simulated(self) -> Scan:
         how, images = self.sampling, self.subject.images
         assert images is not None
+        x = images[self.number : self.number + 1]
+        x = x * x.abs().clamp_min(1e-6) ** (self.tone - 1)
         return simulate(
-            resized(images[self.number : self.number + 1], how.size),
+            resized(x, how.size),
             n_coils=how.coils,
             acceleration=how.acceleration,
             mask_kind=how.mask,
@@ -134,8 +141,9 @@ class Spec:
         full, how = part(scan, self.number), self.sampling
         if how.snr is None:
             return undersample(full, how.acceleration, how.mask, self.seed)
-        size = full.normalised()
-        sigma = size.scale / full.scale * _sigma(size.kspace, how.snr, full.ndim)
+        unit = full.normalised()
+        magnitude = torch.linalg.vector_norm(ifft(unit.kspace, full.ndim), dim=1)  # of all coil images together
+        sigma = unit.scale / full.scale * noise_at(how.snr, magnitude)
         noise = None if full.noise is None else math.hypot(full.noise, sigma)
         noisy = full.replace(kspace=add_noise(full.kspace, sigma, self.seed), noise=noise)
         kept = undersample(noisy, how.acceleration, how.mask, self.seed)
@@ -237,12 +245,6 @@ def resized(images: Tensor, size: int | None) -> Tensor:
 
     small = torch.complex(planes(square.real), planes(square.imag)) if square.is_complex() else planes(square)
     return small / small.abs().max()
-
-
-def _sigma(kspace: Tensor, snr_db: float, ndim: int) -> float:
-    """Noise of a sample that is `snr_db` below a measured object: the mean square of its combined coil images."""
-    power = ifft(kspace, ndim).abs().square().sum(1)
-    return math.sqrt(float(power[power > 0.0025 * power.max()].mean()) / 10 ** (snr_db / 10))
 
 
 def _length(subject: Subject) -> int:

@@ -11,9 +11,8 @@ import torch
 from resolvent.data import birdcage_maps
 from resolvent.evaluate.accuracy import measure
 from resolvent.evaluate.methods import Method
-from resolvent.evaluate.robustness import common
 from resolvent.evaluate.scans import SNR_DB, Case, Spec
-from resolvent.evaluate.store import Row, plain
+from resolvent.evaluate.store import Row, common, plain
 from resolvent.linop import SENSE
 
 
@@ -50,12 +49,7 @@ def toned(exponent: float) -> Callable[[Spec], Spec | None]:
     """A simulated scan of another contrast: magnitudes to a power."""
 
     def other(spec: Spec) -> Spec | None:
-        images = spec.subject.images
-        if images is None:
-            return None
-        size = images.abs()
-        images = images * (size / size.max()).clamp_min(1e-6) ** (exponent - 1)
-        return replace(spec, subject=replace(spec.subject, images=images))
+        return None if spec.subject.images is None else replace(spec, tone=exponent)
 
     return other
 

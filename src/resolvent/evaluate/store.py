@@ -66,6 +66,13 @@ def plain(row: Row) -> Row:
     return {name: _digits(value) for name, value in row.items()}
 
 
+def common(rows: list[Row]) -> Row:
+    """What the rows of a method have in common and a summary repeats."""
+    names = ("mask", "snr", "coils", "size", "model_sha256", "version", "commit", "seed")
+    files = {name: ", ".join(dict.fromkeys(str(row.get(name)) for row in rows)) for name in ("data", "data_sha256")}
+    return {name: rows[0].get(name) for name in names} | files
+
+
 def _digits(value: Any) -> Any:
     if not isinstance(value, float):
         return value

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from resolvent._types import Image
 from resolvent.evaluate.methods import Method
-from resolvent.evaluate.robustness import ACCURACY, common
+from resolvent.evaluate.robustness import ACCURACY
 from resolvent.evaluate.scans import Case
-from resolvent.evaluate.store import Row, plain
+from resolvent.evaluate.store import Row, common, plain
 from resolvent.solve import norm
 
 SHAPES = ("1", "2", "4", "8", "text")

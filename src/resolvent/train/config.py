@@ -199,7 +199,7 @@ class Card(_Section):
 
 
 class Config(_Section):
-    """One training run."""
+    """One training run, on one GPU where there is one, else on the CPU."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Name of the model.")
     seed: int = Field(default=0, ge=0)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from resolvent._errors import DataError
 from resolvent.data import Scan, Subject, read_subjects
@@ -49,26 +49,6 @@ class Draws(Dataset[Batch]):
         return batch._replace(subject=torch.full_like(batch.subject, which)) if validating else batch
 
 
-@dataclass(frozen=True)
-class From(Sampler[int]):
-    """`length` numbers, of which the first `start` are not drawn again: a resumed run goes on where it was.
-
-    The first is ``start * world + rank``, and each process takes every `world`-th.
-    """
-
-    start: int
-    length: int
-    rank: int = 0
-    world: int = 1
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[int]:
-        for step in range(self.start, self.start + self.length):
-            yield step * self.world + self.rank
-
-
 class ScansModule(pl.LightningDataModule):
     """Reads the subjects once, and draws from them.
 
@@ -96,18 +76,17 @@ class ScansModule(pl.LightningDataModule):
         self.maps = [unit(maps) for path in scans.maps for maps in read_maps(data.folder / path)]
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """An epoch: the steps between two validations."""
+        """An epoch, the steps between two validations; a resumed run goes on with the number where it was."""
         assert self.trainer is not None
         step, every = getattr(self.trainer.lightning_module, "step", 0), self.config.validation.every
         length = min(every, self.config.optimiser.steps - every * self.trainer.current_epoch)
-        order = From(step, length, self.trainer.global_rank, self.trainer.world_size)
-        return self._loader(self.train, _TRAIN, order)
+        return self._loader(self.train, _TRAIN, range(step, step + length))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The same scans each time."""
         return self._loader(self.validation, _VALIDATION, range(self.config.validation.scans))
 
-    def _loader(self, subjects: list[Subject], stream: int, order: Sampler[int] | range) -> DataLoader[Batch]:
+    def _loader(self, subjects: list[Subject], stream: int, order: range) -> DataLoader[Batch]:
         draws, workers = Draws(subjects, self.config, stream, self.maps), self.config.data.workers
         return DataLoader(draws, batch_size=None, sampler=order, num_workers=workers)
 
@@ -126,5 +105,6 @@ def _prepared(scan: Scan, supervision: str) -> Scan:
         )
     scan = scan.normalised()
     maps = scan.maps
+    # 0 counts as unknown, as in `resolvent recon`: the level below which nothing can be told is estimated
     noise = scan.noise or float(estimate_noise(scan.kspace, scan.ndim).median())
     return scan.replace(coil_maps=maps, noise=noise)

@@ -13,12 +13,12 @@ from torch.nn.functional import interpolate, max_pool2d, max_pool3d
 
 from resolvent._types import Image, Maps, Mask
 from resolvent.data import Scan, Subject, birdcage_maps, make_mask
+from resolvent.data.simulate import OBJECT, noise_at
 from resolvent.linop import SENSE, LinearOperator, estimate_noise
 from resolvent.linop.fourier import fft, ifft
 from resolvent.train.config import Scans
 from resolvent.train.objects import object_image
 
-_OBJECT = 0.05  # pixels above this fraction of the largest magnitude count as object
 _MAPS, _NEAR = 0.34, 0.6  # fraction of scans with measured maps, and with maps that are zero away from the object
 
 
@@ -66,6 +66,9 @@ def draw_batch(
         size: scans in it.
         measured_maps: each ``(coil, y, x)``.
         denoise: full sampling and at most 25 dB, so that only noise is left to remove.
+
+    Raises:
+        DataError: an image of which no part shows anything, see `framed`.
     """
     rng = np.random.default_rng([seed, number])
     scan = subjects[int(rng.integers(len(subjects)))].scan
@@ -94,6 +97,8 @@ def quick_sizes(low: int, high: int) -> list[int]:
 def draw_measured(scan: Scan, scans: Scans, rng: np.random.Generator, size: int) -> Batch:
     """Slices of one measured scan: undersampled anew if it is complete, else as they were measured, reference zero.
 
+    With one lead axis (time) the new mask differs from frame to frame.
+
     Args:
         scan: with maps and noise level, normalised.
         scans: the settings, of which masks and accelerations count here.
@@ -109,7 +114,8 @@ def draw_measured(scan: Scan, scans: Scans, rng: np.random.Generator, size: int)
         reference = (maps.conj() * ifft(y, scan.ndim)).sum(1)
         lead = tuple(y.shape[2 : -scan.ndim])
         shape, frames = tuple(y.shape[-scan.ndim :]), lead[0] if len(lead) == 1 else None
-        mask = torch.stack([draw_mask(scans, rng, shape, frames) for _ in range(size)]).expand(size, *mask.shape[1:])
+        masks = torch.stack([draw_mask(scans, rng, shape, frames) for _ in range(size)])
+        mask = masks.reshape(size, *(lead if frames else (1,) * len(lead)), *shape)
     noise = torch.full((size,), scan.noise)
     A, mask = SENSE(maps, mask, ndim=scan.ndim), mask.unsqueeze(1)
     return Batch(mask * y, A, mask, noise, reference, torch.zeros(size, dtype=torch.int64))
@@ -128,10 +134,11 @@ def _draw(
 ) -> tuple[Tensor, ...]:
     spatial = len(shape)
     which = draw_subject(subjects, scans, frames, rng)
-    images = subjects[which].images
+    subject = subjects[which]
+    images, what = subject.images, f"{subject.name} in {subject.source}"
     assert images is not None
     seed = int(rng.integers(2**31))
-    x = object_image(images[int(rng.integers(len(images)))], shape, frames, scans, rng)
+    x = object_image(images[int(rng.integers(len(images)))], shape, frames, scans, rng, what)
     if readout:
         x, shape = x.movedim(0, -1), (*shape[1:], shape[0])
     true = coil_maps(n_coils, shape, rng, measured_maps)
@@ -147,11 +154,8 @@ def _draw(
     mask = draw_mask(scans, rng, shape, frames)
     mask = torch.ones_like(mask) if denoise else mask
     decibels = rng.uniform(*scans.snr_db)
-    power = x.abs().square()
-    sigma = math.sqrt(float(power[power > _OBJECT**2 * power.max()].mean())) * 10 ** (-decibels / 20)
-    if denoise:
-        sigma *= 10 ** (max(0.0, decibels - 25) / 20)
-    elif rng.random() < scans.clean:
+    sigma = noise_at(min(decibels, 25.0) if denoise else decibels, x.abs())
+    if not denoise and rng.random() < scans.clean:
         sigma = 0.0
     generator = torch.Generator().manual_seed(seed)
     y = mask * (clean + sigma * torch.randn(clean.shape, dtype=clean.dtype, generator=generator))
@@ -228,6 +232,6 @@ def unit(maps: Maps) -> Maps:
 def near(x: Image, spatial: int) -> Tensor:
     """1 within four pixels of the object, of any frame."""
     magnitude = x.abs() if x.ndim == spatial else x.abs().amax(0)
-    bright = (magnitude > _OBJECT * magnitude.max())[None].float()
+    bright = (magnitude > OBJECT * magnitude.max())[None].float()
     grow = max_pool2d if spatial == 2 else max_pool3d
     return grow(bright, 9, stride=1, padding=4)[0]

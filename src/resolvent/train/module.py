@@ -33,7 +33,7 @@ LAM = (1e-2, 1e5)
 
 
 class Training(pl.LightningModule):
-    """One model in training: every `Trainer` of Lightning runs it.
+    """One model in training: every `Trainer` of Lightning runs it on one device.
 
     Args:
         model: `MOL` or a baseline; anything with ``model(y, A, noise) -> image``.
@@ -142,10 +142,11 @@ class Training(pl.LightningModule):
         self.log("psnr_sense", self.psnr_sense)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """With the step and the guard the run goes on where it was."""
+        """With the step, the guard and the score of SENSE the run goes on where it was."""
         checkpoint["resolvent"] = {
             "step": self.step,
             "guard": vars(self.guard),
+            "psnr_sense": self.psnr_sense,
             "config": self.config.model_dump_json(),
         }
 
@@ -178,10 +179,10 @@ class Training(pl.LightningModule):
     def _watch(self, optimiser: torch.optim.Optimizer) -> None:
         if self.guard.lost:
             weights, moments = self.guard.back(f"step {self.step}")
-            self.model.load_state_dict(weights)
+            self.load_state_dict(weights)
             optimiser.load_state_dict(moments)
         elif self.guard.due:
-            self.guard.keep((self.model.state_dict(), optimiser.state_dict()))
+            self.guard.keep((self.state_dict(), optimiser.state_dict()))
 
 
 def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:

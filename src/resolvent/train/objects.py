@@ -9,23 +9,31 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from resolvent._errors import DataError
 from resolvent._types import Image
 from resolvent.data import smooth_phase
 from resolvent.linop.fourier import fft, ifft
 from resolvent.train.config import Scans
 from resolvent.train.motion import moving
 
+TRIES = 1000
+"""Parts of an image that are drawn until one shows something."""
+
 
 def object_image(
-    image: Tensor, shape: tuple[int, ...], frames: int | None, scans: Scans, rng: np.random.Generator
+    image: Tensor, shape: tuple[int, ...], frames: int | None, scans: Scans, rng: np.random.Generator, what: str
 ) -> Image:
-    """One image as an object in the scanner: ``([frame,] *shape)``, complex, magnitudes of at most about 1."""
+    """One image of `what` as an object in the scanner: ``([frame,] *shape)``, complex, magnitudes of at most about 1.
+
+    Raises:
+        DataError: see `framed`.
+    """
     spatial = len(shape)
     finer = rng.uniform(1.1, 2.5) if rng.random() < 0.8 else 1.0  # then k-space of the matrix cuts it off
     grid = tuple(2 * round(n * finer / 2) if n % 2 == 0 else n + 2 * round(n * (finer - 1) / 2) for n in shape)
     if spatial == 3:
         grid = (shape[0], *grid[1:])
-    magnitude = framed(image.abs(), grid, frames, scans, rng, finer)
+    magnitude = framed(image.abs(), grid, frames, scans, rng, finer, what)
     tissue = (magnitude / magnitude.max()) ** rng.uniform(*scans.contrast)
     tilt = rng.uniform(0, 0.5)
     transmit = torch.exp(tilt * torch.cos(smooth_phase(grid, seed=int(rng.integers(2**31)))))
@@ -99,16 +107,34 @@ def framed(
     scans: Scans,
     rng: np.random.Generator,
     finer: float = 1.0,
+    what: str = "the subject",
 ) -> Tensor:
     """Turned, mirrored, zoomed, cropped or padded to `shape`; of a series, `frames` frames that follow each other.
 
-    The grid is `finer` than that to which `scans.zoom` refers.
+    The grid is `finer` than that to which `scans.zoom` refers. What shows less than a tenth of the largest magnitude
+    is drawn again.
 
     A still image is set in motion if `frames` are wanted, see `moving`; for planes through a volume see `through`.
+
+    Raises:
+        DataError: no part of the image, which is one of `what`, shows anything.
     """
-    spatial = len(shape)
     if frames is not None and magnitude.ndim == 2:
         magnitude = moving(magnitude, frames, rng)
+    for _ in range(TRIES):
+        part = _part(magnitude, shape, frames, scans, rng, finer)
+        if float(part.max()) > 0.1 * float(magnitude.max()):
+            return part
+    raise DataError(
+        f"{TRIES} parts of an image of {what} show next to nothing. Leave that subject out, or raise scans.whole, the "
+        "fraction of images that are shown whole."
+    )
+
+
+def _part(
+    magnitude: Tensor, shape: tuple[int, ...], frames: int | None, scans: Scans, rng: np.random.Generator, finer: float
+) -> Tensor:
+    spatial = len(shape)
     t = through(magnitude, shape[0], rng) if spatial == 3 else magnitude
     t = torch.rot90(t, int(rng.integers(4)), (-2, -1))
     t = t.flip(-1) if rng.random() < 0.5 else t
@@ -128,8 +154,4 @@ def framed(
         take.append(slice(max(0, corner), max(0, corner) + want))
         put.append(slice(max(0, -corner), max(0, -corner) + min(have, want)))
     padded[(..., *put)] = t[(..., *take)]
-    return (
-        padded
-        if float(padded.max()) > 0.1 * float(magnitude.max())
-        else framed(magnitude, shape, frames, scans, rng, finer)
-    )
+    return padded

@@ -32,14 +32,19 @@ def draw_pictures(
         number: of the batch.
         size: pictures in it.
         denoise: no blur, all pixels and at most 25 dB, so that only noise is left to remove.
+
+    Raises:
+        DataError: a picture of which no part shows anything, see `framed`.
     """
     rng = np.random.default_rng([seed, number])
     shape = tuple(int(n) for n in rng.choice(quick_sizes(*scans.matrix), 2))
     x, kernels, masks, sigmas, which = [], [], [], [], rng.integers(len(pictures), size=size)
     for subject in which:
-        images = pictures[subject].images
+        picture = pictures[subject]
+        images = picture.images
         assert images is not None
-        image = framed(images[int(rng.integers(len(images)))], shape, None, scans, rng)
+        image = images[int(rng.integers(len(images)))]
+        image = framed(image, shape, None, scans, rng, what=f"{picture.name} in {picture.source}")
         x.append((image / image.max()) ** rng.uniform(*scans.contrast))
         kernels.append(draw_kernel(0.0 if denoise else rng.uniform(*scans.blur), rng))
         kept = 1.0 if denoise else math.exp(-rng.uniform(*np.log(scans.acceleration)))

@@ -62,7 +62,7 @@ def train(
 
     Raises:
         DataError: subjects or folder cannot be used; `out` holds a run with other settings.
-        ModelError: an unknown architecture; training diverged.
+        ModelError: an unknown architecture, or penalties that it does not take; training diverged.
     """
     out = Path(out)
     if config.threads:
@@ -73,6 +73,7 @@ def train(
     _prepare(out, config)
     torch.manual_seed(config.seed)
     model = build(config.model)
+    _penalised(model, config)
     if config.init:
         begin(model, load(config.init))
     say(f"reading {len(config.data.train) + len(config.data.validation)} files")
@@ -149,6 +150,7 @@ def _trainer(config: Config, out: Path, callbacks: list[pl.Callback], bar: bool)
         callbacks.append(RichProgressBar(console_kwargs={"file": sys.stderr}))
     loggers = [CSVLogger(out / "log", name="csv"), TensorBoardLogger(out / "log", name="tensorboard")]
     return pl.Trainer(
+        devices=1,  # what is skipped, when a run goes back and when it is saved are decided by one process
         max_epochs=-(-config.optimiser.steps // config.validation.every),
         callbacks=callbacks,
         logger=loggers,
@@ -158,7 +160,6 @@ def _trainer(config: Config, out: Path, callbacks: list[pl.Callback], bar: bool)
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         reload_dataloaders_every_n_epochs=1,
-        use_distributed_sampler=False,
         default_root_dir=out,
     )
 
@@ -171,6 +172,16 @@ def _prepare(out: Path, config: Config) -> None:
         (out / "config.yaml").write_text(to_yaml(config))
     except OSError as error:
         raise DataError(f"{out} cannot be written ({error.strerror}). Choose another folder with --out.") from None
+
+
+def _penalised(model: nn.Module, config: Config) -> None:
+    """Penalties look at F without a scan."""
+    wanted = config.penalties.lipschitz or config.penalties.slope
+    if wanted and isinstance(model, MOL) and model.score.conditioning(1.0).value > 0:
+        raise ModelError(
+            f"penalties are for scores that do not depend on the scan, but {type(model.score).__name__} does. Set "
+            "penalties.lipschitz and penalties.slope to 0: it is monotone by construction."
+        )
 
 
 def _compare(config: Config, saved: str, out: Path) -> None:
