@@ -7,7 +7,7 @@ import resolvent as rv
 from resolvent._errors import ModelError
 from resolvent.data import birdcage_maps, metrics
 from resolvent.mol.adapt import adapt
-from resolvent.monotone import CertifiedStack, PlainCNN
+from resolvent.monotone import CertifiedStack, PlainCNN, ResidualStack
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +64,11 @@ def test_what_adapting_could_ruin_is_refused(scan):
 def test_steps_must_be_positive(model, scan):
     with pytest.raises(ModelError, match="steps is 0"):
         adapt(model, scan.kspace, scan.operator(), steps=0)
+
+
+def test_what_was_proved_for_all_data_is_proved_of_the_scan(scan, tmp_path):
+    torch.manual_seed(0)
+    model = rv.MOL(ResidualStack(m=0.3, channels=4, layers=2), lam=10.0)
+    done = adapt(model, scan.kspace, scan.operator(), scan.noise, steps=1)
+    assert (model.tier, done.model.tier) == ("all-data", "per-scan")
+    assert rv.load(rv.save(done.model, tmp_path / "adapted")).tier == "per-scan"

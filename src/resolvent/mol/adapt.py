@@ -106,6 +106,7 @@ def adapt(
         if bool(torch.isfinite(size)):
             optimiser.step()
     adapted = copy.deepcopy(model)
+    adapted.adapted = True
     adapted.load_state_dict(pupil.state_dict())
     adapted.identity = {"adapted_from": model.identity}  # a record must not give these weights the other's hash
     after = _error(adapted, y, A, sigma, used, judged)

@@ -43,6 +43,7 @@ class MOL(ScanUnits):
         ridge: weight of ``ridge x`` in the equation; 0 but for models converted from elsewhere.
         normalise: pose the equation in units of the scan, on the pixels that A sees.
         noise_aware: let lam follow the noise level.
+        adapted: the weights were trained on the scan at hand, so they change with its data.
 
     Attributes:
         tol: relative accuracy of `forward`.
@@ -61,12 +62,13 @@ class MOL(ScanUnits):
         ridge: float = 0.0,
         normalise: bool = False,
         noise_aware: bool = False,
+        adapted: bool = False,
     ) -> None:
         super().__init__(lam, normalise=normalise, noise_aware=noise_aware)
         if not 0 <= ridge < math.inf:
             raise ModelError(f"ridge is {ridge}; it must be a finite number and not negative, as it adds to m.")
         self.score = score
-        self.ridge = ridge
+        self.ridge, self.adapted = ridge, adapted
         self.tol, self.max_steps, self.adjoint_tol = 1e-4, 100, 1e-3
 
     @classmethod
@@ -110,7 +112,7 @@ class MOL(ScanUnits):
     @property
     def tier(self) -> Tier:
         """What the certificate of this model holds for."""
-        adapts = self.normalise or self.noise_slope is not None
+        adapts = self.normalise or self.noise_slope is not None or self.adapted
         return "per-scan" if self.score.tier == "all-data" and adapts else self.score.tier
 
     def pose(

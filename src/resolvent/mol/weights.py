@@ -96,6 +96,7 @@ def describe(model: MOL | Baseline) -> dict[str, Any]:
         "ridge": model.ridge,
         "normalise": model.normalise,
         "noise_aware": model.noise_slope is not None,
+        **({"adapted": True} if model.adapted else {}),
     }
 
 
@@ -240,7 +241,8 @@ def _description(path: Path) -> dict[str, Any]:
 def _build(description: dict[str, Any]) -> MOL | Baseline:
     rest = dict(description)
     kind = rest.pop("kind", "MOL")
-    options: dict[str, Any] = {key: bool(rest.pop(key)) for key in ("normalise", "noise_aware") if key in rest}
+    flags = ("normalise", "noise_aware", "adapted")
+    options: dict[str, Any] = {key: bool(rest.pop(key)) for key in flags if key in rest}
     options |= {key: float(rest.pop(key)) for key in ("lam", "ridge") if key in rest}
     if kind != "MOL":
         if kind not in _BASELINES:
