@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import resolvent as rv
-from resolvent.evaluate.scans import Files, Sampling, part, resized
+from resolvent.evaluate.scans import Files, Sampling, resized
 
 
 def files(*paths, **options):
@@ -124,10 +124,3 @@ def test_complex_images_keep_their_phase(tmp_path, sampling):
         file["image_ri"] = np.stack([stack.real, stack.imag], -1).astype(np.float32)
     case = files(tmp_path / "complex.h5").specs(sampling)[0].make()
     assert torch.allclose(case.reference.angle(), torch.tensor(0.3), atol=1e-4)
-
-
-def test_a_slice_that_is_not_there_is_refused(measured):
-    scan = rv.read(measured)
-    assert torch.equal(part(scan, 0).kspace, scan.kspace)
-    with pytest.raises(rv.ResolventError, match="has 1 slices, so there is no slice 1"):
-        part(scan, 1)

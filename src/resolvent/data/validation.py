@@ -125,7 +125,7 @@ def infer_mask(kspace: Tensor, ndim: int) -> Tensor:
     return filled.to(torch.float32).contiguous()
 
 
-def undersample(kspace: Tensor, mask: Tensor, ndim: int, where: str) -> Tensor:
+def masked(kspace: Tensor, mask: Tensor, ndim: int, where: str) -> Tensor:
     """K-space times mask, where the file holds more samples than its mask admits (retrospective undersampling).
 
     Only fully sampled k-space is masked; anything else is left as it is, so that `check` sees the contradiction.

@@ -17,7 +17,7 @@ from resolvent.data import psnr
 from resolvent.evaluate.methods import Method
 from resolvent.evaluate.scans import Case
 from resolvent.evaluate.store import Row, common, plain
-from resolvent.mol.attack import Attack, attack
+from resolvent.mol.attack import Attack, attack, sampled_by
 from resolvent.mol.model import MOL
 from resolvent.mol.targets import attack_model, attack_sense
 from resolvent.solve import lanczos, norm
@@ -116,7 +116,7 @@ def empty(method: Method, case: Case) -> list[Row]:
     `size` is ``|x|`` over that of the reference, `gain` is ``|x| / |y|``, `correlation` that of ``|x|`` with the
     magnitude of the reference over the pixels. A method may refuse (`refused`): zeros are no scan.
     """
-    sampled = _sampled(case)
+    sampled = sampled_by(case.A, case.y)
     noise = sampled * torch.randn(case.y.shape, dtype=case.y.dtype, generator=torch.Generator().manual_seed(0))
     rows: list[Row] = []
     for what, y in (("zeros", torch.zeros_like(case.y)), ("noise", case.level * noise)):
@@ -177,7 +177,7 @@ def _singular(method: Method, case: Case) -> tuple[Tensor, Tensor, float, float]
     """
     assert method.hold is not None
     R = method.hold(case.y, case.A, case.level)
-    sampled = _sampled(case)
+    sampled = sampled_by(case.A, case.y)
 
     def normal(d: Tensor) -> Tensor:
         d = d.detach().requires_grad_()
@@ -206,15 +206,10 @@ def _row(found: Attack) -> Row:
     }
 
 
-def _sampled(case: Case) -> Tensor:
-    """1 where something was measured."""
-    return (case.A.encode != 0).to(case.y.real.dtype)
-
-
 def _white(case: Case, seed: int) -> Tensor:
     """White noise of unit norm on the measured samples."""
     noise = torch.randn(case.y.shape, dtype=case.y.dtype, generator=torch.Generator().manual_seed(seed))
-    noise = noise * _sampled(case)
+    noise = noise * sampled_by(case.A, case.y)
     return noise / norm(noise)
 
 

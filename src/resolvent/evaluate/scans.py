@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from resolvent._errors import DataError
 from resolvent.data import Scan, add_noise, simulate, undersample
 from resolvent.data.io.output import sha256
 from resolvent.data.simulate import noise_at
@@ -118,7 +117,7 @@ class Spec:
         unit = scan.normalised()
         assert unit.reference is not None
         A = SENSE(scan.maps, unit.mask, ndim=unit.ndim)
-        return Case(unit.kspace, A, unit.noise or None, unit.reference)
+        return Case(unit.kspace, A, unit.noise, unit.reference)
 
     def _simulated(self) -> Scan:
         how, images = self.sampling, self.subject.images
@@ -138,7 +137,7 @@ class Spec:
 
     def _undersampled(self, scan: Scan) -> Scan:
         """The maps are estimated from what is kept, with its noise; the reference is the full scan as measured."""
-        full, how = part(scan, self.number), self.sampling
+        full, how = scan.entry(self.number), self.sampling
         if how.snr is None:
             return undersample(full, how.acceleration, how.mask, self.seed)
         unit = full.normalised()
@@ -205,28 +204,6 @@ class Files:
             for digest in [sha256(path)]
             for subject in read_subjects(path, ndim=ndim)[: self.subjects]
         ]
-
-
-def part(scan: Scan, number: int) -> Scan:
-    """One entry of the batch of a scan.
-
-    Raises:
-        DataError: there is none of that number.
-    """
-    count = len(scan.kspace)
-    if not 0 <= number < count:
-        raise DataError(f"{scan.source} has {count} slices, so there is no slice {number}. Ask for another.")
-
-    def own(tensor: Tensor | None) -> Tensor | None:
-        return tensor if tensor is None or len(tensor) == 1 else tensor[number : number + 1]
-
-    return scan.replace(
-        kspace=own(scan.kspace),
-        mask=own(scan.mask),
-        coil_maps=own(scan.coil_maps),
-        reference=own(scan.reference),
-        calibration=None if scan.calibration is None else part(scan.calibration, number),
-    )
 
 
 def resized(images: Tensor, size: int | None) -> Tensor:

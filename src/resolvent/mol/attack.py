@@ -134,7 +134,7 @@ def attack(
     3.0
     """
     _check(epsilon, steps, starts, together, methods)
-    sampled = _sampled(y, A)
+    sampled = sampled_by(A, y)
     radius = epsilon * norm(y * sampled)
     if not bool((torch.isfinite(radius) & (radius > 0)).all()):
         raise DataError("The measured samples are zero or not finite, so no perturbation is relative to them. Check y.")
@@ -272,7 +272,7 @@ class _Target:
         return (size / self.radius.repeat(copies)).to(u.real.dtype), slope * sampled
 
 
-def _sampled(y: Tensor, A: LinearOperator) -> Tensor:
+def sampled_by(A: LinearOperator, y: Tensor) -> Tensor:
     """1 where something was measured, 0 elsewhere; broadcasts to y."""
     return (A.measured(torch.ones_like(y)) != 0).to(y.real.dtype)
 

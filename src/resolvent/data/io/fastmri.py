@@ -14,7 +14,7 @@ from resolvent.data.io.mrd_header import MRDHeader, parse_header
 from resolvent.data.io.orientation import affine_from_spacing
 from resolvent.data.io.oversampling import crop_readout
 from resolvent.data.scan import Geometry, Scan
-from resolvent.data.validation import check_kspace, infer_mask, undersample
+from resolvent.data.validation import check_kspace, infer_mask, masked
 
 
 def read_fastmri(file: h5py.File, path: str) -> Scan:
@@ -39,7 +39,7 @@ def read_fastmri(file: h5py.File, path: str) -> Scan:
         )
     check_kspace(kspace, 2, where)
     mask = _mask(load(file["mask"], path), kspace, where) if "mask" in file else infer_mask(kspace, 2)
-    kspace = undersample(kspace, mask, 2, where)
+    kspace = masked(kspace, mask, 2, where)
 
     header = parse_header(text(load(file["ismrmrd_header"], path)), path) if "ismrmrd_header" in file else None
     kept = kspace.shape[-2]
