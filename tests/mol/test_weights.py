@@ -272,6 +272,13 @@ def test_hostile_architectures_are_refused_at_once(folder, score, little_memory)
         load(folder)
 
 
+def test_a_file_too_large_for_a_model_is_not_read(folder):
+    with (folder / WEIGHTS).open("r+b") as file:
+        file.truncate(2**30 + 1)  # a hole: it takes no room
+    with pytest.raises(ModelError, match="larger than 1024 MiB"):
+        load(folder)
+
+
 @pytest.mark.parametrize("change", [lambda t: t.half(), lambda t: t.double() if t.ndim > 1 else t, lambda t: t + 0j])
 def test_weights_of_no_one_precision_are_refused(folder, change):
     tensors = {name: change(t.detach()) for name, t in load(folder).state_dict().items()}

@@ -145,7 +145,9 @@ def load(name: str | Path) -> MOL | Baseline:
     folder = located(name)
     description = _description(folder / CARD)
     try:
-        content = (folder / WEIGHTS).read_bytes() if (folder / WEIGHTS).stat().st_size <= _LARGEST else b""
+        if (folder / WEIGHTS).stat().st_size > _LARGEST:
+            raise ModelError(f"{folder / WEIGHTS} is larger than {_LARGEST >> 20} MiB, which no model is. Save it again.")
+        content = (folder / WEIGHTS).read_bytes()
     except OSError as error:
         raise ModelError(f"{folder / WEIGHTS} cannot be read ({error.strerror}). Save the model again.") from None
     digest = hashlib.sha256(content).hexdigest()
