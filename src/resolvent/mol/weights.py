@@ -146,7 +146,7 @@ def load(name: str | Path) -> MOL | Baseline:
     description = _description(folder / CARD)
     try:
         if (folder / WEIGHTS).stat().st_size > _LARGEST:
-            raise ModelError(f"{folder / WEIGHTS} is larger than {_LARGEST >> 20} MiB, which no model is. Save it again.")
+            raise ModelError(f"{folder / WEIGHTS} is larger than {_LARGEST >> 20} MiB, which no model is.")
         content = (folder / WEIGHTS).read_bytes()
     except OSError as error:
         raise ModelError(f"{folder / WEIGHTS} cannot be read ({error.strerror}). Save the model again.") from None
