@@ -6,6 +6,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from problems import random
+from resolvent._errors import DataError
 from resolvent.solve import Status, fixed_point, norm
 
 
@@ -255,3 +256,9 @@ def test_constant_map_takes_one_step():
     s = fixed_point(lambda x: torch.full_like(x, 7.0), torch.zeros(1, 3), contraction=0.0, tol=1e-6)
     assert (s.steps, s.converged) == (1, True)
     assert s.x.equal(torch.full((1, 3), 7.0))
+
+
+@pytest.mark.parametrize("options", [{"tol": -1.0}, {"tol": math.nan}, {"max_steps": -1}])
+def test_a_tolerance_or_limit_that_is_none_is_refused(options):
+    with pytest.raises(DataError, match="neither may be negative"):
+        fixed_point(lambda x: 0.5 * x, torch.ones(1, 2), **options)

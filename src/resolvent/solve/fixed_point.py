@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from resolvent._errors import DataError
 from resolvent.solve.anderson import AndersonHistory
 from resolvent.solve.solution import Solution, Status, along, as_images, as_real, carried, norm
 
@@ -49,6 +50,9 @@ def fixed_point(
     Returns:
         `Solution`; `residuals` holds ``|T(x) - x|``, `seconds` when it was known.
 
+    Raises:
+        DataError: `tol` or `max_steps` is negative, or no number.
+
     Source: theorem of Banach; for the safeguard J. Zhang, B. O'Donoghue, S. Boyd, SIAM J. Optim. 30:3170-3197 (2020).
 
     >>> import torch
@@ -56,6 +60,8 @@ def fixed_point(
     >>> torch.allclose(s.x, torch.full((1, 3), 2.0), rtol=1e-5), s.status.value
     (True, 'converged')
     """
+    if not (tol >= 0 and max_steps >= 0):
+        raise DataError(f"tol is {tol} and max_steps {max_steps}; neither may be negative. Pass 1e-3 and 100, say.")
     batch = x0.shape[0]
     result = x0.clone()
     status = [Status.MAX_STEPS] * batch
