@@ -19,7 +19,6 @@ from benchmarks.watch import Watch
 from resolvent.mol.baselines import MoDL
 from resolvent.mol.equation import INNER, Work
 from resolvent.mol.model import starting_point
-from resolvent.solve import fixed_point
 
 SIZES = 128, 256
 ACCURACIES = (1e-3, 1e-4)
@@ -31,15 +30,8 @@ def resolvent_solve(
     """The solve of the package, from the measurements on."""
     watch = Watch(exact, accuracies, case.y.device, work := Work())
     equation, _, context = mol.pose(case.y, case.A, case.noise, work)
-    take = equation.steps()
-
-    def step(x: Tensor) -> Tensor:
-        image = take(x)
-        watch.see(image)
-        return image
-
-    start, q = starting_point(equation, context), equation.contraction
-    return watch.run(lambda: fixed_point(step, start, tol=1e-8, max_steps=max_steps, contraction=q, inexact=INNER))
+    start = starting_point(equation, context)
+    return watch.run(lambda: equation.solve(start, tol=1e-8, max_steps=max_steps, see=watch.see))
 
 
 def published_solve(
@@ -50,7 +42,7 @@ def published_solve(
     watch = Watch(exact, accuracies, case.y.device, equation.work)
 
     def run() -> None:
-        x = equation.shrink(equation.data, shift=1.0, tol=INNER)
+        x = equation.resolvent(equation.data, shift=1.0, tol=INNER)
         for _ in range(max_steps):
             x = published.step(equation, x)
             watch.see(x)

@@ -95,9 +95,9 @@ def by_newton(problem: Problem, *, forcing: float, inner: float = 0.05) -> list[
         def product(v: Tensor, x: Tensor = x, before: Tensor = before, h: Tensor = h) -> Tensor:
             work.evaluations += 1
             slope = (equation.score(x + h * v) - before) / h
-            return equation.shrink(equation.shifted(v, 0.0) + slope, shift=equation.c, tol=inner)
+            return equation.resolvent(equation.shifted(v, 0.0) + slope, shift=equation.c, tol=inner)
 
-        x = x + gmres(product, -equation.shrink(g, shift=equation.c, tol=inner), forcing)
+        x = x + gmres(product, -equation.resolvent(g, shift=equation.c, tol=inner), forcing)
         while len(found) < len(ACCURACIES) and problem.error(x) <= ACCURACIES[len(found)]:
             found.append(f"{work.evaluations} + {work.applications} N")
         if len(found) == len(ACCURACIES):

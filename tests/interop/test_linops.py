@@ -75,6 +75,11 @@ def test_pixels_without_maps_stay_empty_where_the_support_is_given():
     assert not image[..., :2].any() and image[..., 2:].all()
 
 
+def test_of_some_samples_and_in_double_an_operator_without_a_support_has_none():
+    A = sense(PLANE)[1]
+    assert A.support is A.select(torch.tensor([0])).support is A.to_double().support is None
+
+
 def test_an_operator_of_mrpro_is_the_same_with_an_axis_of_one_coil():
     A = SENSE(unit_maps(2, 3, 1, 6, 5), random_mask(2, 1, 6, 5), ndim=2)
     theirs = from_mrpro(MRproLike(A), norm=1.0, batch=2)

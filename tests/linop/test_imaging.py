@@ -91,6 +91,12 @@ def test_all_frames_of_one_image_are_that_image():
     torch.testing.assert_close(Still(3).adjoint(Still(3)(x)), x)
 
 
+def test_a_series_of_one_image_shows_the_noise_of_its_samples():
+    A = fourier(random_mask(1, 3, 24, 24))
+    y = random(1, 1, 3, 24, 24) * A.mask
+    assert torch.equal((A @ Still(3)).noise(y), A.noise(y))
+
+
 def test_pixels_that_are_missing_may_be_filled_but_not_those_that_no_coil_sees():
     assert (Sampling(random_mask(1, 4, 4)) @ Blur(kernel(3, 3), (4, 4))).support is None
     maps = random(1, 2, 4, 4)

@@ -151,6 +151,12 @@ def test_noise_is_found_in_the_outer_samples(places, snr_db):
     assert A.noise(clean + scan.noise * white).item() == pytest.approx(scan.noise, rel=0.15)
 
 
+def test_weights_of_samples_do_not_weigh_their_noise():
+    maps, y = unit_maps(1, 3, *PLANE), random(1, 3, 5, 16)
+    whole, half = (NonCartesian(maps, radial(5, PLANE), w * torch.ones(5, 16)) for w in (1, 0.5))
+    assert torch.equal(whole.noise(y), half.noise(y))
+
+
 def test_operator_survives_pickle_and_double():
     A = NonCartesian(unit_maps(2, 3, *PLANE).to(torch.complex64), radial(5, PLANE))
     x = random(2, *PLANE, dtype=torch.complex64)

@@ -6,7 +6,7 @@ import torch
 import resolvent as rv
 from problems import DYNAMIC, ODD, PLANE, TWO_SETS, LinearScore, Setting, dense, random, random_mask, small_scores
 from resolvent._errors import DataError, ShapeError
-from resolvent.linop import LinearOperator, estimate_noise
+from resolvent.linop import LinearOperator, Sampling, estimate_noise
 from resolvent.mol import MOL
 from resolvent.mol.ascent import METHODS
 from resolvent.mol.attack import attack
@@ -120,6 +120,15 @@ def test_without_a_mask_every_sample_is_perturbed():
     found = attack(lambda y, A: 4 * A.adjoint(y), A(x), A, 0.1, steps=1, starts=1)
     assert (found.perturbation != 0).all()
     assert found.gain_worst.item() == pytest.approx(2)
+
+
+def test_pixels_that_are_missing_are_not_perturbed():
+    mask = random_mask(1, 6, 6)
+    A = Sampling(mask)
+    found = attack(lambda y, A: A.adjoint(y), random(1, 6, 6), A, 0.1, steps=1, starts=1, draws=1)
+    assert ((found.perturbation != 0) == (mask != 0)).all()
+    assert found.gain_worst.item() == pytest.approx(1)
+    assert found.gain_gaussian.item() == pytest.approx(1)
 
 
 def test_gain_is_the_change_of_the_image_over_that_of_the_data():
@@ -334,6 +343,14 @@ def test_a_small_attack_in_single_precision_is_measured_in_double():
     coarse = attack_model(model.float(), y.to(torch.complex64), _single(A), 1e-3, **options)
     assert coarse.image.dtype == torch.complex128
     assert coarse.gain_gaussian.item() == pytest.approx(fine.gain_gaussian.item(), rel=1e-3)
+
+
+def test_an_attack_finer_than_single_precision_starts_where_that_ends():
+    A, y = measured(PLANE)
+    model = conditioned(normalise=True).float()
+    options = {"steps": 1, "starts": 1, "draws": 1, "noise": 0.1, "methods": ("pgd",)}
+    found = attack_model(model, y.to(torch.complex64), _single(A), 3e-6, **options)
+    assert (found.error < found.gain_worst).all()
 
 
 def test_the_noise_level_is_not_attacked():

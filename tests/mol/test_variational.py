@@ -12,7 +12,7 @@ from resolvent import SENSE
 from resolvent._errors import DataError
 from resolvent.data.metrics import psnr
 from resolvent.data.simulate import birdcage_maps
-from resolvent.linop import fft
+from resolvent.linop import Blur, Decimation, fft
 from resolvent.mol.baselines import sense, total_variation, wavelet
 from resolvent.mol.baselines.wavelets import HIGH, LOW, analyse, synthesise
 from resolvent.mol.scale import intensity
@@ -98,6 +98,13 @@ def test_weight_must_be_positive(head, method, weight):
 
 
 # ---- what is minimised -----------------------------------------------------------------------------------------
+
+
+@METHODS
+def test_measurements_need_not_have_the_shape_of_the_image(method):
+    A = Decimation(2, (17, 18)) @ Blur(torch.ones(2, 2) / 4, (17, 18))
+    y = A(random(1, 17, 18).to(torch.complex64))
+    assert method(y, A, weight=1e-3, steps=3, noise=0.01).shape == (1, 17, 18)
 
 
 def test_total_variation_is_at_the_minimum_of_its_function(head):

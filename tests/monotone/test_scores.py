@@ -393,7 +393,7 @@ def test_conditioned_score_without_a_scan_is_refused(kind):
 CLASSES = [ProductNetwork, ResidualStack, ConvexRidge, ConditionedStack, ConditionedRidge, CertifiedStack]
 
 
-@pytest.mark.parametrize("score", CLASSES)
+@pytest.mark.parametrize("score", [PlainCNN, *CLASSES])
 @pytest.mark.parametrize("m", [0.0, 1.0, -0.1, math.nan])
 def test_margin_outside_zero_and_one_is_refused(score, m):
     with pytest.raises(ValueError, match="needs 0 < m < 1"):

@@ -119,7 +119,7 @@ MUTANTS = (
     Mutant(
         "inner product without conjugation",
         "solve/solution.py",
-        (("a, b = _flat(a), _flat(b)", "a, b = _flat(a.conj()), _flat(b)"),),
+        (("a, b = as_real(a), as_real(b)", "a, b = as_real(a.conj()), as_real(b)"),),
         CG_TESTS,
     ),
     Mutant(
@@ -164,13 +164,13 @@ MUTANTS = (
     Mutant(
         "length of the step taken for the distance",
         "solve/fixed_point.py",
-        (("contraction * (1 + inexact) / (1 - contraction) + inexact", "1.0"),),
+        (("return q * (1 + d) / (1 - q) + d", "return 1.0"),),
         FIXED_POINT_TESTS,
     ),
     Mutant(
         "error of the step forgotten",
         "solve/fixed_point.py",
-        (("contraction * (1 + inexact) / (1 - contraction) + inexact", "contraction / (1 - contraction)"),),
+        (("return q * (1 + d) / (1 - q) + d", "return q / (1 - q)"),),
         FIXED_POINT_TESTS,
     ),
     Mutant(
@@ -405,7 +405,7 @@ MUTANTS = (
     Mutant(
         "length of the adjoint step taken for its error",
         "mol/equation.py",
-        (("distance = (q * (1 + d) / (1 - q) + d) *", "distance = d *"),),
+        (("distance = reach(q, INNER) *", "distance = INNER *"),),
         ("theory/test_gradients.py", "-k", "adjoint_error"),
     ),
     Mutant(
@@ -457,6 +457,12 @@ MUTANTS = (
         ("mol/test_baselines.py", "-k", "strict"),
     ),
     Mutant(
+        "noise level of the data in a gain for all data",
+        "mol/model.py",
+        (('noise if self.tier == "all-data" else level', "level"),),
+        ("theory/test_conditioning.py", "-k", "same_equation and Planes"),
+    ),
+    Mutant(
         "image in the units of the network",
         "mol/model.py",
         (("image = along(scale, solution.x) * solution.x", "image = solution.x"),),
@@ -465,7 +471,7 @@ MUTANTS = (
     Mutant(
         "noise in the units of the data",
         "mol/units.py",
-        (("noise_level = sigma / scale", "noise_level = sigma"),),
+        (("zero_filled, sigma / scale, data", "zero_filled, sigma, data"),),
         ("mol/test_model.py",),
     ),
     # ---- baselines

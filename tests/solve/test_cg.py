@@ -129,6 +129,13 @@ def test_numbers_that_are_not_finite_are_reported(bad, where):
     torch.testing.assert_close(s.x[0], b[0] / 2)
 
 
+def test_a_preconditioner_may_return_what_it_was_given():
+    matrix, b = positive(30, 1e2), random(1, 30, seed=1)
+    plain, same = (conjugate_gradient(by(matrix), b, tol=1e-8, precondition=p) for p in (None, lambda r: r))
+    assert same.steps == plain.steps
+    torch.testing.assert_close(same.x, plain.x)
+
+
 def test_step_limit_is_a_status_that_names_the_settings():
     s = conjugate_gradient(by(positive(30, 1e4)), random(1, 30, seed=1), tol=1e-12, max_steps=3)
     assert s.status is Status.MAX_STEPS

@@ -321,7 +321,7 @@ def test_no_distance_below_the_rounding_of_double_precision_is_claimed():
     equation, _, context = exact(MOL(score, 5.0)).pose(PLANE.kspace(), PLANE.operator())
     x = solved(equation, context.sense)
     for _ in range(60):
-        x = x - equation.shrink(equation.residual(x), shift=1.0, tol=1e-14)
+        x = x - equation.resolvent(equation.residual(x), shift=1.0, tol=1e-14)
     assert 1e-12 <= certify(equation, x, "all-data").distance < 1e-11
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from problems import LinearScore, dense, random, random_mask, small_scores, unit_maps
+from resolvent import solve_reference
 from resolvent.linop import SENSE, Still
 from resolvent.mol import MOL
 from resolvent.mol.certificate import data_gain
@@ -154,6 +155,37 @@ def test_solution_moves_by_at_most_the_proved_gain(name, lam):
     assert (found <= certificate.data_gain).all()
     if name.startswith("sharp") and lam < 1:
         assert found.max() > 0.02 * certificate.data_gain  # a search that moves nothing would show nothing
+
+
+def test_a_stated_noise_level_is_a_constant_of_the_proved_gain():
+    """Of faint data a level over their intensity would move with them, and the score with it."""
+    torch.manual_seed(3)
+    score = CertifiedStack(channels=8, layers=2, trunk_layers=2)
+    A, _ = physics(score)
+    model = MOL(score, 50.0).double()
+    model.tol = model.adjoint_tol = model.linear_tol = 1e-9
+    model.max_steps = 1000
+    y = 1e-6 * random(4, COILS, *SHAPES[score.ndim], seed=6)
+    recon = model.solve(y, A, noise=1e-7)
+    assert recon.certificate.data_gain_kind == "proved"
+
+    def gain(b, d):
+        both = model(torch.cat([b, b + d]), A, 1e-7)
+        return norm(both[4:] - both[:4]) / norm(d)
+
+    assert (climb(gain, y, 1e-7 * random(*y.shape, seed=7), steps=6) <= recon.certificate.data_gain).all()
+
+
+@every
+def test_forward_and_solve_pose_the_same_equation(name):
+    score = scores()[name]
+    A, _ = physics(score)
+    model = MOL(score, 50.0).double()
+    model.tol = model.linear_tol = 1e-9
+    y = random(4, COILS, *SHAPES[score.ndim], seed=6)
+    exact = solve_reference(model, y, A)
+    for image in (model(y, A), model.solve(y, A, tol=1e-9).image):
+        assert (norm(image - exact) <= 1e-8 * norm(exact)).all()
 
 
 @pytest.mark.parametrize("lam", [0.1, 10.0, 1000.0])

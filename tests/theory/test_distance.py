@@ -9,7 +9,7 @@ import torch
 from problems import DYNAMIC, PLANE, STRICT, VOLUME, random, small_scores
 from resolvent.linop import SENSE
 from resolvent.mol.certificate import certify
-from resolvent.mol.equation import Equation, shrink
+from resolvent.mol.equation import Equation, resolvent
 from resolvent.monotone import ScanContext
 from resolvent.solve import norm
 from resolvent.solve.solution import along
@@ -40,9 +40,11 @@ def group(kind, setting, batch, generator) -> tuple[Equation, torch.Tensor]:
     )
     zero_filled = A.adjoint(y)
     data = along(lam, zero_filled) * zero_filled
-    sense = shrink(A, lam, data, tol=1e-8)
+    sense = resolvent(A, lam, data, tol=1e-8)
 
-    context = ScanContext(sense, zero_filled, uniform(0.01, 0.3, batch), lambda u: shrink(A, lam, u + data, tol=1e-8))
+    context = ScanContext(
+        sense, zero_filled, uniform(0.01, 0.3, batch), lambda u: resolvent(A, lam, u + data, tol=1e-8)
+    )
     return Equation(A, y, lam, data, score.condition(context), 1.0, score.m), sense
 
 

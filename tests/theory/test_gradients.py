@@ -67,8 +67,9 @@ def unrolled(model, setting, theta, steps=70):
         return (x.abs().pow(4).sum() / x.abs().pow(2).sum()).sqrt()
 
     y = theta["kspace"]
-    zero_filled, scale = A.adjoint(y), 1.0
-    level = NOISE / intensity(zero_filled)
+    zero_filled = A.adjoint(y)
+    scale = intensity(zero_filled) if model.normalise else torch.ones((), dtype=torch.float64)
+    level = NOISE / scale
     lam = lam_at(level)
     sense = resolvent(lam, 1.0, lam * zero_filled)
     if model.normalise:

@@ -72,7 +72,7 @@ def test_unrolled_steps_of_size_one_are_modl(kind, setting):
     for _ in range(10):
         rhs = equation.score.H(modl).reshape(-1) + equation.lam * matrix.mH @ y.reshape(-1)
         modl = torch.linalg.solve(system, rhs).reshape(modl.shape)
-        ours = ours - equation.shrink(equation.residual(ours), shift=1.0, tol=1e-14)
+        ours = ours - equation.resolvent(equation.residual(ours), shift=1.0, tol=1e-14)
         torch.testing.assert_close(ours, modl, rtol=0, atol=1e-11 * float(norm(modl)))
 
 
@@ -95,10 +95,10 @@ def test_modl_is_plain_steps_of_size_one_from_sense(setting):
     modl.linear_tol = 1e-13
     level = noise_level(modl.in_units(y, A, 0.1, ndim=modl.ndim, sees_noise=True), modl.ndim)
     equation, _, _ = exact(MOL(Residual(modl, level), lam=20.0)).pose(y, A)
-    x = equation.shrink(equation.data, shift=1.0, tol=1e-14)  # SENSE; that of the pose is a mere start
+    x = equation.resolvent(equation.data, shift=1.0, tol=1e-14)  # SENSE; that of the pose is a mere start
     for modl.steps in range(4):
         torch.testing.assert_close(modl(y, A, 0.1), x, rtol=0, atol=1e-10 * float(norm(x).max()))
-        x = x - equation.shrink(equation.residual(x), shift=1.0, tol=1e-14)
+        x = x - equation.resolvent(equation.residual(x), shift=1.0, tol=1e-14)
 
 
 @kinds
@@ -107,7 +107,7 @@ def test_step_is_inexact_by_at_most_a_tenth_of_its_length(kind):
     equation, _, context = model.pose(PLANE.kspace(2), PLANE.operator(2))
     x = context.sense
     for _ in range(5):
-        T = x - equation.shrink(equation.residual(x), shift=1.0, tol=1e-14)
+        T = x - equation.resolvent(equation.residual(x), shift=1.0, tol=1e-14)
         computed = equation.step(x)
         assert (norm(computed - T) <= 0.1 * norm(computed - x)).all()
         x = computed

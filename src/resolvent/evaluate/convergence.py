@@ -17,10 +17,10 @@ from resolvent.evaluate.cost import iterations
 from resolvent.evaluate.methods import MAX_STEPS, TOL, Method
 from resolvent.evaluate.scans import Case
 from resolvent.evaluate.store import Row
-from resolvent.mol.equation import INNER, Equation
+from resolvent.mol.equation import Equation
 from resolvent.mol.model import MOL
 from resolvent.monotone import ScanContext
-from resolvent.solve import fixed_point, norm
+from resolvent.solve import norm
 
 REFERENCE, REFERENCE_STEPS = 1e-9, 1000
 """Relative distance to which the reference is solved, in double precision, and the limit of its steps."""
@@ -142,7 +142,7 @@ def _trace(posed: Posed, name: str, start: Tensor, anderson: int) -> list[Row]:
     equation, exact = posed.equation, posed.exact
     unit = float(norm(exact.data))
     rows: list[Row] = []
-    clock, take = _Clock(posed.seconds), equation.steps()
+    clock = _Clock(posed.seconds)
 
     def look(x: Tensor) -> None:
         clock.stop()
@@ -151,15 +151,9 @@ def _trace(posed: Posed, name: str, start: Tensor, anderson: int) -> list[Row]:
         rows.append(row | {"elapsed": clock.spent})
         clock.go()
 
-    def step(x: Tensor) -> Tensor:
-        image = take(x)
-        look(image)
-        return image
-
     with torch.no_grad():
         look(start)
-        options = {"contraction": equation.contraction, "inexact": INNER, "anderson": anderson}
-        fixed_point(step, start, tol=CLOSE, max_steps=MAX_STEPS, **options)
+    equation.solve(start, tol=CLOSE, max_steps=MAX_STEPS, anderson=anderson, see=look)
     return rows
 
 

@@ -105,7 +105,7 @@ class LinearOperator(nn.Module, ABC):
         new = type(self).__new__(type(self))
         state = vars(new)
         state.update(vars(self))
-        state["_buffers"] = {name: change(t) for name, t in self._buffers.items() if t is not None}
+        state["_buffers"] = {name: None if t is None else change(t) for name, t in self._buffers.items()}
         state["_modules"] = {
             name: part._map(change) if isinstance(part, LinearOperator) else part
             for name, part in self._modules.items()
@@ -139,11 +139,6 @@ class _Adjoint(LinearOperator):
         return self.operator.norm_bound
 
     @property
-    def support(self) -> Tensor | None:
-        """The pixels that A sees, 1 or 0, in the shape of an image (axes may be 1); None if it sees them all."""
-        return None
-
-    @property
     def H(self) -> LinearOperator:
         return self.operator
 
@@ -167,7 +162,8 @@ class _Product(LinearOperator):
 
     @property
     def norm_bound(self) -> Tensor:
-        return self.outer.norm_bound * self.inner.norm_bound
+        outer = self.outer.norm_bound
+        return outer * self.inner.norm_bound.to(outer.device)  # that of an operator without tensors is a constant
 
     @property
     def density(self) -> Tensor | None:
@@ -177,6 +173,10 @@ class _Product(LinearOperator):
     def measured(self, y: Tensor) -> Tensor:
         """What A measures."""
         return self.outer.measured(y)
+
+    def noise(self, y: Tensor) -> Tensor:
+        """What the measurements of A show."""
+        return self.outer.noise(y)
 
     @property
     def support(self) -> Tensor | None:

@@ -15,6 +15,7 @@ from resolvent._types import KSpace
 from resolvent.linop import LinearOperator, Sampling
 from resolvent.mol.held_out import held_out_loss, split
 from resolvent.mol.model import MOL
+from resolvent.mol.scale import noise_of
 
 JUDGED, HELD = 0.05, 0.15
 """Fractions of the samples: kept away from the adaptation to judge it, and held out anew in each of its steps."""
@@ -85,7 +86,7 @@ def adapt(
         )
     if steps < 1:
         raise ModelError(f"steps is {steps}; it must be positive.")
-    sigma = torch.as_tensor(A.noise(y) if noise is None else noise, dtype=y.real.dtype, device=y.device).expand(len(y))
+    sigma = noise_of(y, A, noise)
     measured = (y != 0).any(1).to(y.real.dtype)
     used, judged = (part.unsqueeze(1) for part in split(measured, JUDGED, seed))
     before = _error(model, y, A, sigma, used, judged)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from resolvent._errors import DataError, ShapeError
 from resolvent._types import Image, KSpace
-from resolvent.linop import SENSE, LinearOperator
+from resolvent.linop import LinearOperator
 from resolvent.mol.ascent import METHODS
 from resolvent.mol.windows import within, worst_places
 from resolvent.solve import norm
@@ -104,7 +104,7 @@ def attack(
         reconstruct: R, the call of a model, differentiable in y: ``attack(sense, y, A, 0.01)``. It is given up to
             `together` copies of the batch, one behind the other, with an operator to match.
         y: measurements ``(batch, coil, *lead, *spatial)``.
-        A: the physics. The mask of a `SENSE` says which samples were measured; of any other operator, all were.
+        A: the physics; `A.measured` says which samples were measured, and may change.
         epsilon: norm of the perturbation relative to that of the measured samples of y, positive.
         steps: gradients a start and method.
         starts: starts a method.
@@ -274,8 +274,7 @@ class _Target:
 
 def _sampled(y: Tensor, A: LinearOperator) -> Tensor:
     """1 where something was measured, 0 elsewhere; broadcasts to y."""
-    measured = A.encode != 0 if isinstance(A, SENSE) else torch.ones_like(y, dtype=torch.bool)
-    return measured.to(y.real.dtype)
+    return (A.measured(torch.ones_like(y)) != 0).to(y.real.dtype)
 
 
 def _white(sampled: Tensor, draws: int, dtype: torch.dtype, seed: int) -> Tensor:

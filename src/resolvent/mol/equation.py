@@ -13,7 +13,7 @@ from torch import Tensor
 from resolvent.linop import LinearOperator
 from resolvent.monotone import Bound, Score
 from resolvent.solve import Solution, conjugate_gradient, fixed_point, implicit, norm
-from resolvent.solve.fixed_point import Step
+from resolvent.solve.fixed_point import Step, reach
 from resolvent.solve.implicit import VectorJacobian
 from resolvent.solve.solution import along
 
@@ -25,7 +25,7 @@ Matrix = Callable[[Tensor], Tensor]
 
 
 class Accuracy(TypedDict):
-    """That of a linear solve, as `shrink` takes it: the error allowed, and the window of an estimate."""
+    """That of a linear solve, as `resolvent` takes it: the error allowed, and the window of an estimate."""
 
     tol: float
     window: int
@@ -98,11 +98,6 @@ class Equation:
         early, late = Accuracy(tol=INNER, window=WINDOW), Accuracy(tol=self.inexact, window=0)
         return itertools.chain(itertools.repeat(early, EARLY), itertools.repeat(late))
 
-    def steps(self, allowed: Iterator[Accuracy] | None = None) -> Step:
-        """`step` as a solve takes it, call by call to the next of the `accuracies`."""
-        accuracies = self.accuracies() if allowed is None else allowed
-        return lambda x: self.step(x, **next(accuracies))
-
     def residual(self, x: Tensor) -> Tensor:
         """``G(x)``."""
         self.work.applications += 1
@@ -111,11 +106,11 @@ class Equation:
     def shifted(self, p: Tensor, shift: float) -> Tensor:
         """``(shift I + lam N) p``."""
         self.work.applications += 1
-        return shift * p + along(self.lam, p) * self.A.normal(p)
+        return shifted(self.A, self.lam, p, shift)
 
-    def shrink(self, rhs: Tensor, *, shift: float, tol: float, window: int = 0) -> Tensor:
+    def resolvent(self, rhs: Tensor, *, shift: float, tol: float, window: int = 0) -> Tensor:
         """``(shift I + lam N)^-1 rhs`` by CG from zero, to an error of at most ``tol`` times the result."""
-        return shrink(self.A, self.lam, rhs, shift=shift, tol=tol, window=window, work=self.work)
+        return resolvent(self.A, self.lam, rhs, shift=shift, tol=tol, window=window, work=self.work)
 
     def step(self, x: Tensor, alpha: float | None = None, *, tol: float | None = None, window: int = 0) -> Tensor:
         """``T(x) = (I + a lam N)^-1 (x - a F(x) + a lam A^H b)``, a the step size `alpha`, by default ``1 / c``.
@@ -126,25 +121,40 @@ class Equation:
         accuracy relative to the length of the step: `tol`, by default `inexact`.
         """
         shift = self.c if alpha is None else 1 / alpha
-        return x - self.shrink(self.residual(x), shift=shift, tol=tol or self.inexact, window=window)
+        return x - self.resolvent(self.residual(x), shift=shift, tol=tol or self.inexact, window=window)
 
-    def solve(self, x0: Tensor, *, tol: float, max_steps: int, anderson: int = 5) -> Solution:
+    def solve(
+        self,
+        x0: Tensor,
+        *,
+        tol: float,
+        max_steps: int,
+        anderson: int = 5,
+        see: Callable[[Tensor], None] = lambda x: None,
+    ) -> Solution:
         """The root of G; `tol` is the relative distance to it.
 
         It is a bound as far as m, and the errors of the linear solves in the first steps, are what they claim to be;
         `certify` measures what was reached.
+
+        Args:
+            x0: the start.
+            tol: relative distance.
+            max_steps: limit of network evaluations.
+            anderson: earlier points that are mixed.
+            see: is shown the image of every step.
         """
         before, allowed = self.work.applications, self.accuracies()
         with torch.no_grad():
             solution = fixed_point(
-                self.steps(allowed),
+                self._steps(allowed, see),
                 x0.detach(),
                 tol=tol,
                 max_steps=max_steps,
                 contraction=self.contraction,
                 inexact=INNER,
                 anderson=anderson,
-                select=lambda index: self.select(index).steps(allowed),
+                select=lambda index: self.select(index)._steps(allowed, see),
             )
         self.work.evaluations += solution.evaluations
         if len(solution.residuals) > 1:
@@ -152,6 +162,15 @@ class Equation:
             steps = (solution.sample_steps - 1).clamp_min(1).to(shortened)
             self.work.contraction = float((shortened ** (1 / steps)).max())
         return replace(solution, applications=self.work.applications - before)
+
+    def _steps(self, allowed: Iterator[Accuracy], see: Callable[[Tensor], None]) -> Step:
+        """`step` as a solve takes it, call by call to the next accuracy."""
+
+        def step(x: Tensor) -> Tensor:
+            see(image := self.step(x, **next(allowed)))
+            return image
+
+        return step
 
     def attach(self, x: Tensor, *, tol: float, max_steps: int) -> Tensor:
         """x, the root of G, with its gradient with respect to weights, lam, b and maps.
@@ -161,16 +180,16 @@ class Equation:
         """
 
         def adjoint_solve(vector_jacobian: VectorJacobian, v: Tensor) -> Tensor:
-            q, d, allowed = self.contraction, INNER, self.accuracies()
+            allowed = self.accuracies()
 
             def step(w: Tensor) -> Tensor:
-                return w - self.shrink(vector_jacobian(w) - v, shift=self.c, **next(allowed))
+                return w - self.resolvent(vector_jacobian(w) - v, shift=self.c, **next(allowed))
 
-            start = self.shrink(v, shift=self.c, **next(allowed))
-            solution = fixed_point(step, start, tol=tol, max_steps=max_steps, contraction=q, inexact=d)
+            start = self.resolvent(v, shift=self.c, **next(allowed))
+            q = self.contraction
+            solution = fixed_point(step, start, tol=tol, max_steps=max_steps, contraction=q, inexact=INNER)
             self.work.adjoint_evaluations += solution.evaluations
-            # |T(w) - w*| <= (q (1 + d) / (1 - q) + d) |T(w) - w|, as in `fixed_point`
-            distance = (q * (1 + d) / (1 - q) + d) * solution.residuals[-1] / norm(solution.x)
+            distance = reach(q, INNER) * solution.residuals[-1] / norm(solution.x)
             self.work.adjoint_error = float(torch.where(norm(v) > 0, distance, 0.0).max())
             return solution.x
 
@@ -196,7 +215,12 @@ class Equation:
         return replace(self, A=A, lam=lam, data=along(lam, data) * data, score=self.score.to_double())
 
 
-def shrink(
+def shifted(A: LinearOperator, lam: Tensor, p: Tensor, shift: float) -> Tensor:
+    """``(shift I + lam N) p``."""
+    return torch.add(along(lam, p) * A.normal(p), p, alpha=shift)
+
+
+def resolvent(
     A: LinearOperator,
     lam: Tensor,
     rhs: Tensor,
@@ -224,7 +248,7 @@ def shrink(
         def matvec(p: Tensor) -> Tensor:
             if work is not None:
                 work.applications += 1
-            return torch.add(along(lam, p) * A.normal(p), p, alpha=shift)
+            return shifted(A, lam, p, shift)
 
         return matvec
 

@@ -181,7 +181,7 @@ def _peak(taken: Footprint, sizes: _Sizes, A: SENSE, tile: Tile) -> int:
     """The formula of `solve_peak` for the largest `tile`, with its halo."""
     x, y, n = sizes.image, sizes.kspace, sizes.pixels
     seen = sizes.batch * math.prod(tile)
-    precision = y // sizes.kspace * x // n / 8  # bytes of a number over those of single precision
+    precision = x / (8 * n)  # bytes of a number over those of single precision
     look, kept, work = (precision * f for f in (taken.look, taken.kept, taken.work))
     held, normal = y + 4 * x, 3 * A.coil_chunk * x // A.sets + 3 * x
     units = held + max(2 * y, LINEAR * x + normal)

@@ -127,14 +127,15 @@ class MOL(ScanUnits):
         Args:
             y: measurements ``(batch, coil, *lead, *spatial)``.
             A: the physics.
-            noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
+            noise: standard deviation of the complex noise of a sample of y; by default estimated from y, or 0 where the
+                model is of the tier "all-data": what is proved of it holds for a level that the data do not change.
             work: filled with what is spent.
             tile: what the network may see at once (see `in_tiles`); None for everything.
         """
         work = work or Work()
-        sees_noise = self.score.tier == "per-scan"
-        loose = self.score.conditioning(1.0).value == 0
-        scan = self.in_units(y, A, noise, work, ndim=self.score.ndim, sees_noise=sees_noise, loose=loose)
+        conditioned = self.score.conditioning(1.0).value > 0
+        sees_noise = conditioned and self.tier != "all-data"  # there the level is a constant that was stated, or 0
+        scan = self.in_units(y, A, noise, work, ndim=self.score.ndim, sees_noise=sees_noise, loose=not conditioned)
         context = replace(scan.context, tile=tile)
         score = self.score.condition(context).in_tiles(self.score.radius, tile)
         score = replace(score, ridge=self.ridge, support=scan.support)
@@ -178,7 +179,7 @@ class MOL(ScanUnits):
             tol: bound wanted of the relative distance ``|x - x*| / |x|`` to the exact solution. A sample has converged
                 if that is what its certificate says, whatever ended its solve.
             max_steps: limit of network evaluations.
-            noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
+            noise: that of `pose`.
             start: where to start, in the units of y; by default where the score knows a place near the solution, else
                 at the linear reconstruction. The image does not depend on it beyond `tol`.
             max_memory: bytes that the solve may hold beside y and A. The network is cut into tiles where that is needed
@@ -190,10 +191,11 @@ class MOL(ScanUnits):
             MemoryLimitError: the solve does not fit into `max_memory`.
         """
         self._check(y)
-        with suppress(DataError):  # a model that needs the level will ask again
-            noise = A.noise(y) if noise is None else noise
         tile = None if max_memory is None else plan(self, y, A, max_memory).tile
-        equation, scale, context = self.pose(y, A, noise, tile=tile)
+        level = noise
+        with suppress(DataError):  # a model that needs the level will ask again
+            level = A.noise(y) if noise is None else noise
+        equation, scale, context = self.pose(y, A, noise if self.tier == "all-data" else level, tile=tile)
         x0 = starting_point(equation, context) if start is None else start / along(scale, start)
         solution = equation.solve(x0, tol=tol, max_steps=max_steps)
         proved = self.score.conditioning(float(equation.lam.max())).value if self.tier == "all-data" else 0.0
@@ -205,7 +207,7 @@ class MOL(ScanUnits):
             image=image,
             solution=solution,
             certificate=certificate,
-            fit=fit(A, image, y, noise),
+            fit=fit(A, image, y, level),
             scale=scale,
             lam=equation.lam,
             noise=context.noise,

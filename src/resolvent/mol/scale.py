@@ -1,11 +1,12 @@
-"""The scale of an image: the unit in which a network sees it."""
+"""The scale of an image, which is the unit in which a network sees it, and that of its noise."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from resolvent._types import Image
+from resolvent._types import Image, KSpace
+from resolvent.linop import LinearOperator
 from resolvent.solve import inner
 from resolvent.solve.solution import along
 
@@ -20,3 +21,9 @@ def intensity(x: Image) -> Tensor:
     unit = x / along(largest.clamp_min(torch.finfo(largest.dtype).tiny), x)
     squares = unit.real**2 + unit.imag**2
     return largest * (inner(squares, squares) / inner(unit, unit)).sqrt()
+
+
+def noise_of(y: KSpace, A: LinearOperator, noise: Tensor | float | None) -> Tensor:
+    """Standard deviation of the complex noise of a sample of y, ``(batch,)``: what is stated, else what y shows."""
+    sigma = A.noise(y) if noise is None else noise
+    return torch.as_tensor(sigma, dtype=y.real.dtype, device=y.device).expand(y.shape[0])

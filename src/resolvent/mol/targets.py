@@ -14,8 +14,9 @@ from resolvent._types import KSpace
 from resolvent.linop import LinearOperator
 from resolvent.mol.attack import Attack, Reconstruct, attack
 from resolvent.mol.baselines import sense_weight
-from resolvent.mol.equation import Equation, shrink
+from resolvent.mol.equation import Equation, resolvent
 from resolvent.mol.model import MOL
+from resolvent.mol.scale import noise_of
 from resolvent.solve import norm
 from resolvent.solve.solution import along
 
@@ -64,15 +65,13 @@ def attack_model(
     Raises:
         DataError: see `attack`; and a clean solve that does not converge.
     """
-    if noise is None:
-        noise = A.noise(y)
-    sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(len(y))
-    clean = model.solve(y, A, tol=min(1e-3, SEARCH * epsilon), max_steps=model.max_steps, noise=sigma)
+    sigma = noise_of(y, A, noise)
+    search, accuracy = _tolerances(y, epsilon)
+    clean = model.solve(y, A, tol=min(1e-3, search), max_steps=model.max_steps, noise=sigma)
     if not clean.solution.converged:
         raise DataError(
             f"The clean image is no solution to attack ({clean.solution.status}). Attack a model that converges."
         )
-    search, accuracy = _tolerances(y, epsilon)
     rough = _Solver(model, y, A, sigma, clean.image, search, hold_conditioning)
     exact = _Solver(model, y, A, sigma, clean.image, accuracy, hold_conditioning)
     found = attack(rough, y, A, epsilon, measure=exact, accuracy=accuracy, **options)
@@ -113,9 +112,7 @@ def attack_conditioning(
         noise: standard deviation of the complex noise of a sample of y, a number or ``(batch,)``; estimated once.
         options: those of `attack`, but for `measure` and `accuracy`.
     """
-    if noise is None:
-        noise = A.noise(y)
-    sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(len(y))
+    sigma = noise_of(y, A, noise)
     model = copy.deepcopy(model).eval().requires_grad_(False)
     model.linear_tol = max(ACCURACY * epsilon, ROUNDING)
     clean = model.solve(y, A, max_steps=model.max_steps, noise=sigma)
@@ -156,14 +153,16 @@ def attack_sense(
         noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
         options: those of `attack`, but for `measure` and `accuracy`.
     """
-    lam = float(sense_weight(y, A.zero_filled(y), noise).mean()) if weight is None else weight
+    lam = weight
+    if lam is None:
+        lam = float(sense_weight(A.zero_filled(y), noise_of(y, A, noise)).mean())
 
     def solver(tol: float) -> Reconstruct:
         def reconstruct(y: Tensor, A: LinearOperator) -> Tensor:
             if tol < ROUNDING:
                 y, A = y.to(torch.complex128), A.to_double()
             every = torch.full((len(y),), lam, dtype=y.real.dtype, device=y.device)
-            return shrink(A, every, lam * A.adjoint(y), tol=tol)
+            return resolvent(A, every, lam * A.adjoint(y), tol=tol)
 
         return reconstruct
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from resolvent._errors import ModelError, ShapeError
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator, Still
-from resolvent.mol.equation import INNER, WINDOW, Work, shrink
-from resolvent.mol.scale import intensity
+from resolvent.mol.equation import INNER, WINDOW, Work, resolvent
+from resolvent.mol.scale import intensity, noise_of
 from resolvent.monotone import ScanContext
 from resolvent.solve.solution import along
 
@@ -110,30 +110,27 @@ class ScanUnits(nn.Module):
                 f"the image has {zero_filled.ndim - 1} axes behind the batch; the network convolves {ndim}. "
                 "Pass the data of (batch, *lead, *spatial), or a model for 2-D images."
             )
-        if noise is None:
-            noise = A.noise(y) if sees_noise or self.noise_slope is not None else 0.0
-        sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(y.shape[0])
-        noise_level = sigma / intensity(zero_filled)
-        lam = self._lam_at(noise_level)
+        matters = sees_noise or self.noise_slope is not None
+        sigma = noise_of(y, A, 0.0 if noise is None and not matters else noise)
+        scale = intensity(zero_filled) if self.normalise else torch.ones_like(sigma)
+        lam = self._lam_at(sigma / scale)
         tol, window = (max(self.linear_tol, INNER), WINDOW) if loose and not self.normalise else (self.linear_tol, 0)
-        sense = shrink(A, lam, along(lam, back) * back, tol=tol, window=window, work=work)
-        scale = torch.ones_like(lam)
+        sense = resolvent(A, lam, along(lam, back) * back, tol=tol, window=window, work=work)
         if self.normalise:
             scale = intensity(sense)
-            noise_level = sigma / scale
-            lam = self._lam_at(noise_level)
+            lam = self._lam_at(sigma / scale)
         y, back, zero_filled, sense = (t / along(scale, t) for t in (y, back, zero_filled, sense))
         data = along(lam, back) * back
 
         def data_consistent(u: Tensor) -> Tensor:
-            return shrink(A, lam, u + data, tol=self.linear_tol, start=u.detach(), work=work)
+            return resolvent(A, lam, u + data, tol=self.linear_tol, start=u.detach(), work=work)
 
         def still() -> Tensor:
             one = Still(data.shape[-3])
-            return one(shrink(A @ one, lam, one.adjoint(data), tol=self.linear_tol, work=work))
+            return one(resolvent(A @ one, lam, one.adjoint(data), tol=self.linear_tol, work=work))
 
         series = data.ndim > 3 and getattr(A, "ndim", 2) == 2
-        context = ScanContext(sense, zero_filled, noise_level, data_consistent, still=still if series else None)
+        context = ScanContext(sense, zero_filled, sigma / scale, data_consistent, still=still if series else None)
         return UnitScan(A, y, lam, data, scale, A.support if self.normalise else None, context)
 
     def _lam_at(self, noise: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from resolvent._errors import ModelError
 from resolvent.monotone.channels import kernel_init
 from resolvent.monotone.layers import reach
-from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, cnn
+from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, checked_margin, cnn
 
 
 class PlainCNN(MonotoneOperator):
@@ -36,7 +36,7 @@ class PlainCNN(MonotoneOperator):
         super().__init__(ndim, m=m, channels=channels, depth=depth)  # where it starts is not what it is
         if identity and (channels < 4 or depth < 2):
             raise ModelError(f"{channels} channels and {depth} layers cannot carry an image; take 4 and 2 at least.")
-        self.margin = m
+        self.margin = checked_margin(m)
         widths = [2, *[channels] * (depth - 1), 2]
         pairs = list(itertools.pairwise(widths))
         self.weights = nn.ParameterList(kernel_init(b, a, ndim) for a, b in pairs)

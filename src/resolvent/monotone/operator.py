@@ -181,6 +181,13 @@ class MonotoneOperator(nn.Module, ABC):
         return self.condition()(x)
 
 
+def checked_margin(m: float) -> float:
+    """The m of ``F = I - H`` with ``|H|_Lip <= 1 - m``, if it is one: proved, or aimed at."""
+    if not 0 < m < 1:
+        raise ModelError(f"m is {m}; monotonicity of F = I - H with a Lipschitz network needs 0 < m < 1.")
+    return m
+
+
 def scanned(context: ScanContext | None) -> ScanContext:
     """`context`, if there is one: what a conditioned score asks for first."""
     if context is None:

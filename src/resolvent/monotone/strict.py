@@ -13,7 +13,7 @@ from resolvent._errors import ModelError
 from resolvent.monotone.channels import from_channels, kernel_init, to_channels
 from resolvent.monotone.convolution import conv, conv_adjoint
 from resolvent.monotone.layers import UnitKernel, dilation, reach
-from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, cnn
+from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, checked_margin, cnn
 
 
 class _Strict(MonotoneOperator):
@@ -21,9 +21,7 @@ class _Strict(MonotoneOperator):
 
     def __init__(self, ndim: int, m: float, **config: float) -> None:
         super().__init__(ndim, m=m, **config)
-        if not 0 < m < 1:
-            raise ModelError(f"m is {m}; monotonicity of F = I - H with a Lipschitz network needs 0 < m < 1.")
-        self.margin = m
+        self.margin = checked_margin(m)
 
     @property
     def m(self) -> Bound:

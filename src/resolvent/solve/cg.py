@@ -88,7 +88,7 @@ def conjugate_gradient(
 
     alive = torch.arange(b.shape[0], device=b.device)  # samples still running, in the order of the rows of x
     x, rr = result.clone(), inner(r, r)
-    p = r.clone() if precondition is None else precondition(r)
+    p = r.clone() if precondition is None else precondition(r).clone()  # it may be r itself
     rz = rr if precondition is None else inner(r, p)
     quadrature = smallest is not None and precondition is None
     taken = rr.new_full((len(rr), 2 * window), torch.inf)  # from the energy of the error, by the last steps

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from resolvent.solve.anderson import AndersonHistory
-from resolvent.solve.solution import Solution, Status, along, carried, norm
+from resolvent.solve.solution import Solution, Status, along, as_images, as_real, carried, norm
 
 Step = Callable[[Tensor], Tensor]
 
@@ -27,10 +27,8 @@ def fixed_point(
 ) -> Solution:
     """Solve ``x = T(x)`` for each sample of a batch.
 
-    With a contraction ``|T(x) - T(y)| <= q |x - y|``, every point obeys ``|x - x*| <= |T(x) - x| / (1 - q)``, hence
-    ``|T(x) - x*| <= q |T(x) - x| / (1 - q)``: a sample stops, and returns ``T(x)``, when that is at most
-    ``tol |T(x)|``. `tol` then bounds the relative distance to the solution, not the length of a step. If T is computed
-    with an error of up to d times the length of the step, ``(q (1 + d) / (1 - q) + d) |T(x) - x|`` takes its place.
+    With a contraction ``|T(x) - T(y)| <= q |x - y|``, a sample stops, and returns ``T(x)``, when the bound of its
+    distance to the solution (see `reach`) is at most ``tol |T(x)|``: `tol` bounds the error, not the length of a step.
     Without a known q a sample stops at ``|T(x) - x| <= tol |T(x)|``, which bounds nothing.
 
     Anderson's extrapolation is safeguarded: it is kept only if its residual fell to q times the last accepted one (to
@@ -72,7 +70,7 @@ def fixed_point(
     accepted = last.clone()  # residual norm there
     must_accept = torch.ones(batch, dtype=torch.bool, device=x0.device)
     demand = 1.0 if contraction is None else max(contraction, 1e-3)
-    distance = 1.0 if contraction is None else contraction * (1 + inexact) / (1 - contraction) + inexact
+    distance = 1.0 if contraction is None else reach(contraction, inexact)
 
     evaluations = 0
     while evaluations < max_steps and alive.numel():
@@ -96,9 +94,9 @@ def fixed_point(
 
         plain = torch.where(along(good, x), image, plain)
         accepted = torch.where(good, length, accepted)
-        history.append(_real(x), _real(residual), finite)
+        history.append(as_real(x), as_real(residual), finite)
         if anderson:
-            trial = _like(history.extrapolate(), x)
+            trial = as_images(history.extrapolate(), x)
             sound = good & torch.isfinite(norm(trial))
             x = torch.where(along(sound, x), trial, plain)
             must_accept = ~sound
@@ -121,11 +119,10 @@ def fixed_point(
     return Solution(result, tuple(status), steps, evaluations, residuals, seconds=seconds)
 
 
-def _real(x: Tensor) -> Tensor:
-    """Samples as real vectors ``(batch, n)``."""
-    return (torch.view_as_real(x.resolve_conj()) if x.is_complex() else x).reshape(x.shape[0], -1)
+def reach(q: float, d: float = 0.0) -> float:
+    """Bound of ``|T(x) - x*| / |T(x) - x|`` for a contraction T with the constant q, computed with errors.
 
-
-def _like(v: Tensor, x: Tensor) -> Tensor:
-    """Inverse of `_real`."""
-    return torch.view_as_complex(v.reshape(*x.shape, 2)) if x.is_complex() else v.reshape(x.shape)
+    Every point obeys ``|x - x*| <= |T(x) - x| / (1 - q)``, hence ``|T(x) - x*| <= q |T(x) - x| / (1 - q)``. If T is
+    computed with an error of up to d times the length of the step, it is ``(q (1 + d) / (1 - q) + d) |T(x) - x|``.
+    """
+    return q * (1 + d) / (1 - q) + d

@@ -14,7 +14,7 @@ class Status(str, Enum):
     """How the solve of a sample ended; the value is the message, ordered from best to worst."""
 
     CONVERGED = "converged"
-    INACCURATE = "not converged: the certified distance is above tol, where rounding keeps it; loosen tol or lower lam"
+    INACCURATE = "not converged: the certified distance is above tol, mostly for rounding; loosen tol or lower lam"
     MAX_STEPS = "not converged: the step limit was reached; raise max_steps or loosen tol"
     BREAKDOWN = "stopped: the operator is not positive definite in the working precision; pass a Hermitian positive one"
     DIVERGED = "stopped: the iterates left the finite numbers; scale the data, or use a contracting step"
@@ -65,13 +65,13 @@ class Solution:
 
 def inner(a: Tensor, b: Tensor) -> Tensor:
     """Real inner product ``Re a^H b`` of each sample: ``(batch, ...)`` twice to ``(batch,)``."""
-    a, b = _flat(a), _flat(b)
+    a, b = as_real(a), as_real(b)
     return torch.linalg.vecdot(a, b)
 
 
 def norm(a: Tensor) -> Tensor:
     """Euclidean norm of each sample, ``(batch,)``; safe from overflow and underflow."""
-    flat = _flat(a)
+    flat = as_real(a)
     scale = flat.abs().amax(1).clamp_min(torch.finfo(flat.dtype).tiny)
     return scale * torch.linalg.vector_norm(flat / scale.unsqueeze(1), dim=1)
 
@@ -87,8 +87,12 @@ def carried(f: Callable[[Tensor], Tensor], x: Tensor, keep: Tensor) -> Callable[
     return lambda rows: f(frozen.index_copy(0, keep, rows))[keep]
 
 
-def _flat(a: Tensor) -> Tensor:
-    """Complex samples as real vectors: ``(batch, n)``."""
-    if a.is_complex():
-        a = torch.view_as_real(a.resolve_conj())
-    return a.reshape(a.shape[0], -1)
+def as_real(x: Tensor) -> Tensor:
+    """Samples as real vectors: ``(batch, n)``."""
+    return (torch.view_as_real(x.resolve_conj()) if x.is_complex() else x).reshape(x.shape[0], -1)
+
+
+def as_images(v: Tensor, like: Tensor) -> Tensor:
+    """Inverse of `as_real`, for samples of the shape and the kind of `like`."""
+    shape = (-1, *like.shape[1:])
+    return torch.view_as_complex(v.reshape(*shape, 2)) if like.is_complex() else v.reshape(shape)

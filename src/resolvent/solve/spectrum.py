@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from resolvent._errors import DataError
-from resolvent.solve.solution import along, inner, norm
+from resolvent.solve.solution import along, as_images, as_real, inner, norm
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ def lanczos(
     >>> round(ritz.value.item(), 4), ritz.steps.item()
     (-1.0, 3)
     """
-    shape, size = like.shape, like[0].numel() * (2 if like.is_complex() else 1)
+    size = like[0].numel() * (2 if like.is_complex() else 1)
     with torch.no_grad():
-        q = _flat(_random(like, seed) if start is None else start.detach())
+        q = as_real(_random(like, seed) if start is None else start.detach())
         length = norm(q)
         if not bool(((length > 0) & torch.isfinite(length)).all()):
             raise DataError("the start of a sample is zero or not finite. Leave it out for a random one.")
@@ -84,7 +84,7 @@ def lanczos(
         vector, taken = q.clone(), torch.zeros(len(q), dtype=torch.int64, device=q.device)
         running = torch.ones(len(q), dtype=torch.bool, device=q.device)
         for step in range(1, min(steps, size) + 1):
-            w = _flat(matvec(_unflat(q, shape, like)))
+            w = as_real(matvec(as_images(q, like)))
             diagonal = inner(q, w)
             for _ in range(2):
                 w = w - (basis.mT @ (basis @ w.unsqueeze(2))).squeeze(2)
@@ -107,10 +107,10 @@ def lanczos(
             basis = torch.cat([basis, q.unsqueeze(1)], 1)
             small = _coupled(small, torch.where(running, beta, 0))
         vector = vector / along(norm(vector), vector)
-        image = _flat(matvec(_unflat(vector, shape, like)))
+        image = as_real(matvec(as_images(vector, like)))
         value = inner(vector, image)
         residual = norm(image - along(value, image) * vector)
-    return Ritz(value, _unflat(vector, shape, like), residual.where(torch.isfinite(residual), torch.inf), taken)
+    return Ritz(value, as_images(vector, like), residual.where(torch.isfinite(residual), torch.inf), taken)
 
 
 def _grown(small: Tensor, diagonal: Tensor) -> Tensor:
@@ -132,15 +132,3 @@ def _coupled(small: Tensor, beta: Tensor) -> Tensor:
 def _random(like: Tensor, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(like.shape, dtype=like.dtype, generator=generator).to(like.device)
-
-
-def _flat(x: Tensor) -> Tensor:
-    """Samples as real vectors ``(batch, n)``."""
-    return (torch.view_as_real(x.resolve_conj()) if x.is_complex() else x).reshape(len(x), -1)
-
-
-def _unflat(v: Tensor, shape: torch.Size, like: Tensor) -> Tensor:
-    """Inverse of `_flat`."""
-    if not like.is_complex():
-        return v.reshape(shape)
-    return torch.view_as_complex(v.reshape(*shape, 2))

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from resolvent._types import Image, KSpace
-from resolvent.linop import LinearOperator, estimate_noise
-from resolvent.mol.equation import shrink
-from resolvent.mol.scale import intensity
+from resolvent.linop import LinearOperator
+from resolvent.mol.equation import resolvent
+from resolvent.mol.scale import intensity, noise_of
 from resolvent.solve.solution import along
 
 
@@ -28,16 +28,12 @@ def sense(y: KSpace, A: LinearOperator, *, weight: float | None = None, noise: T
     back = A.adjoint(y)
     if weight is None:
         zero_filled = back if A.density is None else A.zero_filled(y)
-        lam = sense_weight(y, zero_filled, A.noise(y) if noise is None else noise)
+        lam = sense_weight(zero_filled, noise_of(y, A, noise))
     else:
         lam = torch.full((y.shape[0],), weight, dtype=y.real.dtype, device=y.device)
-    return shrink(A, lam, along(lam, back) * back, tol=1e-4)
+    return resolvent(A, lam, along(lam, back) * back, tol=1e-4)
 
 
-def sense_weight(y: KSpace, zero_filled: Image, noise: Tensor | float | None = None) -> Tensor:
-    """The default weight of `sense`, ``min(1.5 s / noise, 3000)`` s the intensity of `zero_filled`, ``(batch,)``."""
-    if noise is None:
-        sigma = estimate_noise(y)
-    else:
-        sigma = torch.as_tensor(noise, dtype=y.real.dtype, device=y.device).expand(y.shape[0])
+def sense_weight(zero_filled: Image, sigma: Tensor) -> Tensor:
+    """The default weight of `sense`, ``min(1.5 s / sigma, 3000)``, s the intensity of `zero_filled`, ``(batch,)``."""
     return (1.5 * intensity(zero_filled) / sigma.clamp_min(torch.finfo(sigma.dtype).tiny)).clamp_max(3000.0)

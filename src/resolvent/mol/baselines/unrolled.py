@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from resolvent._types import Image
 from resolvent.mol.baselines.network import Baseline, Denoiser, noise_level
-from resolvent.mol.equation import shrink
+from resolvent.mol.equation import resolvent
 from resolvent.mol.units import UnitScan
 from resolvent.monotone import CertifiedStack
 
@@ -117,7 +117,7 @@ def _unrolled(scan: UnitScan, H: Callable[[Image], Image], steps: int, tol: floa
     """``x <- (I + lam N)^-1 (H(x) + lam A^H b)``, so many times from SENSE."""
     x = scan.context.sense
     for _ in range(steps):
-        x = shrink(scan.A, scan.lam, scan.seen(H(x)) + scan.data, tol=tol, start=x.detach())
+        x = resolvent(scan.A, scan.lam, scan.seen(H(x)) + scan.data, tol=tol, start=x.detach())
     return x
 
 
@@ -172,5 +172,5 @@ class ADMMNet(Baseline):
             v = x + u
             z = scan.seen(v + self.denoisers[k % len(self.denoisers)](v, level))
             u = u + rate * (x - z)
-            x = shrink(scan.A, scan.lam, z - u + scan.data, tol=self.linear_tol, start=x.detach())
+            x = resolvent(scan.A, scan.lam, z - u + scan.data, tol=self.linear_tol, start=x.detach())
         return x

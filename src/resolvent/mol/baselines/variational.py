@@ -13,7 +13,7 @@ from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator
 from resolvent.mol.baselines.linear import sense
 from resolvent.mol.baselines.wavelets import analyse, synthesise
-from resolvent.mol.equation import shrink
+from resolvent.mol.equation import resolvent
 from resolvent.mol.scale import intensity
 from resolvent.solve.solution import along
 
@@ -60,7 +60,7 @@ def total_variation(
     u = torch.zeros_like(_differences(x, axes))
     for _ in range(steps):
         last = x
-        x = shrink(A, lam, x + t * (b - _adjoint_differences(u, axes)), tol=1e-4, start=x.detach())
+        x = resolvent(A, lam, x + t * (b - _adjoint_differences(u, axes)), tol=1e-4, start=x.detach())
         u = u + _differences(2 * x - last, axes) / (4 * ndim * t)
         u = u * (weight / torch.linalg.vector_norm(u, dim=0, keepdim=True).clamp_min(weight))
     return _finished(x, A, scale)
@@ -101,10 +101,10 @@ def wavelet(
     2:183-202 (2009); M. Figueiredo, R. Nowak, IEEE TIP 12:906-916 (2003), for the shifts.
     """
     _check(weight)
-    axes, sizes = tuple(range(-ndim, 0)), y.shape[-ndim:]
+    x, b, scale = _in_units(y, A, noise)
+    axes, sizes = tuple(range(-ndim, 0)), x.shape[-ndim:]
     levels = tuple(max(1, int(math.log2(max(1, size // COARSEST)))) for size in sizes)
     padding = [p for size, n in zip(reversed(sizes), reversed(levels), strict=True) for p in (0, -size % 2**n)]
-    x, b, scale = _in_units(y, A, noise)
     step = along((1 / A.norm_bound.detach().square()).to(scale).expand_as(scale), x)
     x, b = pad(x, padding), pad(b, padding)
     generator = torch.Generator().manual_seed(seed)
