@@ -234,6 +234,18 @@ def test_scaled_data_give_the_same_picture(resolvent, store, scan, model, tmp_pa
     assert np.linalg.norm(images[1] - images[0]) <= 1e-5 * np.linalg.norm(images[0])
 
 
+@pytest.mark.parametrize("factor", [1e-30, 1.0, 1e200])
+def test_scans_in_double_precision_give_the_same_picture(resolvent, store, scan, model, tmp_path, factor):
+    maps = scan.maps.to(torch.complex128)
+    wide = scan.replace(kspace=scan.kspace.to(torch.complex128) * factor, coil_maps=maps, noise=scan.noise * factor)
+    images = []
+    for name, one in (("single", scan), ("double", wide)):
+        path = store(one.replace(reference=None), f"{name}.h5")
+        assert resolvent("recon", path, "-o", tmp_path / f"{name}.npy", "--model", model).code == 0
+        images.append(np.load(tmp_path / f"{name}.npy"))
+    assert np.linalg.norm(images[1] / factor - images[0]) <= 1e-5 * np.linalg.norm(images[0])
+
+
 @pytest.mark.parametrize("factor", [1e-30, 1e12])
 def test_scaled_data_give_the_same_maps_and_scores(resolvent, store, full, model, factor):
     scores = []

@@ -60,6 +60,29 @@ def test_units_of_the_file_do_not_matter(scan: Scan, factor: float):
     assert theirs.scale == pytest.approx(ours.scale * factor, rel=1e-5)
 
 
+@pytest.mark.parametrize("factor", [1e-300, 1e-30, 3.0, 1e200])
+def test_double_precision_is_reduced_within_the_range_of_single(scan: Scan, factor: float):
+    wide = scan.replace(
+        kspace=scan.kspace.to(torch.complex128) * factor,
+        reference=scan.reference.to(torch.complex128) * factor,
+        mask=scan.mask.double(),
+        coil_maps=crandn(2, 3, 8, 10).to(torch.complex128),
+        noise=scan.noise * factor,
+    )
+    narrow = wide.single()
+    for name in ("kspace", "reference", "coil_maps"):
+        assert getattr(narrow, name).dtype == torch.complex64
+    assert narrow.mask.dtype == torch.float32
+    for name in ("kspace", "reference"):
+        torch.testing.assert_close(getattr(narrow, name) * (narrow.scale / factor), getattr(scan, name))
+    assert narrow.noise * narrow.scale == pytest.approx(scan.noise * factor)
+
+
+def test_single_precision_stays_as_it_is(scan: Scan):
+    assert scan.single().kspace is scan.kspace
+    assert (scan.single().scale, scan.single().noise) == (scan.scale, scan.noise)
+
+
 def test_zero_kspace_cannot_be_normalised(scan: Scan):
     with pytest.raises(DataError, match=r"k-space is zero everywhere \(kspace in a.h5\). Check the export"):
         scan.replace(kspace=torch.zeros_like(scan.kspace), source="a.h5").normalised()

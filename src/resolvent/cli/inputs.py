@@ -14,7 +14,7 @@ MODEL = "brain-2d"
 
 
 def read_scan(path: str, maps: str | None = None, dataset: str | None = None, trajectory: str | None = None) -> Scan:
-    """A scan with the maps of the file `maps`, if there is one, found to fit it; ``-`` is standard input.
+    """A scan in single precision, with the maps of the file `maps` if there is one; ``-`` is standard input.
 
     Maps also say the matrix of a scan whose trajectory lies in a file of its own.
 
@@ -31,11 +31,11 @@ def read_scan(path: str, maps: str | None = None, dataset: str | None = None, tr
     if not isinstance(scan, Scan):
         raise FormatError(f"{path} holds an image, not k-space. Make a scan of it with `resolvent simulate`.")
     if maps is None:
-        return scan
+        return scan.single()
     coil_maps = read_maps(maps, scan.ndim)
     if trajectory is not None and scan.trajectory is not None:
         scan = scan.replace(trajectory=replace(scan.trajectory, matrix=tuple(coil_maps.shape[-scan.ndim :])))
-    return scan.replace(coil_maps=coil_maps).validated()
+    return scan.replace(coil_maps=coil_maps).validated().single()
 
 
 def read_image(path: str) -> Volume:

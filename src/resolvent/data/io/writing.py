@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from resolvent._errors import FormatError, ShapeError
+from resolvent._errors import DataError, FormatError, ShapeError
 from resolvent._version import __version__
 from resolvent.data.io.output import check_writable, output_suffix, sha256, sidecar_path, to_json, whole
 from resolvent.data.scan import Geometry, Scan, Volume
@@ -33,6 +34,7 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
         FormatError: unknown suffix, or a scan to a format for images.
         OutputError: the folder is missing, read-only or full.
         ShapeError: the image has not the matrix of `like`.
+        DataError: in the units of its file the image is beyond what the format can hold.
     """
     path = str(path)
     suffix = output_suffix(path)
@@ -54,6 +56,10 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
         _write(path, suffix, notes, scan=obj)
         return
     image, ndim, geometry = _image(obj, like, path)
+    if suffix in (".nii", ".nii.gz", ".mrd", ".cfl") and bool(image.abs().amax() > torch.finfo(torch.float32).max):
+        raise DataError(
+            f"{path}: {image.abs().amax():.2g} is beyond single precision, which {suffix} holds. Write .h5 or .npy."
+        )
     if suffix in (".nii", ".nii.gz", ".dcm", ".png") and image.is_complex():
         notes["phase"] = "dropped: the format holds the magnitude"
     notes["shape"] = list(image.shape)
@@ -82,7 +88,8 @@ def _image(obj: Any, like: Scan | Volume | None, path: str) -> tuple[Tensor, int
                 "Write it without like, or crop neither."
             )
     if isinstance(like, Scan) and like.scale != 1:
-        image = image * like.scale
+        scaled = image * like.scale
+        image = scaled if bool(scaled.isfinite().all()) else image.to(torch.complex128) * like.scale
     return image, ndim, None if own is None else own.geometry
 
 
