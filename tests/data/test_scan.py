@@ -9,6 +9,7 @@ import torch
 
 from resolvent._errors import DataError
 from resolvent.data.scan import Geometry, Scan, Trajectory
+from resolvent.data.simulate import simulate
 from resolvent.linop.fourier import ifft
 
 
@@ -104,8 +105,17 @@ def test_maps_are_estimated_once_from_the_calibration_lines_if_there_are_any(
     monkeypatch.setitem(sys.modules, "resolvent.data.espirit", module)
     calibration = Scan(kspace=crandn(2, 3, 8, 10, seed=3), mask=torch.ones(1, 8, 10))
     chosen = scan.replace(calibration=calibration) if separate else scan
-    assert chosen.maps is chosen.maps is made
+    assert chosen.maps is chosen.maps and torch.equal(chosen.maps, made)
     assert asked == [calibration if separate else scan]
+
+
+def test_maps_of_separate_calibration_lines_serve_all_frames():
+    still = simulate(torch.ones(32, 32), n_coils=4, acceleration=1, seed=0)
+    still = still.replace(coil_maps=None, reference=None)
+    series = still.replace(kspace=still.kspace.unsqueeze(2).repeat(1, 1, 3, 1, 1), mask=torch.ones(1, 1, 32, 32))
+    series = series.replace(calibration=still)
+    assert torch.equal(series.maps, still.maps.unsqueeze(2))
+    assert series.operator().adjoint(series.kspace).shape == (1, 3, 32, 32)
 
 
 def test_an_entry_takes_what_is_its_own_and_keeps_what_is_shared(scan: Scan):
