@@ -223,6 +223,15 @@ def test_a_demanded_certificate_is_refused_where_the_image_does_not_explain_the_
     assert sorted(p.name for p in tmp_path.iterdir()) == ["scan.h5"]
 
 
+def test_a_demanded_certificate_is_refused_to_an_image_that_has_not_converged(resolvent, store, scan, model, tmp_path):
+    arguments = ("--model", model, "--max-steps", 1, "--tol", 1e-6, "--require-certificate", "--json")
+    run = resolvent("recon", store(scan), "-o", tmp_path / "out.npy", *arguments)
+    assert run.code == 3 and "not converged" in run.error
+    (entry,) = run.json["results"]
+    assert entry["output"] is None and not entry["converged"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["scan.h5"]
+
+
 @pytest.mark.parametrize("factor", [1e-30, 1e12])
 def test_scaled_data_give_the_same_picture(resolvent, store, scan, model, tmp_path, factor):
     images = []

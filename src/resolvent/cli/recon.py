@@ -71,7 +71,8 @@ def recon(
         bool,
         typer.Option(
             "--require-certificate",
-            help="Write no image whose distance is not proved, or that does not explain the samples; exit code 3 then.",
+            help="Write no image whose distance is not proved or above --tol, or that does not explain the samples; "
+            "exit code 3 then.",
         ),
     ] = False,
     figure: Annotated[

@@ -28,9 +28,10 @@ def deliver(
     from resolvent.cli.present import show
 
     recon, doubt = outcome.recon, outcome.recon.fit.doubt
-    if demanded and (doubt or not recon.certificate.proved):
-        code, result = REFUSED, refusal(path, doubt or recon.certificate.text)
-        return code, {"input": path, "output": None, **outcome.summary, "error": result["error"]}
+    missing = "" if recon.solution.converged else str(recon.solution.status)
+    missing = missing or doubt or ("" if recon.certificate.proved else recon.certificate.text)
+    if demanded and missing:
+        return REFUSED, {"input": path, "output": None, **outcome.summary, "error": refusal(path, missing)["error"]}
     if places.image == STREAM:
         stream_image(outcome, path)
     elif places.image is not None:
