@@ -1,10 +1,12 @@
 """Examples in every help, remedies that name what was meant, progress with a rate, and a doctor."""
 
+import errno
 import os
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 import resolvent as rv
 from resolvent.cli import app, output
@@ -134,3 +136,26 @@ def test_a_reader_that_leaves_ends_the_program_without_a_word(capsys):
     with pytest.raises(BrokenPipeError), output.reporting(as_json=False, debug=False):
         raise BrokenPipeError("nobody reads")
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_stream_that_nobody_reads_ends_without_a_word(resolvent, store, scan, model, monkeypatch):
+    monkeypatch.setattr("resolvent.cli.results.stream_image", failing(BrokenPipeError("nobody reads")))
+    with pytest.raises(BrokenPipeError):
+        resolvent("recon", store(scan), "-o", "-", "--model", model)
+
+
+def test_a_full_disk_is_no_internal_error(resolvent, store, scan, model, monkeypatch):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("resolvent.cli.results.stream_image", failing(full))
+    run = resolvent("recon", store(scan), "-o", "-", "--model", model)
+    assert (run.code, run.error) == (1, "no space is left where the output goes. Free some, or write elsewhere.")
+    monkeypatch.setattr(output, "emit", failing(full))
+    with pytest.raises(typer.Exit), output.reporting(as_json=True, debug=False):
+        output.emit({})
+
+
+def failing(error):
+    def fail(*arguments, **options):
+        raise error
+
+    return fail

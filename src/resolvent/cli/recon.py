@@ -156,6 +156,8 @@ def recon(
                             demanded=require_certificate,
                             quiet=as_json or name == STREAM,
                         )
+                except BrokenPipeError:
+                    raise
                 except Exception as error:
                     complain(f"error: {explain(error)}", error, debug=debug)
                     code, result = FAULT, {"input": path, "error": explain(error)}
