@@ -148,7 +148,7 @@ def reconstruct(
         noise = one.noise or None  # none at all: the level below which nothing can be told is estimated
         room = None if max_memory is None else max_memory - resident()
         if max_memory is not None and room is not None and number == 0:
-            planned = plan(model, one.kspace, A, room)
+            planned = plan(model, one.kspace, A, max_memory, max_memory - room)
             if planned.tile is not None:
                 tile = " x ".join(map(str, planned.tile[1:]))
                 remarks.append(f"the network works in tiles of {tile}, to hold {gib(max_memory - room + planned.peak)}")
