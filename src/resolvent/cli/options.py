@@ -39,3 +39,6 @@ def positive(value: float | None) -> float | None:
 
 KINDS = "uniform1d, random1d, gaussian1d, gaussian2d, poisson2d or radial"
 Kind = Annotated[str | None, typer.Option("--mask-kind", metavar="KIND", callback=known_kind, help=f"{KINDS}.")]
+Dataset = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The array of a .mat file that is k-space, if it has several.")
+]

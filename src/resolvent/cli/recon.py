@@ -12,7 +12,7 @@ import typer
 from resolvent._version import __version__
 from resolvent.cli.inputs import MODEL, read_scan
 from resolvent.cli.naming import FIELD, STREAM, figures, is_folder, make_folders, outputs, remove_empty, reports
-from resolvent.cli.options import Kind, byte_count, positive
+from resolvent.cli.options import Dataset, Kind, byte_count, positive
 from resolvent.cli.output import FAULT, REFUSED, Debug, Json, complain, emit, explain, progress, reporting
 from resolvent.cli.results import Places, deliver, refusal
 
@@ -43,9 +43,7 @@ def recon(
     maps: Annotated[
         str | None, typer.Option(metavar="FILE", help="Coil maps (.cfl .npy .h5) instead of those of the scan.")
     ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The array of a .mat file that is k-space, if it has several.")
-    ] = None,
+    dataset: Dataset = None,
     trajectory: Annotated[
         str | None, typer.Option(metavar="FILE", help="The trajectory (.cfl) of k-space in a .cfl file, as BART's.")
     ] = None,
