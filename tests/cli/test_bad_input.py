@@ -102,6 +102,14 @@ def test_unknown_model(resolvent, store, scan, tmp_path):
     assert only(tmp_path) == ["scan.h5"]
 
 
+@pytest.mark.parametrize("name", ["brain-3d", "cine"])
+def test_a_model_for_volumes_or_series_is_none_for_slices(resolvent, store, scan, name):
+    run = resolvent("recon", store(scan), "--model", name)
+    assert run.code == 1
+    assert run.error.startswith(f"{name} is a model for volumes or series, but scan.h5 holds slices. Use")
+    assert "--model brain-2d" in run.error
+
+
 def test_damaged_model(resolvent, store, scan, model, tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()

@@ -6,11 +6,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from resolvent._errors import ModelError
 from resolvent.cli.output import pace
 from resolvent.data import Scan, metrics, undersample
 from resolvent.data.planes import AXES, in_planes, readout, volume_of
@@ -115,7 +117,15 @@ def reconstruct(
         max_memory: bytes that this process may hold. What it holds when a solve begins is taken off, and the rest is
             the limit of the solve. Coil maps that have to be estimated are not planned.
         say: told what is being done.
+
+    Raises:
+        ModelError: the model is one for volumes or series, and the scan holds slices.
     """
+    if model.score.ndim > scan.kspace.ndim - 2:
+        raise ModelError(
+            f"{model.identity.get('name', 'the model')} is a model for volumes or series, but "
+            f"{Path(scan.source).name or 'the scan'} holds slices. Use one for slices, such as --model brain-2d."
+        )
     began = time.monotonic()
     given = scan.coil_maps is not None
     reference = "the reference in the file" if scan.reference is not None else ""
