@@ -52,7 +52,9 @@ def test_a_mistyped_word_is_answered_with_the_nearest(resolvent, arguments, mean
 
 def test_a_mistyped_file_is_answered_with_the_one_beside_it(resolvent, store, scan, model, tmp_path):
     path = store(scan, "brain.h5")
+    (tmp_path / "nancoil.h5").touch()
     assert resolvent("recon", tmp_path / "brian.h5", "--model", model).error.endswith(f"Did you mean {path}?")
+    assert resolvent("info", tmp_path / "nofile.h5").error.endswith("Check the path.")
     assert resolvent("info", tmp_path / "other.h5").error.endswith("Check the path.")
     run = resolvent("info", tmp_path / "no" / "brain.h5")
     assert run.error.endswith(f"There is no folder {tmp_path / 'no'}: check the path.")

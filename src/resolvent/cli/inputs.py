@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolvent.cli.streams import spooled
@@ -42,12 +43,14 @@ def read_image(path: str) -> Volume:
     """A volume with a complex image.
 
     Raises:
-        FormatError: the file holds k-space.
+        FormatError: the file holds k-space, or is a picture.
     """
     from resolvent._errors import FormatError
     from resolvent.data import Volume
     from resolvent.data.io import read
 
+    if Path(path).is_file() and path.lower().endswith((".png", ".dcm")):
+        raise FormatError(f"{path} is a picture, which is not read back. Give an image in .nii.gz, .nii, .h5 or .npy.")
     found = read(path)
     if not isinstance(found, Volume):
         raise FormatError(f"{path} holds k-space, not an image. Reconstruct it with `resolvent recon`.")
