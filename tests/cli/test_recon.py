@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 
 import nibabel
@@ -300,6 +301,16 @@ def test_the_record_has_an_entry_for_each_slice(resolvent, store, scan, model, t
     assert np.linalg.norm(second - 100 * first) <= 1e-4 * np.linalg.norm(second)
     inside = np.abs(scan.reference[0].numpy()) > 0.5
     assert np.abs(first[inside]).mean() == pytest.approx(3 * np.abs(scan.reference[0].numpy()[inside]).mean(), rel=0.2)
+
+
+def test_the_files_of_several_slices_are_those_that_are_named(resolvent, store, scan, model, tmp_path):
+    pytest.importorskip("pydicom", reason="pydicom is not installed (extra dicom)")
+    names = [str(tmp_path / f"out-00{n}.dcm") for n in (1, 2, 3)]
+    stack = scan.replace(kspace=scan.kspace.repeat(3, 1, 1, 1), coil_maps=scan.maps.repeat(3, 1, 1, 1), reference=None)
+    call = ("recon", store(stack), "-o", tmp_path / "out.dcm", "--model", model)
+    assert f"written: {names[0]} to {names[2]}\n" in resolvent(*call).out
+    assert resolvent(*call, "--json").json["results"][0]["output"] == names
+    assert all(os.path.exists(name) for name in names)
 
 
 def test_the_worst_part_decides(model, scan):
