@@ -136,6 +136,15 @@ def test_undersampling_twice(resolvent, store, scan, model):
     assert "cannot be undersampled again" in run.error
 
 
+@pytest.mark.parametrize("value", ["0.5", "0", "-3", "nan", "inf"])
+@pytest.mark.parametrize("command", ["recon", "attack", "simulate"])
+def test_an_acceleration_below_one_is_a_usage_error(resolvent, tmp_path, command, value):
+    before = {"recon": (), "attack": ("brain-2d",), "simulate": ("-o", tmp_path / "out.h5")}[command]
+    run = resolvent(command, *before, tmp_path / "scan.h5", f"--acceleration={value}")
+    assert run.code == 2
+    assert "is 1 or more" in " ".join(run.err.split())
+
+
 def test_undersampling_with_two_map_sets(resolvent, store, full, model, tmp_path):
     np.save(tmp_path / "maps.npy", torch.stack([full.coil_maps] * 2, 2).numpy())
     arguments = ("--maps", tmp_path / "maps.npy", "--acceleration", 2)

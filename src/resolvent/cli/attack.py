@@ -11,7 +11,7 @@ import typer
 from resolvent._version import __version__
 from resolvent.cli.inputs import read_scan
 from resolvent.cli.naming import figures, make_folders, remove_empty
-from resolvent.cli.options import Dataset, Kind, positive
+from resolvent.cli.options import Dataset, Kind, at_least_one, positive
 from resolvent.cli.output import Debug, Json, emit, progress, reporting
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def attack(
     ] = None,
     dataset: Dataset = None,
     acceleration: Annotated[
-        float | None, typer.Option(metavar="R", help="Leave samples out of a fully sampled scan first.")
+        float | None,
+        typer.Option(metavar="R", callback=at_least_one, help="Leave samples out of a fully sampled scan first."),
     ] = None,
     mask_kind: Kind = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the random starts, and of the mask.")] = 0,

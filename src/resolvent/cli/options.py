@@ -1,4 +1,4 @@
-"""What several commands accept in the same way: kinds of masks, sizes in bytes, positive numbers."""
+"""What several commands accept in the same way: kinds of masks, sizes in bytes, positive numbers, accelerations."""
 
 from __future__ import annotations
 
@@ -34,6 +34,15 @@ def positive(value: float | None) -> float | None:
     """A positive, finite number, or a usage error."""
     if value is not None and not 0 < value < float("inf"):
         raise typer.BadParameter(f"{value} is not a positive number.")
+    return value
+
+
+def at_least_one(value: float | None) -> float | None:
+    """A finite number that is at least 1, or a usage error."""
+    if value is not None and not 1 <= value < float("inf"):
+        raise typer.BadParameter(
+            f"{value:g} is none: R, all samples of the grid over those that are kept, is 1 or more."
+        )
     return value
 
 

@@ -12,7 +12,7 @@ import typer
 from resolvent._version import __version__
 from resolvent.cli.inputs import MODEL, read_scan
 from resolvent.cli.naming import FIELD, STREAM, figures, is_folder, make_folders, outputs, remove_empty, reports
-from resolvent.cli.options import Dataset, Kind, byte_count, positive
+from resolvent.cli.options import Dataset, Kind, at_least_one, byte_count, positive
 from resolvent.cli.output import FAULT, REFUSED, Debug, Json, complain, emit, explain, progress, reporting
 from resolvent.cli.results import Places, deliver, refusal
 
@@ -49,7 +49,11 @@ def recon(
     ] = None,
     acceleration: Annotated[
         float | None,
-        typer.Option(metavar="R", help="Leave samples out of a fully sampled scan, and compare with all of it."),
+        typer.Option(
+            metavar="R",
+            callback=at_least_one,
+            help="Leave samples out of a fully sampled scan, and compare with all of it.",
+        ),
     ] = None,
     mask_kind: Kind = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the mask; 0 by default.")] = None,

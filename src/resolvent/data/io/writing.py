@@ -105,7 +105,7 @@ def _write(
     ndim: int = 2,
     geometry: Geometry | None = None,
 ) -> list[str]:
-    """Draft all files, then let them appear together, the record last; the names of those that hold `scan` or `image`."""
+    """Draft all files, then let them appear together, the record last; the names of the files, without it."""
     names = [path]
     if suffix == ".cfl":
         names.append(path[:-4] + ".hdr")
