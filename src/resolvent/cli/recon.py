@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from resolvent._version import __version__
+from resolvent.cli.cautions import cautions
 from resolvent.cli.inputs import MODEL, read_scan
 from resolvent.cli.naming import FIELD, STREAM, figures, is_folder, make_folders, outputs, remove_empty, reports
 from resolvent.cli.options import Dataset, Kind, at_least_one, byte_count, positive
@@ -109,13 +111,13 @@ def recon(
 
         from resolvent.cli.reconstruct import Retrospective
         from resolvent.data.io.output import check_place, check_writable
-        from resolvent.mol.weights import load_mol
+        from resolvent.mol.weights import card_of, load_mol
 
         asked = {"tol": tol, "max_steps": max_steps, "command": command}
         retrospective = None
         if acceleration is not None:
             retrospective = Retrospective(acceleration, mask_kind or "gaussian2d", seed or 0)
-        network = load_mol(model)
+        network, card = load_mol(model), card_of(model).get("card", {})
         if limit is not None:
             from resolvent.mol.memory import return_memory
 
@@ -148,6 +150,7 @@ def recon(
                         options["max_memory"] = limit
                         inputs = {"maps": maps, "dataset": dataset, "trajectory": trajectory}
                         outcome = _reconstructed(path, inputs, network, options, compare=bool(picture or page))
+                        outcome = replace(outcome, cautions=cautions(outcome.scan, card))
                         made_how = asked if retrospective is None else {**asked, "retrospective": vars(retrospective)}
                         places = Places(name, picture, page)
                         code, result = deliver(

@@ -45,6 +45,7 @@ class Outcome:
         seconds: from k-space to the certified image; maps included, comparisons not.
         solved: what was solved, entry by entry: `scan` or its planes, with the maps that were used, and no reference.
         remarks: what a user should know of how it was done: planes, tiles.
+        cautions: what a user should know of the scan.
     """
 
     scan: Scan
@@ -55,6 +56,7 @@ class Outcome:
     seconds: float
     solved: Scan
     remarks: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -81,7 +83,7 @@ class Outcome:
             "acceleration": acceleration(scan),
             "maps": "in the file" if scan.coil_maps is not None else "estimated (ESPIRiT)",
             "curve": curve(self.recon.solution),
-            **({"remarks": list(self.remarks)} if self.remarks else {}),
+            **({"remarks": [*self.remarks, *self.cautions]} if self.remarks or self.cautions else {}),
             **compared,
         }
 

@@ -46,6 +46,8 @@ def deliver(
         show(outcome, Path(path).name, [*span, *(place for place in places[1:] if place)])
     extra = {name: place for name, place in (("figure", places.figure), ("report", places.report)) if place}
     result = {"input": path, "output": images if len(images) > 1 else places.image, **outcome.summary, **extra}
+    for caution in outcome.cautions:
+        complain(f"warning: {path}: {caution}.")
     if doubt:
         complain(f"warning: {path}: {doubt}.")
     if not recon.solution.converged:
