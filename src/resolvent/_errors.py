@@ -32,13 +32,15 @@ class ModelError(ResolventError, ValueError):
     """The model is unknown, damaged, or does not fit the scan."""
 
 
-def nearest(word: str, among: Iterable[str]) -> str | None:
+def nearest(word: str, among: Iterable[str], cutoff: float = 0.6) -> str | None:
     """What was probably meant by a mistyped word, if anything; for the remedy of a message.
+
+    It is as near as `cutoff` at least, of 1 for the same word.
 
     >>> nearest("brian.h5", ["brain.h5", "scan.h5"])
     'brain.h5'
     """
-    return next(iter(difflib.get_close_matches(word, list(among), n=1, cutoff=0.6)), None)
+    return next(iter(difflib.get_close_matches(word, list(among), n=1, cutoff=cutoff)), None)
 
 
 __all__ = [

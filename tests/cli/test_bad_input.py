@@ -102,6 +102,14 @@ def test_unknown_model(resolvent, store, scan, tmp_path):
     assert only(tmp_path) == ["scan.h5"]
 
 
+@pytest.mark.parametrize("name", ["brain-3d", "cine"])
+def test_a_model_for_volumes_or_series_is_none_for_slices(resolvent, store, scan, name):
+    run = resolvent("recon", store(scan), "--model", name)
+    assert run.code == 1
+    assert run.error.startswith(f"{name} is a model for volumes or series, but scan.h5 holds slices. Use")
+    assert "--model brain-2d" in run.error
+
+
 def test_damaged_model(resolvent, store, scan, model, tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()
@@ -126,6 +134,15 @@ def test_undersampling_twice(resolvent, store, scan, model):
     run = resolvent("recon", store(scan), "--model", model, "--acceleration", 4)
     assert run.code == 1
     assert "cannot be undersampled again" in run.error
+
+
+@pytest.mark.parametrize("value", ["0.5", "0", "-3", "nan", "inf"])
+@pytest.mark.parametrize("command", ["recon", "attack", "simulate"])
+def test_an_acceleration_below_one_is_a_usage_error(resolvent, tmp_path, command, value):
+    before = {"recon": (), "attack": ("brain-2d",), "simulate": ("-o", tmp_path / "out.h5")}[command]
+    run = resolvent(command, *before, tmp_path / "scan.h5", f"--acceleration={value}")
+    assert run.code == 2
+    assert "is 1 or more" in " ".join(run.err.split())
 
 
 def test_undersampling_with_two_map_sets(resolvent, store, full, model, tmp_path):

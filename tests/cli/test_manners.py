@@ -1,10 +1,12 @@
 """Examples in every help, remedies that name what was meant, progress with a rate, and a doctor."""
 
+import errno
 import os
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 import resolvent as rv
 from resolvent.cli import app, output
@@ -50,7 +52,9 @@ def test_a_mistyped_word_is_answered_with_the_nearest(resolvent, arguments, mean
 
 def test_a_mistyped_file_is_answered_with_the_one_beside_it(resolvent, store, scan, model, tmp_path):
     path = store(scan, "brain.h5")
+    (tmp_path / "nancoil.h5").touch()
     assert resolvent("recon", tmp_path / "brian.h5", "--model", model).error.endswith(f"Did you mean {path}?")
+    assert resolvent("info", tmp_path / "nofile.h5").error.endswith("Check the path.")
     assert resolvent("info", tmp_path / "other.h5").error.endswith("Check the path.")
     run = resolvent("info", tmp_path / "no" / "brain.h5")
     assert run.error.endswith(f"There is no folder {tmp_path / 'no'}: check the path.")
@@ -134,3 +138,26 @@ def test_a_reader_that_leaves_ends_the_program_without_a_word(capsys):
     with pytest.raises(BrokenPipeError), output.reporting(as_json=False, debug=False):
         raise BrokenPipeError("nobody reads")
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_stream_that_nobody_reads_ends_without_a_word(resolvent, store, scan, model, monkeypatch):
+    monkeypatch.setattr("resolvent.cli.results.stream_image", failing(BrokenPipeError("nobody reads")))
+    with pytest.raises(BrokenPipeError):
+        resolvent("recon", store(scan), "-o", "-", "--model", model)
+
+
+def test_a_full_disk_is_no_internal_error(resolvent, store, scan, model, monkeypatch):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("resolvent.cli.results.stream_image", failing(full))
+    run = resolvent("recon", store(scan), "-o", "-", "--model", model)
+    assert (run.code, run.error) == (1, "no space is left where the output goes. Free some, or write elsewhere.")
+    monkeypatch.setattr(output, "emit", failing(full))
+    with pytest.raises(typer.Exit), output.reporting(as_json=True, debug=False):
+        output.emit({})
+
+
+def failing(error):
+    def fail(*arguments, **options):
+        raise error
+
+    return fail

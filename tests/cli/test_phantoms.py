@@ -52,6 +52,10 @@ def test_array_of_a_mat_file_is_named(resolvent, full, model, tmp_path):
     savemat(tmp_path / "several.mat", {"kspace_a": array, "kspace_b": 2 * array})
     given = ("recon", tmp_path / "several.mat", "--model", model)
     assert "Name one with --dataset" in resolvent(*given).error
+    for command in (("certify", model), ("attack", model), ("adapt", "-o", tmp_path / "adapted")):
+        arguments = (*command, tmp_path / "several.mat", "--steps", 1)
+        assert "Name one with --dataset" in resolvent(*arguments).error
+        assert "has no array c; it holds" in resolvent(*arguments, "--dataset", "c").error
     one, two = (tmp_path / "a.npy", tmp_path / "b.npy")
     for name, out in (("kspace_a", one), ("kspace_b", two)):
         done = resolvent(*given, "--dataset", name, "-o", out)

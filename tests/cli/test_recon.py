@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 
 import nibabel
@@ -232,6 +233,15 @@ def test_a_demanded_certificate_is_refused_where_the_image_does_not_explain_the_
     assert sorted(p.name for p in tmp_path.iterdir()) == ["scan.h5"]
 
 
+def test_a_demanded_certificate_is_refused_to_an_image_that_has_not_converged(resolvent, store, scan, model, tmp_path):
+    arguments = ("--model", model, "--max-steps", 1, "--tol", 1e-6, "--require-certificate", "--json")
+    run = resolvent("recon", store(scan), "-o", tmp_path / "out.npy", *arguments)
+    assert run.code == 3 and "not converged" in run.error
+    (entry,) = run.json["results"]
+    assert entry["output"] is None and not entry["converged"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["scan.h5"]
+
+
 @pytest.mark.parametrize("factor", [1e-30, 1e12])
 def test_scaled_data_give_the_same_picture(resolvent, store, scan, model, tmp_path, factor):
     images = []
@@ -241,6 +251,18 @@ def test_scaled_data_give_the_same_picture(resolvent, store, scan, model, tmp_pa
         assert run.code == 0
         images.append(np.load(tmp_path / f"{name}.npy").astype(np.complex128) / by)
     assert np.linalg.norm(images[1] - images[0]) <= 1e-5 * np.linalg.norm(images[0])
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1.0, 1e200])
+def test_scans_in_double_precision_give_the_same_picture(resolvent, store, scan, model, tmp_path, factor):
+    maps = scan.maps.to(torch.complex128)
+    wide = scan.replace(kspace=scan.kspace.to(torch.complex128) * factor, coil_maps=maps, noise=scan.noise * factor)
+    images = []
+    for name, one in (("single", scan), ("double", wide)):
+        path = store(one.replace(reference=None), f"{name}.h5")
+        assert resolvent("recon", path, "-o", tmp_path / f"{name}.npy", "--model", model).code == 0
+        images.append(np.load(tmp_path / f"{name}.npy"))
+    assert np.linalg.norm(images[1] / factor - images[0]) <= 1e-5 * np.linalg.norm(images[0])
 
 
 @pytest.mark.parametrize("factor", [1e-30, 1e12])
@@ -288,6 +310,16 @@ def test_the_record_has_an_entry_for_each_slice(resolvent, store, scan, model, t
     assert np.linalg.norm(second - 100 * first) <= 1e-4 * np.linalg.norm(second)
     inside = np.abs(scan.reference[0].numpy()) > 0.5
     assert np.abs(first[inside]).mean() == pytest.approx(3 * np.abs(scan.reference[0].numpy()[inside]).mean(), rel=0.2)
+
+
+def test_the_files_of_several_slices_are_those_that_are_named(resolvent, store, scan, model, tmp_path):
+    pytest.importorskip("pydicom", reason="pydicom is not installed (extra dicom)")
+    names = [str(tmp_path / f"out-00{n}.dcm") for n in (1, 2, 3)]
+    stack = scan.replace(kspace=scan.kspace.repeat(3, 1, 1, 1), coil_maps=scan.maps.repeat(3, 1, 1, 1), reference=None)
+    call = ("recon", store(stack), "-o", tmp_path / "out.dcm", "--model", model)
+    assert f"written: {names[0]} to {names[2]}\n" in resolvent(*call).out
+    assert resolvent(*call, "--json").json["results"][0]["output"] == names
+    assert all(os.path.exists(name) for name in names)
 
 
 def test_the_worst_part_decides(model, scan):

@@ -39,6 +39,9 @@ def test_a_page_that_cannot_be_written_is_found_out_first(resolvent, store, scan
     run = resolvent("recon", store(scan), "--model", model, "--report", tmp_path / name, "-o", tmp_path / "x.npy")
     assert run.code == code
     assert [p.name for p in tmp_path.iterdir()] == ["scan.h5"]
+    for picture in (tmp_path / "a.png", tmp_path / "a.dcm"):
+        picture.touch()
+        assert "Give an image in .nii.gz, .nii, .h5 or .npy" in resolvent("view", picture).error
 
 
 def test_an_estimated_model_is_warned_about(resolvent, store, scan, estimated, tmp_path):

@@ -9,6 +9,7 @@ import torch
 
 from resolvent._errors import DataError
 from resolvent.data.scan import Geometry, Scan, Trajectory
+from resolvent.data.simulate import simulate
 from resolvent.linop.fourier import ifft
 
 
@@ -60,6 +61,29 @@ def test_units_of_the_file_do_not_matter(scan: Scan, factor: float):
     assert theirs.scale == pytest.approx(ours.scale * factor, rel=1e-5)
 
 
+@pytest.mark.parametrize("factor", [1e-300, 1e-30, 3.0, 1e200])
+def test_double_precision_is_reduced_within_the_range_of_single(scan: Scan, factor: float):
+    wide = scan.replace(
+        kspace=scan.kspace.to(torch.complex128) * factor,
+        reference=scan.reference.to(torch.complex128) * factor,
+        mask=scan.mask.double(),
+        coil_maps=crandn(2, 3, 8, 10).to(torch.complex128),
+        noise=scan.noise * factor,
+    )
+    narrow = wide.single()
+    for name in ("kspace", "reference", "coil_maps"):
+        assert getattr(narrow, name).dtype == torch.complex64
+    assert narrow.mask.dtype == torch.float32
+    for name in ("kspace", "reference"):
+        torch.testing.assert_close(getattr(narrow, name) * (narrow.scale / factor), getattr(scan, name))
+    assert narrow.noise * narrow.scale == pytest.approx(scan.noise * factor)
+
+
+def test_single_precision_stays_as_it_is(scan: Scan):
+    assert scan.single().kspace is scan.kspace
+    assert (scan.single().scale, scan.single().noise) == (scan.scale, scan.noise)
+
+
 def test_zero_kspace_cannot_be_normalised(scan: Scan):
     with pytest.raises(DataError, match=r"k-space is zero everywhere \(kspace in a.h5\). Check the export"):
         scan.replace(kspace=torch.zeros_like(scan.kspace), source="a.h5").normalised()
@@ -81,8 +105,17 @@ def test_maps_are_estimated_once_from_the_calibration_lines_if_there_are_any(
     monkeypatch.setitem(sys.modules, "resolvent.data.espirit", module)
     calibration = Scan(kspace=crandn(2, 3, 8, 10, seed=3), mask=torch.ones(1, 8, 10))
     chosen = scan.replace(calibration=calibration) if separate else scan
-    assert chosen.maps is chosen.maps is made
+    assert chosen.maps is chosen.maps and torch.equal(chosen.maps, made)
     assert asked == [calibration if separate else scan]
+
+
+def test_maps_of_separate_calibration_lines_serve_all_frames():
+    still = simulate(torch.ones(32, 32), n_coils=4, acceleration=1, seed=0)
+    still = still.replace(coil_maps=None, reference=None)
+    series = still.replace(kspace=still.kspace.unsqueeze(2).repeat(1, 1, 3, 1, 1), mask=torch.ones(1, 1, 32, 32))
+    series = series.replace(calibration=still)
+    assert torch.equal(series.maps, still.maps.unsqueeze(2))
+    assert series.operator().adjoint(series.kspace).shape == (1, 3, 32, 32)
 
 
 def test_an_entry_takes_what_is_its_own_and_keeps_what_is_shared(scan: Scan):

@@ -152,6 +152,25 @@ def test_undersampling_refuses_an_undersampled_scan(image):
         undersample(simulate(image, acceleration=4), 8)
 
 
+@pytest.mark.parametrize(
+    ("kind", "works", "fails"), [("gaussian1d", 4, 6), ("uniform1d", 4, 8), ("gaussian2d", 36, 60)]
+)
+def test_a_mask_without_a_centre_for_the_maps_is_named_with_the_acceleration_that_has_one(kind, works, fails):
+    full = simulate(torch.ones(96, 96), n_coils=4, acceleration=1).replace(coil_maps=None)
+    assert undersample(full, works, kind).maps.shape == (1, 4, 96, 96)
+    with pytest.raises(
+        DataError, match=rf"a {kind} mask of 96 x 96 .* Choose an acceleration up to {works}, or pass coil"
+    ):
+        undersample(full, fails, kind)
+
+
+def test_separate_calibration_lines_are_kept():
+    full = simulate(torch.ones(48, 48), n_coils=4, acceleration=1, snr_db=30).replace(coil_maps=None)
+    scan = undersample(full.replace(calibration=full), 8, "uniform1d")
+    assert scan.calibration is full
+    assert torch.equal(scan.maps, full.maps)
+
+
 def test_undersampling_in_time_draws_each_frame():
     full = simulate(torch.rand(1, 3, 24, 24) + 0.1, n_coils=4, acceleration=1)
     scan = undersample(full, 4, "gaussian1d")

@@ -4,6 +4,8 @@ import h5py
 import pytest
 import torch
 
+import resolvent as rv
+from resolvent.data import psnr
 from resolvent.data.masks import make_mask
 from resolvent.data.simulate import add_noise, simulate
 from resolvent.linop import estimate_noise, ifft
@@ -75,3 +77,36 @@ def test_with_no_more_samples_than_coils_the_estimate_is_the_power_of_the_sample
 def test_an_axis_may_be_shorter_than_a_patch():
     y = 0.5 * torch.randn(1, 3, 2, 40, 40, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(estimate_noise(y, 3), torch.tensor([0.5]), rtol=0.1, atol=0)
+
+
+UNEQUAL = {
+    "a coil of zeros": lambda y: torch.cat([y, 0 * y[:, :1]], 1),
+    "half the coils zeros": lambda y: torch.cat([y, 0 * y], 1),
+    "a weak coil": lambda y: torch.cat([y, 1e-3 * y[:, :1].roll(1, -1)], 1),
+    "a coil twice": lambda y: torch.cat([y, y[:, :1]], 1),
+    "a sum of coils": lambda y: torch.cat([y, y[:, :1] + 0.7j * y[:, 1:2]], 1),
+    "coils mixed by a unitary matrix": lambda y: torch.einsum("ij,bj...->bi...", unitary(y.shape[1]).to(y.dtype), y),
+}
+
+
+def unitary(n):
+    return torch.linalg.qr(torch.randn(n, n, dtype=torch.complex64, generator=torch.Generator().manual_seed(0)))[0]
+
+
+@pytest.mark.parametrize("change", UNEQUAL)
+@pytest.mark.parametrize("snr_db", [15, 35])
+def test_coils_that_add_nothing_do_not_lower_the_noise(change, snr_db):
+    scan = simulate(phantom(160, 144), n_coils=8, acceleration=4, mask_kind="uniform1d", snr_db=snr_db, seed=3)
+    for precise in (scan.kspace, scan.kspace.to(torch.complex128)):
+        assert estimate_noise(UNEQUAL[change](precise)).item() == pytest.approx(scan.noise, rel=0.15)
+
+
+@pytest.mark.parametrize("factor", [0.0, 1e-3])
+def test_a_dead_or_weak_coil_costs_no_more_than_its_signal(factor):
+    scan = simulate(phantom(96, 96), n_coils=12, acceleration=3, snr_db=15, seed=1)
+    gain = torch.ones(1, 12, 1, 1).index_fill_(1, torch.tensor([3]), factor)
+    rest = [c for c in range(12) if c != 3]
+    model, images = rv.load("brain-2d"), []
+    for y, maps in ((scan.kspace[:, rest], scan.maps[:, rest]), (gain * scan.kspace, gain * scan.maps)):
+        images.append(model.solve(y, rv.SENSE(maps, scan.mask)).image)
+    assert psnr(scan.reference, images[1]) == pytest.approx(psnr(scan.reference, images[0]), abs=0.3)

@@ -7,6 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import h5py
 import pytest
 import torch
 
@@ -155,6 +156,10 @@ def test_checkpoint_of_another_layout_is_refused(tmp_path, case, monkeypatch):
 def test_missing_file_and_wrong_step_size_are_named(tmp_path):
     with pytest.raises(ModelError, match="there is no file"):
         convert(tmp_path / "none.pth")
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["kspace"] = [1.0]
+    with pytest.raises(ModelError, match=r"scan.h5 is HDF5, as scans are, and no checkpoint"):
+        convert(tmp_path / "scan.h5")
     with pytest.raises(ModelError, match=r"alpha is -1.0; a step size is positive"):
         convert(written(tmp_path, layout()), alpha=-1.0)
 

@@ -7,7 +7,7 @@ import resolvent as rv
 from problems import random, unit_maps
 from resolvent._errors import ShapeError
 from resolvent.linop import Blur, Sampling
-from resolvent.mol.fit import DOUBTFUL, Fit, fit
+from resolvent.mol.fit import DOUBTFUL, ONLY_NOISE, WRONG_PHYSICS, Fit, fit
 
 
 def scan(noise: float = 0.0, coils: int = 6):
@@ -48,6 +48,19 @@ def test_unknown_noise_excuses_everything():
 def test_the_worst_scan_is_named():
     found = Fit(torch.tensor([0.3, 0.2]), torch.tensor([0.29, 0.01]))
     assert found.text == "|A x - b| = 20 % of |b| (noise 1 %)" and found.doubtful
+
+
+@pytest.mark.parametrize(("noise", "said"), [(0.5, False), (0.8, False), (0.95, True), (1.0, True)])
+def test_hardly_anything_but_noise_is_a_doubt(noise, said):
+    found = Fit(torch.tensor([0.1, noise]), torch.tensor([0.1, noise]))
+    assert found.doubtful == found.record()["doubtful"] == said
+    assert found.doubt == (f"the noise is {100 * noise:g} % of |b|: {ONLY_NOISE}" if said else "")
+    assert found.text == "|A x - b| = 10 % of |b| (noise 10 %)"
+
+
+def test_two_doubts_are_both_said():
+    found = Fit(torch.tensor([0.3, 1.0]), torch.tensor([0.1, 1.0]))
+    assert WRONG_PHYSICS in found.doubt and ONLY_NOISE in found.doubt and "100 %" in found.doubt
 
 
 @pytest.mark.parametrize("A", [Sampling(torch.eye(8)), Sampling(torch.eye(8)) @ Blur(torch.ones(3, 3) / 9, (8, 8))])

@@ -75,7 +75,7 @@ def test_no_tile_is_taken_where_everything_fits():
 
 def test_what_does_not_fit_is_refused_and_the_message_says_what_would():
     model, y, A = problem(96, 90)
-    with pytest.raises(MemoryLimitError, match=r"in the smallest tiles .* Raise the limit by"):
+    with pytest.raises(MemoryLimitError, match=r"in the smallest tiles .* Raise it to"):
         model.solve(y, A, max_memory=2**20)
 
 

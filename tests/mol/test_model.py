@@ -337,6 +337,19 @@ def test_data_with_too_few_axes_for_the_network_are_refused():
         model_of("ResidualStack", VOLUME).solve(y, A)
 
 
+@pytest.mark.parametrize("call", ["solve", "forward"])
+@pytest.mark.parametrize("wide", ["y", "A", "y and A", "model"])
+def test_another_precision_than_that_of_the_weights_is_refused_with_a_remedy(call, wide):
+    (y, A), model = scan(), model_of("PlainCNN")
+    y = y.to(torch.complex128) if "y" in wide else y
+    A = A.to_double() if "A" in wide else A
+    model = model.double() if wide == "model" else model
+    with pytest.raises(
+        DataError, match=r"weights are torch.float(32|64). .* y.to\(torch.complex.*model.(double|float)"
+    ):
+        getattr(model, call)(y, A)
+
+
 def test_data_of_another_scan_are_refused():
     _, A = scan()
     with pytest.raises(ShapeError, match="k-space has 4 coils"):

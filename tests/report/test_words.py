@@ -64,6 +64,7 @@ def test_without_a_record_nothing_is_claimed():
             ["The image does not explain the samples"],
         ),
         ({"certificate": HELD, "fit": {"doubtful": False, "unexplained": [0.01]}}, []),
+        ({"certificate": HELD, "fit": {"doubtful": True, "noise": [0.3, 0.98]}}, ["Hardly anything was measured"]),
     ],
 )
 def test_warnings(record, heads):

@@ -10,7 +10,7 @@ import typer
 from resolvent._version import __version__
 from resolvent.cli.inputs import MODEL, read_scan
 from resolvent.cli.models import check_folder, written
-from resolvent.cli.options import positive
+from resolvent.cli.options import Dataset, positive
 from resolvent.cli.output import REFUSED, Debug, Json, complain, emit, progress, reporting
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def adapt(
     maps: Annotated[
         str | None, typer.Option(metavar="FILE", help="Coil maps (.cfl .npy .h5) instead of those of the scan.")
     ] = None,
+    dataset: Dataset = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the samples held out.")] = 0,
     as_json: Json = False,
     debug: Debug = False,
@@ -46,7 +47,7 @@ def adapt(
         network = load_mol(model)
         with progress() as say:
             say(f"reading {scan}")
-            y, A, noise = _measured(read_scan(scan, maps), say)
+            y, A, noise = _measured(read_scan(scan, maps, dataset), say)
             done = run(network, y, A, noise, steps=steps, rate=rate, seed=seed, say=say)
         found = {"input": scan, "model": network.identity["name"], "steps": steps, "better": done.better}
         found |= {"before": done.before, "after": done.after, "output": output if done.better else None}

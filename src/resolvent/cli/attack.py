@@ -11,7 +11,7 @@ import typer
 from resolvent._version import __version__
 from resolvent.cli.inputs import read_scan
 from resolvent.cli.naming import figures, make_folders, remove_empty
-from resolvent.cli.options import Kind, positive
+from resolvent.cli.options import Dataset, Kind, at_least_one, positive
 from resolvent.cli.output import Debug, Json, emit, progress, reporting
 
 if TYPE_CHECKING:
@@ -56,8 +56,10 @@ def attack(
     maps: Annotated[
         str | None, typer.Option(metavar="FILE", help="Coil maps (.cfl .npy .h5) instead of those of the scan.")
     ] = None,
+    dataset: Dataset = None,
     acceleration: Annotated[
-        float | None, typer.Option(metavar="R", help="Leave samples out of a fully sampled scan first.")
+        float | None,
+        typer.Option(metavar="R", callback=at_least_one, help="Leave samples out of a fully sampled scan first."),
     ] = None,
     mask_kind: Kind = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the random starts, and of the mask.")] = 0,
@@ -85,7 +87,7 @@ def attack(
                 check_writable(picture)
             with progress() as say:
                 say(f"reading {scan}")
-                one = read_scan(scan, maps).entry(index)
+                one = read_scan(scan, maps, dataset).entry(index)
                 if acceleration is not None:
                     one = undersample(one, acceleration, mask_kind or "gaussian2d", seed)
                 options = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resolvent._version import __version__
+from resolvent.cli.options import Dataset
 from resolvent.cli.output import Debug, Json, emit, progress, reporting
 
 if TYPE_CHECKING:
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 
 def info(
     what: Annotated[str, typer.Argument(metavar="FILE|MODEL", help="A scan, an image, or a model of any name.")],
-    dataset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The array of a .mat file that is k-space, if it has several.")
-    ] = None,
+    dataset: Dataset = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

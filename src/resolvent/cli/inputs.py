@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolvent.cli.streams import spooled
@@ -14,7 +15,7 @@ MODEL = "brain-2d"
 
 
 def read_scan(path: str, maps: str | None = None, dataset: str | None = None, trajectory: str | None = None) -> Scan:
-    """A scan with the maps of the file `maps`, if there is one, found to fit it; ``-`` is standard input.
+    """A scan in single precision, with the maps of the file `maps` if there is one; ``-`` is standard input.
 
     Maps also say the matrix of a scan whose trajectory lies in a file of its own.
 
@@ -31,23 +32,25 @@ def read_scan(path: str, maps: str | None = None, dataset: str | None = None, tr
     if not isinstance(scan, Scan):
         raise FormatError(f"{path} holds an image, not k-space. Make a scan of it with `resolvent simulate`.")
     if maps is None:
-        return scan
+        return scan.single()
     coil_maps = read_maps(maps, scan.ndim)
     if trajectory is not None and scan.trajectory is not None:
         scan = scan.replace(trajectory=replace(scan.trajectory, matrix=tuple(coil_maps.shape[-scan.ndim :])))
-    return scan.replace(coil_maps=coil_maps).validated()
+    return scan.replace(coil_maps=coil_maps).validated().single()
 
 
 def read_image(path: str) -> Volume:
     """A volume with a complex image.
 
     Raises:
-        FormatError: the file holds k-space.
+        FormatError: the file holds k-space, or is a picture.
     """
     from resolvent._errors import FormatError
     from resolvent.data import Volume
     from resolvent.data.io import read
 
+    if Path(path).is_file() and path.lower().endswith((".png", ".dcm")):
+        raise FormatError(f"{path} is a picture, which is not read back. Give an image in .nii.gz, .nii, .h5 or .npy.")
     found = read(path)
     if not isinstance(found, Volume):
         raise FormatError(f"{path} holds k-space, not an image. Reconstruct it with `resolvent recon`.")

@@ -1,4 +1,4 @@
-"""What several commands accept in the same way: kinds of masks, sizes in bytes, positive numbers."""
+"""What several commands accept in the same way: kinds of masks, sizes in bytes, positive numbers, accelerations."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def known_kind(kind: str | None) -> str | None:
 
 
 def byte_count(text: str) -> int:
-    """A number of bytes from ``4GiB``, ``500 MB`` or ``2e9``, or a usage error."""
-    units = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+    """A number of bytes from ``4GiB``, ``500 MB`` or ``2e9 B``, or a usage error."""
+    units = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\d+)?)\s*([a-z]*)\s*", text.lower())
     if match is None or match[2] not in units or not float(match[1]) > 0:
         raise typer.BadParameter(f"{text!r} is not a size. Write a number and a unit, such as 4GiB or 500MB.")
@@ -37,5 +37,17 @@ def positive(value: float | None) -> float | None:
     return value
 
 
+def at_least_one(value: float | None) -> float | None:
+    """A finite number that is at least 1, or a usage error."""
+    if value is not None and not 1 <= value < float("inf"):
+        raise typer.BadParameter(
+            f"{value:g} is none: R, all samples of the grid over those that are kept, is 1 or more."
+        )
+    return value
+
+
 KINDS = "uniform1d, random1d, gaussian1d, gaussian2d, poisson2d or radial"
 Kind = Annotated[str | None, typer.Option("--mask-kind", metavar="KIND", callback=known_kind, help=f"{KINDS}.")]
+Dataset = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The array of a .mat file that is k-space, if it has several.")
+]

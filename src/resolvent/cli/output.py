@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
@@ -32,6 +33,8 @@ def explain(error: BaseException) -> str:
         return text
     if isinstance(error, MemoryError) or "not enough memory" in text:
         return "the memory is exhausted. Give fewer slices at a time, or use a machine with more."
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "no space is left where the output goes. Free some, or write elsewhere."
     return f"internal error: {type(error).__name__}: {text}. Please report it, with the output of --debug."
 
 
@@ -60,7 +63,8 @@ def reporting(*, as_json: bool, debug: bool) -> Iterator[None]:
     except Exception as error:
         complain(f"error: {explain(error)}", error, debug=debug)
         if as_json:
-            emit({"version": __version__, "error": explain(error)})
+            with suppress(OSError):  # where not even that can be written
+                emit({"version": __version__, "error": explain(error)})
         raise typer.Exit(FAULT) from None
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from resolvent._version import __version__
+from resolvent.cli.cautions import cautions
 from resolvent.cli.inputs import MODEL, read_scan
 from resolvent.cli.naming import FIELD, STREAM, figures, is_folder, make_folders, outputs, remove_empty, reports
-from resolvent.cli.options import Kind, byte_count, positive
+from resolvent.cli.options import Dataset, Kind, at_least_one, byte_count, positive
 from resolvent.cli.output import FAULT, REFUSED, Debug, Json, complain, emit, explain, progress, reporting
 from resolvent.cli.results import Places, deliver, refusal
 
@@ -43,15 +45,17 @@ def recon(
     maps: Annotated[
         str | None, typer.Option(metavar="FILE", help="Coil maps (.cfl .npy .h5) instead of those of the scan.")
     ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The array of a .mat file that is k-space, if it has several.")
-    ] = None,
+    dataset: Dataset = None,
     trajectory: Annotated[
         str | None, typer.Option(metavar="FILE", help="The trajectory (.cfl) of k-space in a .cfl file, as BART's.")
     ] = None,
     acceleration: Annotated[
         float | None,
-        typer.Option(metavar="R", help="Leave samples out of a fully sampled scan, and compare with all of it."),
+        typer.Option(
+            metavar="R",
+            callback=at_least_one,
+            help="Leave samples out of a fully sampled scan, and compare with all of it.",
+        ),
     ] = None,
     mask_kind: Kind = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the mask; 0 by default.")] = None,
@@ -71,7 +75,8 @@ def recon(
         bool,
         typer.Option(
             "--require-certificate",
-            help="Write no image whose distance is not proved, or that does not explain the samples; exit code 3 then.",
+            help="Write no image whose distance is not proved or above --tol, or that does not explain the samples; "
+            "exit code 3 then.",
         ),
     ] = False,
     figure: Annotated[
@@ -106,13 +111,13 @@ def recon(
 
         from resolvent.cli.reconstruct import Retrospective
         from resolvent.data.io.output import check_place, check_writable
-        from resolvent.mol.weights import load_mol
+        from resolvent.mol.weights import card_of, load_mol
 
         asked = {"tol": tol, "max_steps": max_steps, "command": command}
         retrospective = None
         if acceleration is not None:
             retrospective = Retrospective(acceleration, mask_kind or "gaussian2d", seed or 0)
-        network = load_mol(model)
+        network, card = load_mol(model), card_of(model).get("card", {})
         if limit is not None:
             from resolvent.mol.memory import return_memory
 
@@ -145,6 +150,7 @@ def recon(
                         options["max_memory"] = limit
                         inputs = {"maps": maps, "dataset": dataset, "trajectory": trajectory}
                         outcome = _reconstructed(path, inputs, network, options, compare=bool(picture or page))
+                        outcome = replace(outcome, cautions=cautions(outcome.scan, card))
                         made_how = asked if retrospective is None else {**asked, "retrospective": vars(retrospective)}
                         places = Places(name, picture, page)
                         code, result = deliver(
@@ -155,6 +161,8 @@ def recon(
                             demanded=require_certificate,
                             quiet=as_json or name == STREAM,
                         )
+                except BrokenPipeError:
+                    raise
                 except Exception as error:
                     complain(f"error: {explain(error)}", error, debug=debug)
                     code, result = FAULT, {"input": path, "error": explain(error)}

@@ -6,11 +6,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from resolvent._errors import ModelError
 from resolvent.cli.output import pace
 from resolvent.data import Scan, metrics, undersample
 from resolvent.data.planes import AXES, in_planes, readout, volume_of
@@ -43,6 +45,7 @@ class Outcome:
         seconds: from k-space to the certified image; maps included, comparisons not.
         solved: what was solved, entry by entry: `scan` or its planes, with the maps that were used, and no reference.
         remarks: what a user should know of how it was done: planes, tiles.
+        cautions: what a user should know of the scan.
     """
 
     scan: Scan
@@ -53,6 +56,7 @@ class Outcome:
     seconds: float
     solved: Scan
     remarks: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -79,7 +83,7 @@ class Outcome:
             "acceleration": acceleration(scan),
             "maps": "in the file" if scan.coil_maps is not None else "estimated (ESPIRiT)",
             "curve": curve(self.recon.solution),
-            **({"remarks": list(self.remarks)} if self.remarks else {}),
+            **({"remarks": [*self.remarks, *self.cautions]} if self.remarks or self.cautions else {}),
             **compared,
         }
 
@@ -115,7 +119,15 @@ def reconstruct(
         max_memory: bytes that this process may hold. What it holds when a solve begins is taken off, and the rest is
             the limit of the solve. Coil maps that have to be estimated are not planned.
         say: told what is being done.
+
+    Raises:
+        ModelError: the model is one for volumes or series, and the scan holds slices.
     """
+    if model.score.ndim > scan.kspace.ndim - 2:
+        raise ModelError(
+            f"{model.identity.get('name', 'the model')} is a model for volumes or series, but "
+            f"{Path(scan.source).name or 'the scan'} holds slices. Use one for slices, such as --model brain-2d."
+        )
     began = time.monotonic()
     given = scan.coil_maps is not None
     reference = "the reference in the file" if scan.reference is not None else ""
@@ -147,7 +159,7 @@ def reconstruct(
         A = one.operator()
         room = None if max_memory is None else max_memory - resident()
         if max_memory is not None and room is not None and number == 0:
-            planned = plan(model, one.kspace, A, room)
+            planned = plan(model, one.kspace, A, max_memory, max_memory - room)
             if planned.tile is not None:
                 tile = " x ".join(map(str, planned.tile[1:]))
                 remarks.append(f"the network works in tiles of {tile}, to hold {gib(max_memory - room + planned.peak)}")

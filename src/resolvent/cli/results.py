@@ -28,21 +28,26 @@ def deliver(
     from resolvent.cli.present import show
 
     recon, doubt = outcome.recon, outcome.recon.fit.doubt
-    if demanded and (doubt or not recon.certificate.proved):
-        code, result = REFUSED, refusal(path, doubt or recon.certificate.text)
-        return code, {"input": path, "output": None, **outcome.summary, "error": result["error"]}
+    missing = "" if recon.solution.converged else str(recon.solution.status)
+    missing = missing or doubt or ("" if recon.certificate.proved else recon.certificate.text)
+    if demanded and missing:
+        return REFUSED, {"input": path, "output": None, **outcome.summary, "error": refusal(path, missing)["error"]}
+    images = [] if places.image is None else [places.image]
     if places.image == STREAM:
         stream_image(outcome, path)
     elif places.image is not None:
-        save_image(outcome, path, places.image, asked)
+        images = save_image(outcome, path, places.image, asked)
     if places.figure is not None:
         draw(outcome, places.figure, Path(path).name)
     if places.report is not None:
         save_report(outcome, path, places.report, asked)
     if not quiet:
-        show(outcome, Path(path).name, [place for place in places if place])
+        span = images if len(images) < 3 else [f"{images[0]} to {images[-1]}"]
+        show(outcome, Path(path).name, [*span, *(place for place in places[1:] if place)])
     extra = {name: place for name, place in (("figure", places.figure), ("report", places.report)) if place}
-    result = {"input": path, "output": places.image, **outcome.summary, **extra}
+    result = {"input": path, "output": images if len(images) > 1 else places.image, **outcome.summary, **extra}
+    for caution in outcome.cautions:
+        complain(f"warning: {path}: {caution}.")
     if doubt:
         complain(f"warning: {path}: {doubt}.")
     if not recon.solution.converged:
@@ -58,11 +63,12 @@ def refusal(path: str, reason: str) -> dict[str, Any]:
     return {"input": path, "output": None, "error": error}
 
 
-def save_image(outcome: Outcome, path: str, name: str, asked: dict[str, Any] | None = None) -> None:
-    """Write image and record; of the input the record keeps the name and the hash, not the folder."""
+def save_image(outcome: Outcome, path: str, name: str, asked: dict[str, Any] | None = None) -> list[str]:
+    """Write image and record; of the input the record keeps the name and the hash, not the folder. The files' names."""
     from resolvent.data.io import write
 
-    write(outcome.recon, name, like=outcome.scan, record={"input": Path(path).name, **outcome.notes, **(asked or {})})
+    record = {"input": Path(path).name, **outcome.notes, **(asked or {})}
+    return write(outcome.recon, name, like=outcome.scan, record=record)
 
 
 def save_report(outcome: Outcome, path: str, name: str, asked: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from resolvent._version import __version__
 from resolvent.cli.inputs import read_image
-from resolvent.cli.options import KINDS, known_kind
+from resolvent.cli.options import KINDS, at_least_one, known_kind
 from resolvent.cli.output import Debug, Json, emit, progress, reporting
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def simulate(
     volume: Annotated[str, typer.Argument(metavar="VOLUME", help="An image: .nii .nii.gz .npy .h5")],
     output: Annotated[str, typer.Option("-o", "--output", metavar="SCAN", help="The scan: .h5, or .cfl (no maps).")],
     coils: Annotated[int, typer.Option(min=1, help="Number of birdcage coils.")] = 8,
-    acceleration: Annotated[float, typer.Option(metavar="R", help="1 for full sampling.")] = 6,
+    acceleration: Annotated[float, typer.Option(metavar="R", callback=at_least_one, help="1 for full sampling.")] = 6,
     mask_kind: Annotated[
         str, typer.Option("--mask-kind", metavar="KIND", callback=known_kind, help=f"{KINDS}.")
     ] = "gaussian2d",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from resolvent.data.scan import Scan
 
 _CALIBRATION = 24  # lines an axis that are used, if there are as many
-_SMALLEST = 8  # lines an axis that are needed
+SMALLEST = 8  # lines an axis that are needed
 _KERNEL = {2: 6, 3: 4}  # largest width of a patch in 2-D and 3-D; a third of the block, but at least 3, if that is less
 _RANK = 0.02  # singular values of the calibration matrix below this fraction of the largest are noise
 _ENTRIES = 2**22  # numbers of W held at once
@@ -101,10 +101,10 @@ def calibration_block(measured: Tensor, source: str = "") -> tuple[slice, ...]:
                     size = trial
                 else:
                     growing.discard(axis)
-    if min(size) < _SMALLEST:
+    if min(size) < SMALLEST:
         raise DataError(
             f"The fully sampled centre of k-space{' in ' + source if source else ''} is only "
-            f"{' x '.join(map(str, size))} samples, but ESPIRiT needs {_SMALLEST} on every axis. "
+            f"{' x '.join(map(str, size))} samples, but ESPIRiT needs {SMALLEST} on every axis. "
             "Pass coil maps, or a mask with a larger centre."
         )
     return block(size)

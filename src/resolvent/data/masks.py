@@ -116,6 +116,17 @@ def make_mask(
     return mask if frames is None else mask[None]
 
 
+def calibrated_up_to(kind: str, shape: tuple[int, ...], lines: int) -> float:
+    """The largest acceleration at which the default centre of `make_mask` has that many lines on its axes.
+
+    >>> calibrated_up_to("gaussian1d", (96, 96), 8), calibrated_up_to("gaussian2d", (96, 96), 8)
+    (4.0, 36.0)
+    """
+    if kind.endswith("1d"):
+        return shape[-1 if len(shape) == 2 else 1] / math.ceil((lines - 0.5) / 0.32)
+    return math.prod(shape[:2]) / (4 * lines**2)
+
+
 def _lattice(middle: np.ndarray, count: int, frames: int, rng: np.random.Generator) -> np.ndarray:
     """Equispaced lines plus the centre; frame t is shifted by t / ceil(spacing) of one spacing.
 

@@ -108,7 +108,11 @@ class Scan:
             return self.coil_maps
         from resolvent.data.espirit import espirit  # which takes a Scan
 
-        return espirit(self if self.calibration is None else self.calibration)
+        if self.calibration is None:
+            return espirit(self)
+        maps = espirit(self.calibration)  # of one frame: they serve all
+        lead = (1,) * (self.kspace.ndim - self.calibration.kspace.ndim)
+        return maps.reshape(*maps.shape[:2], *lead, *maps.shape[2:])
 
     @property
     def matrix(self) -> tuple[int, ...]:
@@ -198,6 +202,36 @@ class Scan:
 
         check(self)
         return self
+
+    def single(self) -> Scan:
+        """The same scan in single precision, the one in which models compute; unchanged if it is so.
+
+        k-space in double precision is first divided by the power of two next to its largest number, as are ``noise``
+        and ``reference``, and ``scale`` is multiplied by it: what lies beyond the range of single precision fits, too.
+
+        >>> import torch
+        >>> wide = Scan(kspace=torch.full((1, 2, 4, 4), 2e300 + 0j, dtype=torch.complex128), mask=torch.ones(1, 4, 4))
+        >>> wide.single().kspace.dtype, wide.single().scale > 1e300
+        (torch.complex64, True)
+        """
+        unit = 1.0
+        if self.kspace.dtype == torch.complex128:
+            unit = 2.0 ** (math.frexp(float(torch.view_as_real(self.kspace).abs().max()))[1] - 1)
+
+        def reduced(values: Tensor | None, by: float = 1.0) -> Tensor | None:
+            if values is None:
+                return None
+            values = values if by == 1 else _divided(values, by)
+            return values.to(torch.complex64 if values.is_complex() else torch.float32)
+
+        return self.replace(
+            kspace=reduced(self.kspace, unit),
+            mask=reduced(self.mask),
+            coil_maps=reduced(self.coil_maps),
+            reference=reduced(self.reference, unit),
+            noise=None if self.noise is None else self.noise / unit,
+            scale=self.scale * unit,
+        )
 
     def normalised(self) -> Scan:
         """The same scan in units in which the largest coil-image magnitude is 1; `scale` keeps the factor.

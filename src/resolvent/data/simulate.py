@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from resolvent._errors import DataError, ShapeError
-from resolvent.data.masks import make_mask
+from resolvent.data.espirit import SMALLEST
+from resolvent.data.masks import calibrated_up_to, make_mask
 from resolvent.data.scan import Scan, Volume
 from resolvent.linop.fourier import fft, ifft
 
@@ -102,9 +103,10 @@ def simulate(
 def undersample(scan: Scan, acceleration: float, kind: str = "gaussian2d", seed: int = 0) -> Scan:
     """Leave out samples of a fully sampled scan, so that a reconstruction can be compared with the full one.
 
-    The maps are those of the file or, failing that, ESPIRiT maps of the undersampled scan alone: nothing that was
-    left out enters. The reference is ``sum_c conj(s_c) F^-1 k_c`` of the full k-space k with those same maps, so the
-    images to be compared have the same coil weighting, phase and background.
+    The maps are those of the file or, failing that, ESPIRiT maps of the undersampled scan, or of its separate
+    calibration lines, alone: nothing that was left out enters. The reference is ``sum_c conj(s_c) F^-1 k_c`` of the
+    full k-space k with those same maps, so the images to be compared have the same coil weighting, phase and
+    background.
 
     Args:
         scan: fully sampled.
@@ -136,8 +138,18 @@ def undersample(scan: Scan, acceleration: float, kind: str = "gaussian2d", seed:
     frames = lead[0] if len(lead) == 1 else None
     mask = make_mask(kind, shape, acceleration, seed=seed, frames=frames).to(scan.kspace.device)
     mask = mask.reshape(1, *(lead if frames else (1,) * len(lead)), *shape)
-    under = scan.replace(kspace=scan.kspace * mask.unsqueeze(1), mask=mask, reference=None, calibration=None)
-    maps = under.maps
+    under = scan.replace(kspace=scan.kspace * mask.unsqueeze(1), mask=mask, reference=None)
+    try:
+        maps = under.maps
+    except DataError as error:
+        largest = calibrated_up_to(kind, shape, SMALLEST)
+        if not 1 <= largest < acceleration:
+            raise
+        raise DataError(
+            f"At acceleration {acceleration:g} a {kind} mask of {' x '.join(map(str, shape))} has less than the "
+            f"{SMALLEST} lines in its centre from which ESPIRiT makes coil maps. Choose an acceleration up to "
+            f"{math.floor(10 * largest) / 10:g}, or pass coil maps."
+        ) from error
     reference = (maps.conj() * ifft(scan.kspace, scan.ndim)).sum(1)
     return under.replace(coil_maps=maps, reference=reference)
 

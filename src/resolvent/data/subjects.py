@@ -70,7 +70,7 @@ def read_subjects(path: str | Path, ndim: int = 2, trim: int = 0) -> list[Subjec
         if isinstance(found, Scan):
             if found.trajectory is not None:
                 raise DataError(f"{path} is not Cartesian: none of its samples can be left out. Leave that file out.")
-            return [Subject(name, path, scan=found)]
+            return [Subject(name, path, scan=found.single())]
         stacks = {name: found.image.numpy()}
     return [Subject(name, path, _prepared(stack, f"{name} in {path}", ndim, trim)) for name, stack in stacks.items()]
 

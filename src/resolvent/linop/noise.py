@@ -9,6 +9,8 @@ from resolvent._types import KSpace
 
 WIDTHS = (1, 2, 3)
 """Samples along each axis of the patches that are looked at."""
+WEAK = 0.1
+"""Mean magnitude of a coil, over the median of all, below which its noise does not count."""
 
 
 def estimate_noise(kspace: KSpace, ndim: int = 2, radius: Tensor | None = None) -> Tensor:
@@ -24,10 +26,14 @@ def estimate_noise(kspace: KSpace, ndim: int = 2, radius: Tensor | None = None) 
     dimensions (50 for k = 1), as far as there are; a k with less than four for each, or larger than an axis, is left
     out. The white noise is one draw in the same places.
 
+    It is the noise of the image that is looked for. Coils of less than a tenth of the magnitude of the median coil, a
+    hundredth of its energy, hardly reach the image and are left out; so are combinations of coils that are zero but
+    for rounding, as where one coil is the copy of another.
+
     An estimate: within 15 % for white noise 15 to 40 dB below the image and 8 coils. Too large where signal fills all
     directions of all patches (few coils, hardly any noise; with one coil or no more samples than coils, and no patches,
-    it is the power in the corners, noise or not), too small if the coils' noise is correlated or unequal: then it is
-    that of the quietest combination.
+    it is the power in the corners, noise or not), too small if the noise of the coils that are not weak is correlated
+    or unequal: then it is that of the quietest combination.
 
     Args:
         kspace: ``(batch, coil, *lead, *spatial)``, zero in all coils where not measured.
@@ -52,6 +58,8 @@ def _sigma(kspace: Tensor, ndim: int, radius: Tensor | None) -> Tensor:
     if not bool(size > 0):
         return torch.zeros((), dtype=kspace.real.dtype, device=kspace.device)
     y = kspace / size
+    strength = y.abs().flatten(1).mean(1)
+    y = y[strength >= WEAK * strength[strength > 0].quantile(0.5)]
     white = torch.randn(y.shape, dtype=y.dtype, generator=torch.Generator().manual_seed(0)).to(y.device)
     found = [_smallest(y, white, width, ndim, radius) for width in WIDTHS]
     return size * torch.stack([level for level in found if level is not None]).amin()
@@ -101,6 +109,8 @@ def _complete(measured: Tensor, width: int, ndim: int) -> Tensor:
 
 
 def _eigenvalue(p: Tensor) -> Tensor:
-    """Smallest eigenvalue of ``E p p^H`` over the rows of `p`."""
+    """Smallest eigenvalue of ``E p p^H`` over the rows of `p`, of those that are more than the rounding of `p`."""
+    rounding = torch.finfo(p.dtype).eps
     p = p.to(torch.complex128)
-    return torch.linalg.eigvalsh(p.mT @ p.conj() / len(p))[0]
+    values = torch.linalg.eigvalsh(p.mT @ p.conj() / len(p))
+    return values[values > values[-1] * max(rounding**2, torch.finfo(values.dtype).eps) * len(values)].amin()

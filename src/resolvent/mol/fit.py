@@ -18,6 +18,10 @@ WRONG_PHYSICS = (
     "coil maps, mask or trajectory may not be those of this scan, or something changed while it was measured"
 )
 """What it may mean that more is left."""
+NOISY = 0.9
+"""Part of the measurements, as a norm, that is noise at most; beyond, noise has four times the energy of the signal."""
+ONLY_NOISE = "hardly anything but noise was measured, so the image shows little else than what the model expects"
+"""What it means that more is noise."""
 
 
 @dataclass(frozen=True)
@@ -46,21 +50,26 @@ class Fit:
 
     @property
     def doubtful(self) -> bool:
-        """Whether more than `DOUBTFUL` of some sample is unexplained."""
-        return bool((self.unexplained > DOUBTFUL).any())
+        """Whether of some scan more than `DOUBTFUL` is unexplained, or more than `NOISY` is noise."""
+        return bool((self.unexplained > DOUBTFUL).any() or (self.noise > NOISY).any())
 
     @property
     def doubt(self) -> str:
         """What is wrong, for a message; empty if the image explains the measurements."""
-        return f"{self.text}: {WRONG_PHYSICS}" if self.doubtful else ""
+        found = []
+        if bool((self.unexplained > DOUBTFUL).any()):
+            found.append(f"{self.text}: {WRONG_PHYSICS}")
+        if bool((noisy := self.noise[self.noise > NOISY]).any()):
+            found.append(f"the noise is {percent(float(noisy.amax()))} of |b|: {ONLY_NOISE}")
+        return "; ".join(found)
 
     @property
     def text(self) -> str:
         """One line for a person, about the worst sample."""
         known = bool(torch.isfinite(self.unexplained).all())
         worst = int((self.unexplained if known else self.misfit).argmax())
-        noise = f"noise {_percent(self.noise[worst])}" if known else "noise unknown"
-        return f"|A x - b| = {_percent(self.misfit[worst])} of |b| ({noise})"
+        noise = f"noise {percent(float(self.noise[worst]))}" if known else "noise unknown"
+        return f"|A x - b| = {percent(float(self.misfit[worst]))} of |b| ({noise})"
 
     def record(self) -> dict[str, bool | list[float | None]]:
         """JSON types; None for what is unknown."""
@@ -93,5 +102,7 @@ def numbers(values: Tensor) -> list[float | None]:
     return [v if math.isfinite(v) else None for v in values.tolist()]
 
 
-def _percent(ratio: Tensor) -> str:
-    return f"{100 * float(ratio):.2g} %"
+def percent(ratio: float) -> str:
+    """Two digits: 0.00031 is 0.031 %."""
+    digits = f"{100 * ratio:.2g}"
+    return f"{digits if 'e' not in digits or ratio < 1e-6 else f'{float(digits):g}'} %"

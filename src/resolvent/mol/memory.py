@@ -67,8 +67,8 @@ def solve_peak(model: MOL, y: Tensor, A: SENSE, tile: Tile | None = None) -> int
     return _peak(footprint(model.score), _Sizes.of(y, A), A, _seen(shape, tile or shape, model.score.radius))
 
 
-def plan(model: MOL, y: Tensor, A: LinearOperator, limit: int) -> Plan:
-    """The tile with the least halo for which the estimate is at most `limit` bytes.
+def plan(model: MOL, y: Tensor, A: LinearOperator, limit: int, held: int = 0) -> Plan:
+    """The tile with the least halo for which the estimate and the bytes `held` already are at most `limit`.
 
     Raises:
         MemoryLimitError: not even the smallest tile fits, the network cannot be cut into tiles, or A is not `SENSE`.
@@ -84,16 +84,17 @@ def plan(model: MOL, y: Tensor, A: LinearOperator, limit: int) -> Plan:
         return _peak(taken, sizes, A, _seen(shape, tile, radius))
 
     whole = peak(shape)
-    if whole <= limit:
+    if whole + held <= limit:
         return Plan(None, whole)
     tiles = [] if radius is None else _candidates(shape)
-    fitting = [tile for tile in tiles if peak(tile) <= limit]
+    fitting = [tile for tile in tiles if peak(tile) + held <= limit]
     if not fitting:
         least = min(map(peak, tiles), default=whole)
+        enough = (math.ceil((least + held) / 2**30 * 100) + 1) / 100 * 2**30  # in the digits that are shown
         raise MemoryLimitError(
-            f"The solve needs {gib(least)}{' in the smallest tiles' if tiles else ''} beside the scan ({gib(whole)} in "
-            f"one piece) but may hold {gib(limit)}. Raise the limit by {gib(least - limit)}, compress the coils, or "
-            "take a smaller model."
+            f"The solve needs {gib(least)}{' in the smallest tiles' if tiles else ''} beside "
+            f"{f'the {gib(held)} held already' if held else 'the scan'} ({gib(whole)} in one piece) but the limit is "
+            f"{gib(max(limit, 0))}. Raise it to {gib(enough)}, compress the coils, or take a smaller model."
         )
     tile = min(fitting, key=lambda tile: math.prod(_seen(shape, tile, radius)) * _count(shape, tile))
     return Plan(tile, peak(tile))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from resolvent._errors import ModelError, ShapeError
+from resolvent._errors import DataError, ModelError, ShapeError
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator, Still
 from resolvent.mol.equation import INNER, WINDOW, Work, resolvent
@@ -103,8 +103,13 @@ class ScanUnits(Identified):
             ndim: number of axes that the network convolves.
             sees_noise: whether the network depends on the noise level.
             loose: the model makes no other use of the linear reconstruction than to start there.
+
+        Raises:
+            ShapeError: the network convolves more axes than the image has.
+            DataError: y, A and the model are not of one precision.
         """
         back = A.adjoint(y)
+        _check_precision(y, back, self.log_lam)
         zero_filled = back if A.density is None else A.zero_filled(y)
         if zero_filled.ndim <= ndim:
             raise ShapeError(
@@ -139,3 +144,15 @@ class ScanUnits(Identified):
         if self.noise_slope is not None:
             log_lam = log_lam + self.noise_slope * torch.log1p(noise / NOISE_FLOOR)
         return log_lam.exp()
+
+
+def _check_precision(y: Tensor, back: Tensor, weight: Tensor) -> None:
+    """Refuse y, or an operator whose ``A^H y`` is `back`, in another precision than that of the weights of a model."""
+    wanted = weight.dtype.to_complex()
+    change = "double" if weight.dtype == torch.float32 else "float"
+    for name, found in (("k-space is", y.dtype), ("the operator makes", back.dtype)):
+        if found != wanted:
+            raise DataError(
+                f"{name} {found} but the model's weights are {weight.dtype}. Pass y.to({wanted}) and an operator of "
+                f"such maps (for scans: `Scan.single`), or convert the model: model.{change}()."
+            )

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from resolvent.mol.fit import WRONG_PHYSICS
+from resolvent.mol.fit import DOUBTFUL, NOISY, ONLY_NOISE, WRONG_PHYSICS, percent
 
 Record = dict[str, Any]
 PROVED = ("all-data", "per-scan")
@@ -117,20 +117,23 @@ def warnings(record: Record) -> list[tuple[str, str]]:
         found.append(("Certificate refused", "The residual is not finite. Do not use this image."))
     elif of.get("proved") is not True:
         found.append(("Nothing is proved", "All numbers of the certificate below are estimates."))
-    if (left := _unexplained(record)) is not None and record["fit"].get("doubtful") is True:
+    if (left := _worst(record, "unexplained")) is not None and left > DOUBTFUL:
         text = (
             f"{percent(left)} of them, as a norm, is left, and is not noise. {WRONG_PHYSICS.capitalize()}. "
             "The certificate does not say otherwise: it is about the solution of the equation, whatever maps stand in "
             "it."
         )
         found.append(("The image does not explain the samples", text))
+    if (noise := _worst(record, "noise")) is not None and noise > NOISY:
+        text = f"{percent(noise)} of the samples, as a norm, is noise. {ONLY_NOISE.capitalize()}."
+        found.append(("Hardly anything was measured", text))
     return found
 
 
-def _unexplained(record: Record) -> float | None:
-    """The worst of the slices."""
+def _worst(record: Record, name: str) -> float | None:
+    """The worst of the slices, of what is said of the fit."""
     of = record.get("fit")
-    values = of.get("unexplained") if isinstance(of, dict) else None
+    values = of.get(name) if isinstance(of, dict) else None
     found = [n for n in map(number, values if isinstance(values, list) else []) if n is not None]
     return max(found, default=None)
 
@@ -139,7 +142,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
     """Name and value of everything that made the image, in the order in which it is shown."""
     of = record.get("model")
     model = of if isinstance(of, dict) else {}
-    left = _unexplained(record)
+    left = _worst(record, "unexplained")
     rows = [
         ("Input", _text(record.get("input"))),
         ("Input SHA-256", _text(record.get("input_sha256"))),
@@ -168,12 +171,6 @@ def number(value: object) -> float | None:
     """A finite number, or None for anything else."""
     good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if good else None  # pyright: ignore[reportArgumentType]
-
-
-def percent(ratio: float) -> str:
-    """Two digits: 0.00031 is 0.031 %."""
-    digits = f"{100 * ratio:.2g}"
-    return f"{digits if 'e' not in digits or ratio < 1e-6 else f'{float(digits):g}'} %"
 
 
 def _left_out(retro: object) -> str:

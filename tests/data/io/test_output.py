@@ -14,6 +14,7 @@ import torch
 from io_files import crandn
 
 from resolvent import _errors
+from resolvent._errors import DataError
 from resolvent._version import __version__
 from resolvent.data.io import OutputError, check_writable, output, read, write
 from resolvent.data.scan import Scan, Volume
@@ -67,6 +68,16 @@ def test_normalising_changes_nothing_that_is_written(tmp_path: Path, scan: Scan)
     write(scan.reference, tmp_path / "a.npy", like=scan)
     write(small.reference, tmp_path / "b.npy", like=small)
     torch.testing.assert_close(read(tmp_path / "a.npy").image, read(tmp_path / "b.npy").image)
+
+
+def test_units_beyond_single_precision_are_written_in_double_or_refused(tmp_path: Path, scan: Scan):
+    vast = scan.replace(scale=1e200)
+    write(Made(), tmp_path / "a.npy", like=vast)
+    np.testing.assert_allclose(np.load(tmp_path / "a.npy") / 1e200, Made.image.numpy(), rtol=1e-6)
+    for suffix in (".nii.gz", ".cfl"):
+        with pytest.raises(DataError, match=r"is beyond single precision, which \S+ holds. Write .h5 or .npy"):
+            write(Made(), tmp_path / f"b{suffix}", like=vast)
+    assert not list(tmp_path.glob("b*"))
 
 
 def test_orientation_goes_from_scan_to_nifti(tmp_path: Path, scan: Scan):

@@ -86,7 +86,8 @@ def _meant(path: str) -> str:
         there = os.listdir(folder or ".")
     except OSError:
         return f"There is no folder {folder}: check the path." if not os.path.isdir(folder) else "Check the path."
-    meant = nearest(name, there)
+    stem = name.split(".")[0]  # a suffix that is the same makes no names alike
+    meant = nearest(name, [other for other in there if nearest(stem, [other.split(".")[0]], cutoff=0.75)])
     return f"Did you mean {os.path.join(folder, meant)}?" if meant else "Check the path."
 
 

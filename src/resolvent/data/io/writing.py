@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from resolvent._errors import FormatError, ShapeError
+from resolvent._errors import DataError, FormatError, ShapeError
 from resolvent._version import __version__
 from resolvent.data.io.output import check_writable, output_suffix, sha256, sidecar_path, to_json, whole
 from resolvent.data.scan import Geometry, Scan, Volume
 
 
-def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record: dict | None = None) -> None:
+def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record: dict | None = None) -> list[str]:
     """Write `obj` to `path`, and ``NAME.json`` beside it; both appear whole or not at all.
 
     An image is written in the units of the file that `like` came from (``image * like.scale``) and at its place in the
@@ -29,10 +30,14 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
         like: gives geometry, scale and number of spatial axes.
         record: further entries for the JSON file; they win over those of ``obj.record()``.
 
+    Returns:
+        `path`, or the names of the several files of a .dcm.
+
     Raises:
         FormatError: unknown suffix, or a scan to a format for images.
         OutputError: the folder is missing, read-only or full.
         ShapeError: the image has not the matrix of `like`.
+        DataError: in the units of its file the image is beyond what the format can hold.
     """
     path = str(path)
     suffix = output_suffix(path)
@@ -51,14 +56,17 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
             raise FormatError(f"{path} is a format for images, but a scan was given. Write it to .h5 or .cfl.")
         if suffix == ".cfl" and obj.trajectory is not None:
             raise FormatError(f"{path} would lose the trajectory of the scan. Write it to .h5.")
-        _write(path, suffix, notes, scan=obj)
-        return
+        return _write(path, suffix, notes, scan=obj)
     image, ndim, geometry = _image(obj, like, path)
+    if suffix in (".nii", ".nii.gz", ".mrd", ".cfl") and bool(image.abs().amax() > torch.finfo(torch.float32).max):
+        raise DataError(
+            f"{path}: {image.abs().amax():.2g} is beyond single precision, which {suffix} holds. Write .h5 or .npy."
+        )
     if suffix in (".nii", ".nii.gz", ".dcm", ".png") and image.is_complex():
         notes["phase"] = "dropped: the format holds the magnitude"
     notes["shape"] = list(image.shape)
     notes["affine"] = None if geometry is None else geometry.affine
-    _write(path, suffix, notes, image=image, ndim=ndim, geometry=geometry)
+    return _write(path, suffix, notes, image=image, ndim=ndim, geometry=geometry)
 
 
 def _image(obj: Any, like: Scan | Volume | None, path: str) -> tuple[Tensor, int, Geometry | None]:
@@ -82,7 +90,8 @@ def _image(obj: Any, like: Scan | Volume | None, path: str) -> tuple[Tensor, int
                 "Write it without like, or crop neither."
             )
     if isinstance(like, Scan) and like.scale != 1:
-        image = image * like.scale
+        scaled = image * like.scale
+        image = scaled if bool(scaled.isfinite().all()) else image.to(torch.complex128) * like.scale
     return image, ndim, None if own is None else own.geometry
 
 
@@ -95,8 +104,8 @@ def _write(
     image: Tensor | None = None,
     ndim: int = 2,
     geometry: Geometry | None = None,
-) -> None:
-    """Draft all files, then let them appear together, the record last."""
+) -> list[str]:
+    """Draft all files, then let them appear together, the record last; the names of the files, without it."""
     names = [path]
     if suffix == ".cfl":
         names.append(path[:-4] + ".hdr")
@@ -118,6 +127,7 @@ def _write(
         elif image is not None:
             _draft_image(draft, suffix, image, ndim, geometry, text)
         Path(drafts[-1]).write_text(text, encoding="utf-8")
+    return [path] if suffix == ".cfl" else names[:-1]
 
 
 def _draft_scan(draft: str, suffix: str, scan: Scan) -> None:

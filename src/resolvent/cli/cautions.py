@@ -1,0 +1,59 @@
+"""What a user should know of a scan before believing its image: where nothing was measured, what no training saw."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from resolvent.data import Scan
+
+FAR = {"acceleration": (0.0, 1.5), "coils": (0.5, 2.0)}
+"""Parts of the least and of the largest number of the training, beyond which a scan is far from all it saw."""
+
+
+def cautions(scan: Scan, card: dict[str, Any]) -> tuple[str, ...]:
+    """One sentence each, without the full stop; `card` is that of the model."""
+    trained = _at(card, "training", "data", "scans")
+    found = [block(scan), _far("acceleration", scan.acceleration, trained), _far("coils", scan.n_coils, trained)]
+    return tuple(text for text in found if text)
+
+
+def block(scan: Scan) -> str:
+    """What it means that all that was measured is one full block of the matrix; empty if it is not so."""
+    frames = (scan.mask != 0).flatten(0, -1 - scan.ndim)
+    mask = frames[0]
+    if scan.trajectory is not None or bool(mask.all()) or bool((frames != mask).any()):
+        return ""
+    ends = []
+    for axis in range(scan.ndim):
+        at = mask.movedim(axis, 0).flatten(1).any(1).nonzero()
+        ends.append((int(at[0]), int(at[-1]) + 1))
+    if not bool(mask[tuple(slice(*end) for end in ends)].all()):
+        return ""
+    sizes = " x ".join(str(last - first) for first, last in ends)
+    whole = " x ".join(map(str, scan.matrix))
+    if all(abs(first - (n - last)) <= 1 for (first, last), n in zip(ends, scan.matrix, strict=True)):
+        return (
+            f"k-space is zero outside of a centred block of {sizes} in {whole}, which was interpolated or is of low "
+            "resolution: nothing was measured outside"
+        )
+    return (
+        f"k-space is complete in {sizes} of {whole}, to one side (partial Fourier): no phase constraint fills the rest"
+    )
+
+
+def _far(name: str, value: float, trained: Any) -> str:
+    seen = trained.get(name) if isinstance(trained, dict) else None
+    if not isinstance(seen, list) or not seen or not all(isinstance(n, int | float) for n in seen):
+        return ""
+    below, above = FAR[name]
+    if below * min(seen) <= value <= above * max(seen):
+        return ""
+    said = f"R = {value:.3g}" if name == "acceleration" else f"{value} {'coil' if value == 1 else 'coils'}"
+    return f"{said}, far from the {min(seen):g} to {max(seen):g} that the model was trained on"
+
+
+def _at(of: Any, *names: str) -> Any:
+    for name in names:
+        of = of.get(name) if isinstance(of, dict) else None
+    return of

@@ -1,0 +1,64 @@
+"""What is said of scans that are measured in part of k-space only, or unlike all that the model saw."""
+
+import json
+
+import pytest
+import torch
+
+import resolvent as rv
+from resolvent.cli.cautions import block, cautions
+
+CARD = {"training": {"data": {"scans": {"acceleration": [2.0, 8.0], "coils": [4, 8, 16]}}}}
+
+
+def scan(mask, coils=8):
+    return rv.Scan(kspace=torch.ones(1, coils, *mask.shape[1:]) * mask.unsqueeze(1) + 0j, mask=mask)
+
+
+def box(rows, columns, shape=(1, 12, 16)):
+    mask = torch.zeros(*shape)
+    mask[..., rows, columns] = 1
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [
+        (box(slice(3, 9), slice(4, 12)), "centred block of 6 x 8 in 12 x 16"),
+        (box(slice(0, 12), slice(3, 12)), "centred block of 12 x 9 in 12 x 16"),
+        (box(slice(0, 12), slice(6, 16)), "complete in 12 x 10 of 12 x 16, to one side (partial Fourier)"),
+        (box(slice(0, 8), slice(0, 16)), "complete in 8 x 16 of 12 x 16, to one side"),
+        (torch.ones(1, 12, 16), ""),
+        (box(slice(None), slice(None, None, 2)), ""),
+        (torch.cat([box(slice(0, 8), slice(0, 8)), box(slice(0, 8), slice(0, 16))]), ""),
+    ],
+)
+def test_a_block_of_kspace_is_told_from_undersampling(mask, said):
+    assert said in block(scan(mask)) if said else block(scan(mask)) == ""
+
+
+@pytest.mark.parametrize(
+    ("columns", "coils", "said"),
+    [
+        (2, 8, []),
+        (1, 8, []),  # fully sampled is easier, not far
+        (8, 32, []),
+        (16, 8, ["R = 16, far from the 2 to 8 that the model was trained on"]),
+        (2, 1, ["1 coil, far from the 4 to 16 that the model was trained on"]),
+        (2, 48, ["48 coils, far from the 4 to 16 that the model was trained on"]),
+    ],
+)
+def test_a_scan_far_from_the_training_is_said_to_be(columns, coils, said):
+    given = scan(box(slice(None), slice(None, None, columns), (1, 32, 32)), coils)
+    assert list(cautions(given, CARD)) == said
+    for card in ({}, {"training": None}, {"training": {"data": {"scans": {"coils": "many", "acceleration": []}}}}):
+        assert cautions(given, card) == ()
+
+
+def test_cautions_are_said_on_stderr_and_kept_in_the_record(resolvent, store, full, model, tmp_path):
+    mask = full.mask.clone()
+    mask[..., :18] = 0
+    half = full.replace(kspace=full.kspace * mask.unsqueeze(1), mask=mask, reference=None)
+    run = resolvent("recon", store(half), "-o", tmp_path / "out.npy", "--model", model)
+    assert run.code == 0 and "scan.h5: k-space is complete in 48 x 30 of 48 x 48, to one side" in run.err
+    assert "partial Fourier" in json.loads((tmp_path / "out.json").read_text())["remarks"][0]
