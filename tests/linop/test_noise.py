@@ -110,3 +110,8 @@ def test_a_dead_or_weak_coil_costs_no_more_than_its_signal(factor):
     for y, maps in ((scan.kspace[:, rest], scan.maps[:, rest]), (gain * scan.kspace, gain * scan.maps)):
         images.append(model.solve(y, rv.SENSE(maps, scan.mask)).image)
     assert psnr(scan.reference, images[1]) == pytest.approx(psnr(scan.reference, images[0]), abs=0.3)
+
+
+def test_the_level_does_not_depend_on_the_precision():
+    y = torch.randn(1, 4, 24, 24, dtype=torch.complex64, generator=torch.Generator().manual_seed(5))
+    assert estimate_noise(y.to(torch.complex128)).item() == pytest.approx(estimate_noise(y).item(), rel=1e-5)

@@ -58,7 +58,7 @@ def test_converted_checkpoint_solves_the_equation_with_its_ridge(tmp_path, alpha
     maps, mask = PLANE.random_maps().to(torch.complex64), random_mask(1, 6, 5).float()
     y = PLANE.kspace().to(torch.complex64)
     A = PLANE.operator(maps=maps, mask=mask)
-    recon = model.solve(y, A, tol=1e-6, max_steps=1000)
+    recon = model.solve(y, A, tol=2e-6, max_steps=1000)
     assert recon.solution.converged
     assert not recon.certificate.proved
     assert recon.certificate.tier == "estimated"

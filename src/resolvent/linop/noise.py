@@ -60,7 +60,7 @@ def _sigma(kspace: Tensor, ndim: int, radius: Tensor | None) -> Tensor:
     y = kspace / size
     strength = y.abs().flatten(1).mean(1)
     y = y[strength >= WEAK * strength[strength > 0].quantile(0.5)]
-    white = torch.randn(y.shape, dtype=y.dtype, generator=torch.Generator().manual_seed(0)).to(y.device)
+    white = torch.randn(y.shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(0)).to(y)
     found = [_smallest(y, white, width, ndim, radius) for width in WIDTHS]
     return size * torch.stack([level for level in found if level is not None]).amin()
 
