@@ -157,12 +157,13 @@ def reconstruct(
         began = time.monotonic()
         one = solved.entry(number).normalised()
         A = one.operator()
-        room = None if max_memory is None else max_memory - resident()
-        if max_memory is not None and room is not None and number == 0:
-            planned = plan(model, one.kspace, A, max_memory, max_memory - room)
+        held = 0 if max_memory is None else resident()
+        if max_memory is not None and number == 0:
+            planned = plan(model, one.kspace, A, max_memory, held)
             if planned.tile is not None:
                 tile = " x ".join(map(str, planned.tile[1:]))
-                remarks.append(f"the network works in tiles of {tile}, to hold {gib(max_memory - room + planned.peak)}")
+                remarks.append(f"the network works in tiles of {tile}, to hold {gib(held + planned.peak)}")
+        room = None if max_memory is None else max_memory - held
         part = model.solve(one.kspace, A, tol=tol, max_steps=max_steps, noise=one.noise, max_memory=room)
         unit = one.scale / scan.scale
         parts.append(replace(part, image=part.image * unit, scale=part.scale * unit))
