@@ -53,7 +53,7 @@ class Case:
     Attributes:
         y: ``(1, coil, *lead, *spatial)``.
         A: its physics.
-        noise: its level; None where the file does not say, or says 0: it is then estimated, as `resolvent recon` does.
+        noise: its level; None where the file does not say: it is then estimated.
         reference: what the image should be.
     """
 

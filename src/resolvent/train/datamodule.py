@@ -105,6 +105,5 @@ def _prepared(scan: Scan, supervision: str) -> Scan:
         )
     scan = scan.normalised()
     maps = scan.maps
-    # 0 counts as unknown, as in `resolvent recon`: the level below which nothing can be told is estimated
     noise = float(estimate_noise(scan.kspace, scan.ndim).median()) if scan.noise is None else scan.noise
     return scan.replace(coil_maps=maps, noise=noise)
