@@ -90,11 +90,11 @@ def measure(device: torch.device, size: int = 128, coils: int = 8) -> str:
     calls = [lambda w=w, x=x: gradient(w, x, case) for w, x in steps.values()]
     pairs = [clock.by_turns(calls[0], call, TIMES) for call in calls[1:]]
     base, ratios = statistics.median(seconds for seconds, _ in pairs), [1.0, *(ratio for _, ratio in pairs)]
-    least = saved_bytes(*steps[next(iter(steps))])
-    for (name, (weights, image)), call, ratio in zip(steps.items(), calls, ratios, strict=True):
-        kept = saved_bytes(weights, image)
+    held = [saved_bytes(weights, image) for weights, image in steps.values()]
+    for (name, (weights, _)), call, ratio, kept in zip(steps.items(), calls, ratios, held, strict=True):
         error = "" if weights is unrolled else f"{float((call() - exact).norm() / exact.norm()):.1e}"
-        rows.append([name, f"{ratio * base:.2f}", f"{ratio:.2f}", error, f"{kept / 2**20:.1f}", f"{kept / least:.1f}"])
+        memory = f"{kept / 2**20:.1f}", f"{kept / held[0]:.1f}"
+        rows.append([name, f"{ratio * base:.2f}", f"{ratio:.2f}", error, *memory])
     head = ["step", "seconds", "over the first", "error of the gradient", "MiB kept", "over the first"]
     flat = []
     for count in (5, 50):

@@ -194,8 +194,9 @@ class MOL(ScanUnits):
         self._check(y)
         tile = None if max_memory is None else plan(self, y, A, max_memory).tile
         level = noise
-        with suppress(DataError):  # a model that needs the level will ask again
-            level = A.noise(y) if noise is None else noise
+        if noise is None:
+            with suppress(DataError):  # a model that needs the level will ask again
+                level = A.noise(y)
         equation, scale, context = self.pose(y, A, noise if self.tier == "all-data" else level, tile=tile)
         x0 = starting_point(equation, context) if start is None else start / along(scale, start)
         solution = equation.solve(x0, tol=tol, max_steps=max_steps)

@@ -210,20 +210,21 @@ def located(name: str | Path) -> Path:
         ModelError: no model of that name.
     """
     path = Path(name)
-    if path.name == str(name) and (path / CARD).is_file() and (PACKAGED / path.name / CARD).is_file():
+    bare = path.name == str(name)
+    if bare and (path / CARD).is_file() and (PACKAGED / path.name / CARD).is_file():
         raise ModelError(
             f"{str(name)!r} is a packaged model and a folder here. Rename the folder, or name it by its whole path: "
             f"{path.absolute()}."
         )
     if path.is_file() and path.name in (WEIGHTS, CARD):
         path = path.parent
-    for folder in (path, PACKAGED / path.name if path.name == str(name) else path):
+    for folder in (path, PACKAGED / path.name if bare else path):
         if (folder / CARD).is_file():
             return folder
     if on_hub(name):
         return fetched(str(name), (WEIGHTS, CARD))
     packaged = packaged_models()
-    meant = nearest(path.name, packaged) if path.name == str(name) else None
+    meant = nearest(path.name, packaged) if bare else None
     raise ModelError(
         f"there is no model {str(name)!r}: neither a folder with {CARD} nor a packaged model. "
         + (f"Did you mean {meant!r}?" if meant else f"Packaged models: {', '.join(packaged) or 'none'}.")
