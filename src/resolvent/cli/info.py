@@ -71,7 +71,7 @@ def about_model(name: str) -> dict[str, Any]:
     if isinstance(model, Baseline):
         facts = {**lam, "network": describe(model)}
     else:
-        constants = {"m": _bound(model.m), "c": _bound(model.score.c), "r": _bound(model.score.r)}
+        constants = {name: vars(bound) for name, bound in (("m", model.m), ("c", model.c), ("r", model.r))}
         score = {"kind": type(model.score).__name__, **model.score.config}
         facts = {**constants, **lam, "ridge": model.ridge, "normalise": model.normalise, "score": score}
     return {
@@ -147,10 +147,6 @@ def sampling(scan: Scan) -> dict[str, Any]:
 
 def _constant(values: Tensor, axis: int) -> bool:
     return bool((values == values.narrow(axis, 0, 1)).all())
-
-
-def _bound(bound: Any) -> dict[str, Any]:
-    return {"value": bound.value, "kind": bound.kind}
 
 
 def _place(geometry: Geometry | None) -> dict[str, Any]:
