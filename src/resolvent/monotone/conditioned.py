@@ -15,11 +15,11 @@ from resolvent.monotone.layers import UnitKernel, reach
 from resolvent.monotone.operator import Bound, ScanContext, Score, noise_channel, scanned
 from resolvent.monotone.ridge import fine
 from resolvent.monotone.splines import MonotoneSpline, spline
-from resolvent.monotone.strict import Layer, _Strict, lift_fits, residual_layers
+from resolvent.monotone.strict import Layer, Strict, lift_fits, residual_layers
 from resolvent.monotone.tiling import in_tiles
 
 
-class _Conditioned(_Strict):
+class _Conditioned(Strict):
     """``H(x) = u + (1 - m) N(x - u)``; u, and a bias and a gate for each of `units` per pixel, come from the scan.
 
     Once per scan an ordinary network, the trunk, looks at the linear reconstruction: it makes `passes` passes with

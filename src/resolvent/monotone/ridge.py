@@ -8,10 +8,10 @@ from resolvent.monotone.channels import from_channels, kernel_init, to_channels
 from resolvent.monotone.layers import UnitKernel, reach
 from resolvent.monotone.operator import ScanContext, Score
 from resolvent.monotone.splines import MonotoneSpline, spline
-from resolvent.monotone.strict import Layer, _Strict, residual_layers
+from resolvent.monotone.strict import Layer, Strict, residual_layers
 
 
-class ConvexRidge(_Strict):
+class ConvexRidge(Strict):
     """``F(x) = m x + L W^T s(W x)`` with ``|W| <= 1`` certified, s nondecreasing with slopes at most 1, L = 2 (1 - m).
 
     F is the gradient of ``m |x|^2 / 2 + L sum_k S_k((W x)_k)``, S_k the convex primitives of the splines s_k. Its
