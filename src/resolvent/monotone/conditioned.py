@@ -163,20 +163,18 @@ def modulations(features: Tensor, weight: Tensor, offset: Tensor, layers: int) -
 
 
 class Trunk(nn.Module):
-    """An ordinary CNN: five images-like channels to features, and to a change of the image.
+    """An ordinary CNN with four hidden layers: two images and the noise level to features and a change of the image.
 
     Args:
         width: channels of the hidden layers.
         ndim: axes convolved.
-        depth: hidden layers.
     """
 
-    def __init__(self, width: int, ndim: int, depth: int = 4) -> None:
+    def __init__(self, width: int, ndim: int) -> None:
         super().__init__()
-        widths = [5, *[width] * depth]
-        pairs = itertools.pairwise(widths)
+        pairs = list(itertools.pairwise([5, *[width] * 4]))
         self.weights = nn.ParameterList(2**0.5 * kernel_init(b, a, ndim) for a, b in pairs)
-        self.biases = nn.ParameterList(torch.zeros(width) for _ in range(depth))
+        self.biases = nn.ParameterList(torch.zeros(width) for _ in pairs)
         self.last = nn.Parameter(0.1 * kernel_init(2, width, ndim))
 
     @property
