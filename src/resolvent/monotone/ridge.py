@@ -24,7 +24,7 @@ class ConvexRidge(Strict):
         size: width of the filters, odd.
         ndim: axes convolved, 2 or 3.
 
-    Source: A. Goujon et al., IEEE TCI 9:784-798 (2023), with a certified norm, and with the filters in one layer.
+    Source: A. Goujon et al., IEEE TCI 9:781-795 (2023), with a certified norm, and with the filters in one layer.
     """
 
     def __init__(self, m: float = 0.1, channels: int = 64, size: int = 9, ndim: int = 2) -> None:
