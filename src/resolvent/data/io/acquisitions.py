@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from resolvent._errors import CorruptFileError, FormatError
+from resolvent.data.io.lines import Table, sort_lines
 from resolvent.data.io.mrd_header import MRDHeader
-from resolvent.data.io.mrd_sort import Table, sort_lines
-from resolvent.data.io.noise import whitener
 from resolvent.data.io.orientation import affine_from_lps, affine_from_spacing
 from resolvent.data.io.oversampling import crop_readout
 from resolvent.data.io.readouts import stack_readouts
+from resolvent.data.io.whitening import whitener
 from resolvent.data.scan import Geometry, Scan, Trajectory
 from resolvent.data.validation import infer_mask
 
@@ -73,6 +73,11 @@ def flagged(heads: np.ndarray, *bits: int) -> np.ndarray:
     return (heads["flags"].astype(np.uint64) & np.uint64(wanted)) != 0
 
 
+def only_calibration(heads: np.ndarray) -> np.ndarray:
+    """Which acquisitions serve for coil maps, and for nothing else."""
+    return flagged(heads, CALIBRATION) & ~flagged(heads, CALIBRATION_AND_IMAGING)
+
+
 def scan_of(
     heads: np.ndarray,
     lines: Sequence[np.ndarray] | np.ndarray,
@@ -107,7 +112,7 @@ def scan_of(
     if header.encodings > 1 or (~first & ~noise).any():
         warnings.warn(f"{path} has {max(header.encodings, 2)} encodings; only the first is read.", stacklevel=5)
     chosen = first & ~noise & ~flagged(heads, *NOT_IMAGING)
-    only = flagged(heads, CALIBRATION) & ~flagged(heads, CALIBRATION_AND_IMAGING)
+    only = only_calibration(heads)
     if not (chosen & ~only).any():
         raise FormatError(
             f"{path} holds no image lines in the first of its encodings. Check which acquisitions were exported."
