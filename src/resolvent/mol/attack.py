@@ -291,4 +291,4 @@ def _check(epsilon: float, steps: int, starts: int, together: int | None, method
         if not 0 < value < float("inf"):
             raise DataError(f"An attack cannot have {name} = {value}. Pass a positive number.")
     if not methods or not set(methods) <= set(METHODS):
-        raise DataError(f"There is no method in {list(methods)} or one of them is unknown. Use: {', '.join(METHODS)}.")
+        raise DataError(f"methods are {list(methods)}. Name one or more of: {', '.join(METHODS)}.")

@@ -1,4 +1,4 @@
-"""Samples held out of a scan: a reconstruction that never saw them is judged, and learns, by how it predicts them."""
+"""Samples held out of a scan: how well a reconstruction predicts them is its score, and its loss in training."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def draw_batch(
     measured_maps: Sequence[Tensor] = (),
     denoise: bool = False,
 ) -> Batch:
-    """Batch `number` of the stream `seed`: another matrix and coil count each, every scan its own everything else.
+    """Batch `number` of the stream `seed`: matrix and coil count are drawn once, everything else for each scan.
 
     ``y = M (F S x + n)``, x an image that was turned, zoomed, cropped, given another contrast, a smooth phase and
     shading, half of the time blurred as k-space of this matrix blurs it. The reconstruction is told maps ``s'`` near

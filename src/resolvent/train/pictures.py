@@ -21,7 +21,7 @@ from resolvent.train.objects import framed
 def draw_pictures(
     pictures: Sequence[Subject], scans: Scans, *, seed: int, number: int, size: int, denoise: bool = False
 ) -> Batch:
-    """Batch `number` of the stream `seed`: ``y = M (k * x + n)``, every picture with its own everything.
+    """Batch `number` of the stream `seed`: ``y = M (k * x + n)``, all but the size drawn for each picture.
 
     x is a part of a photograph, real and at least 0, carried as complex; k a blur, M a mask of pixels, n real noise.
 
