@@ -200,8 +200,8 @@ class MOL(ScanUnits):
         equation, scale, context = self.pose(y, A, noise if self.tier == "all-data" else level, tile=tile)
         x0 = starting_point(equation, context) if start is None else start / along(scale, start)
         solution = equation.solve(x0, tol=tol, max_steps=max_steps)
-        proved = self.score.conditioning(float(equation.lam.max())).value if self.tier == "all-data" else 0.0
-        certificate = certify(equation, solution.x, self.tier, proved)
+        K = self.score.conditioning(float(equation.lam.max())).value if self.tier == "all-data" else 0.0
+        certificate = certify(equation, solution.x, self.tier, K)
         status = _judged(solution.sample_status, certificate.distances <= tol)
         solution = replace(solution, sample_status=status, applications=equation.work.applications)
         image = along(scale, solution.x) * solution.x
