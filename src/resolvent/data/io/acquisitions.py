@@ -17,7 +17,7 @@ from resolvent.data.io.oversampling import crop_readout
 from resolvent.data.io.readouts import stack_readouts
 from resolvent.data.io.whitening import whitener
 from resolvent.data.scan import Geometry, Scan, Trajectory
-from resolvent.data.validation import infer_mask
+from resolvent.data.validation import constant, infer_mask, shared
 
 NOISE, CALIBRATION, CALIBRATION_AND_IMAGING, REVERSED = 19, 20, 21, 22
 NAVIGATION, PHASE_CORRECTION, HP_FEEDBACK, DUMMY, RT_FEEDBACK, SURFACE_COIL, REFERENCE, STABILISATION = (
@@ -167,23 +167,14 @@ class _Assembled:
 def _assemble(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.ndarray | None, path: str) -> _Assembled:
     slices = _slice_order(table.heads[chosen])
     grid, counts = sort_lines(table, chosen, slices, header, path)
-    kspace = torch.from_numpy(grid)
-    kspace = _whitened(kspace, white)
-    measured = torch.from_numpy(counts > 0)
-    mask = None
-    if bool((measured == measured[..., :1]).all()):  # whole lines: the oversampling can go
-        kept = header.readout
-        kspace, mask = crop_readout(kspace, kept), measured[..., :kept]
-    else:
-        mask = measured
+    kspace, mask = _whitened(torch.from_numpy(grid), white), torch.from_numpy(counts > 0)
+    if constant(mask, -1):  # whole lines: the oversampling can go
+        kspace, mask = crop_readout(kspace, header.readout), mask[..., : header.readout]
     ndim = 3 if grid.shape[-3] > 1 or header.encoded.matrix[2] > 1 else 2
     if ndim == 2:
         kspace, mask = kspace.squeeze(-3), mask.squeeze(-3)
-    for axis in range(mask.ndim - ndim):
-        if bool((mask == mask.narrow(axis, 0, 1)).all()):
-            mask = mask.narrow(axis, 0, 1)
     averaging = float(np.sqrt(np.mean(1.0 / counts[counts > 0])))
-    return _Assembled(kspace, mask.to(torch.float32).contiguous(), slices, averaging, ndim)
+    return _Assembled(kspace, shared(mask, ndim).to(torch.float32).contiguous(), slices, averaging, ndim)
 
 
 def _stack(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.ndarray | None, path: str) -> _Assembled:
