@@ -13,9 +13,9 @@ from resolvent.monotone.channels import from_channels, kernel_init, per_sample, 
 from resolvent.monotone.convolution import conv
 from resolvent.monotone.layers import UnitKernel, reach
 from resolvent.monotone.operator import Bound, ScanContext, Score, noise_channel, scanned
-from resolvent.monotone.ridge import fine
+from resolvent.monotone.ridge import grid_for
 from resolvent.monotone.splines import MonotoneSpline, spline
-from resolvent.monotone.strict import Layer, Strict, lift_fits, residual_layers
+from resolvent.monotone.strict import Layer, Strict, checked_width, residual_layers
 from resolvent.monotone.tiling import in_tiles
 
 
@@ -83,7 +83,7 @@ class ConditionedStack(_Conditioned):
     def __init__(
         self, m: float = 0.1, channels: int = 24, layers: int = 8, width: int = 32, passes: int = 4, ndim: int = 2
     ) -> None:
-        super().__init__(ndim, m, layers * lift_fits(channels), width, passes, channels=channels, layers=layers)
+        super().__init__(ndim, m, layers * checked_width(channels), width, passes, channels=channels, layers=layers)
         self.convs = nn.ModuleList(UnitKernel(kernel_init(channels, channels, ndim)) for _ in range(layers))
 
     @property
@@ -131,7 +131,7 @@ class ConditionedRidge(_Conditioned):
         self, m: float = 0.1, channels: int = 64, size: int = 9, width: int = 32, passes: int = 4, ndim: int = 2
     ) -> None:
         super().__init__(ndim, m, channels, width, passes, channels=channels, size=size)
-        self.filters = UnitKernel(kernel_init(channels, 2, ndim, size), grid=fine(size))
+        self.filters = UnitKernel(kernel_init(channels, 2, ndim, size), grid=grid_for(size))
         self.splines = MonotoneSpline(channels)
 
     @property

@@ -29,7 +29,7 @@ class ConvexRidge(Strict):
 
     def __init__(self, m: float = 0.1, channels: int = 64, size: int = 9, ndim: int = 2) -> None:
         super().__init__(ndim, m, channels=channels, size=size)
-        self.filters = UnitKernel(kernel_init(channels, 2, ndim, size), grid=fine(size))
+        self.filters = UnitKernel(kernel_init(channels, 2, ndim, size), grid=grid_for(size))
         self.splines = MonotoneSpline(channels)
 
     @property
@@ -49,6 +49,6 @@ class ConvexRidge(Strict):
         return Score(network, (self.filters(), *self.splines.tables(ndim)))
 
 
-def fine(size: int) -> int:
+def grid_for(size: int) -> int:
     """Grid points for a kernel of this size: its norm is then bounded within 4 % in 2-D and 6 % in 3-D."""
     return 16 * max(1, size // 2)

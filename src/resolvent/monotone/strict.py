@@ -84,7 +84,7 @@ class ResidualStack(Strict):
     """
 
     def __init__(self, m: float = 0.1, channels: int = 24, layers: int = 8, ndim: int = 2) -> None:
-        super().__init__(ndim, m, channels=lift_fits(channels), layers=layers)
+        super().__init__(ndim, m, channels=checked_width(channels), layers=layers)
         self.convs = nn.ModuleList(UnitKernel(kernel_init(channels, channels, ndim)) for _ in range(layers))
         self.biases = nn.ParameterList(torch.zeros(channels) for _ in range(layers))
 
@@ -106,7 +106,7 @@ class ResidualStack(Strict):
         return Score(network, shared)
 
 
-def lift_fits(channels: int) -> int:
+def checked_width(channels: int) -> int:
     """`channels`, if an image fits into them."""
     if channels < 2:
         raise ModelError(f"channels is {channels}; the lift of a complex image needs at least 2.")

@@ -28,7 +28,7 @@ class Batch(NamedTuple):
     Attributes:
         y: k-space ``(batch, coil, *lead, *spatial)`` or pictures ``(batch, y, x)``, zero where not measured.
         A: the physics that the reconstruction is given.
-        mask: 1 where measured; with the axes of y, of which that of the coils is 1.
+        mask: 1 where measured; with the axes of y, that of the coils of length 1.
         noise: standard deviation of a sample that the reconstruction is told, ``(batch,)``.
         reference: the image; for a measured scan without one, zeros.
         subject: number of the subject, ``(batch,)``.

@@ -89,7 +89,7 @@ def read_picture(path: Path) -> Subject:
     """A PNG or JPEG photograph in grey; a name that is no file may be one of those that come with scikit-image.
 
     Raises:
-        FormatError: there is no such picture, or it is none.
+        FormatError: there is no such file, or it is no picture.
     """
     import skimage.data
     from PIL import Image as Picture
