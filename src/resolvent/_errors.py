@@ -33,9 +33,9 @@ class ModelError(ResolventError, ValueError):
 
 
 def nearest(word: str, among: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """What was probably meant by a mistyped word, if anything; for the remedy of a message.
+    """The name that a mistyped word probably stands for, or None; for the remedy of a message.
 
-    It is as near as `cutoff` at least, of 1 for the same word.
+    `cutoff` is the least similarity, which is 1 for the same word.
 
     >>> nearest("brian.h5", ["brain.h5", "scan.h5"])
     'brain.h5'

@@ -14,7 +14,6 @@ from resolvent._titles import title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _INK, _PAPER, _FAINT = "#1b1f24", "#ffffff", "#6a737d"
 _ACCENT = "#0b6e99"
@@ -22,6 +21,7 @@ _MARK = "#ffb000"
 _SIDE = 2.3  # width of a panel, inches
 _MARGIN = 0.25
 _HEAD = 0.45  # room above a panel for its name and score
+_TOP = 0.5 + _HEAD  # upper edge of the first row, below the title
 _DPI = 130
 
 
@@ -54,9 +54,6 @@ def comparison(
         FormatError: `path` does not end in .png.
         OutputError: the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     path = _checked(path)
     planes = {title_of(name): _plane(image) for name, image in images.items()}
     truth = None if reference is None else _plane(reference)
@@ -64,43 +61,22 @@ def comparison(
 
     shown = truth if truth is not None else planes.get(title_of("model"), next(iter(planes.values())))
     window = float(np.percentile(shown, 99.8)) or 1.0
-    rows, columns = shown.shape
-    across = len(planes) + 1
-    tall = _SIDE * min(max(rows / columns, 0.5), 2.0)
-    lower = tall if truth is not None else 0.0
-    footer = 0.28 * len(caption.splitlines()) + 0.12
-    width = across * _SIDE + (across + 1) * _MARGIN
-    top = 0.5 + _HEAD + tall  # of the first row, its lower edge
-    height = top + (_HEAD + lower) * (lower > 0) + 0.25 + footer
-
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor=_PAPER)
-    FigureCanvasAgg(figure)
-
-    def place(column: int, below: float, size: float) -> Axes:
-        """A panel; `below` is the distance of its lower edge from the top, in inches."""
-        left = _MARGIN + column * (_SIDE + _MARGIN)
-        return figure.add_axes((left / width, 1 - below / height, _SIDE / width, size / height))
-
+    tall = _height(shown)
+    top = _TOP + tall  # lower edge of the first row
+    bottom = top if truth is None else top + _HEAD + tall  # and of the last
+    sheet = _Sheet(len(planes) + 1, bottom + 0.25, title, caption)
     for column, (name, plane) in enumerate(planes.items()):
-        axes = place(column, top, tall)
+        axes = sheet.panel(column, top, tall)
         _image(axes, plane, window)
         _title(axes, name, _score(named.get(name)))
     if truth is not None:
-        axes = place(len(planes), top, tall)
+        axes = sheet.panel(len(planes), top, tall)
         _image(axes, truth, window)
         _title(axes, "Reference", "")
-        _errors(figure, [place(c, top + _HEAD + lower, lower) for c in range(len(planes))], planes, truth)
-        if residuals is not None and len(residuals):
-            axes = place(len(planes), top + _HEAD + lower, lower)
-            _curve(axes, residuals, inset=(0.35, 0.5, lower))
-    elif residuals is not None and len(residuals):
-        _curve(place(len(planes), top, tall), residuals, inset=(0.35, 0.5, tall))
-
-    edge = _MARGIN / width
-    figure.text(edge, 1 - 0.2 / height, title, color=_INK, fontsize=12, weight="bold", va="top")
-    figure.text(edge, 0.14 / height, caption, color=_INK, fontsize=10, va="bottom", linespacing=1.5)
-
-    _save(figure, path)
+        _errors(sheet, [sheet.panel(c, bottom, tall) for c in range(len(planes))], planes, truth)
+    if residuals is not None and len(residuals):
+        _curve(sheet.panel(len(planes), bottom, tall), residuals, tall)
+    sheet.save(path)
 
 
 def attacked(
@@ -134,8 +110,6 @@ def attacked(
         FormatError: `path` does not end in .png.
         OutputError: the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
     path = _checked(path)
@@ -150,23 +124,13 @@ def attacked(
     energy = _plane(perturbation.detach().abs().square().sum(1).sqrt())
     decibels = 20 * np.log10(np.maximum(energy, 1e-30) / max(float(energy.max()), 1e-30))
 
-    rows, columns = panels["Clean"].shape
-    across = len(panels) + 1
-    tall = _SIDE * min(max(rows / columns, 0.5), 2.0)
-    width = across * _SIDE + (across + 1) * _MARGIN + 0.35
-    low = 0.5 + _HEAD + tall
-    height = low + 0.2 + 0.28 * len(caption.splitlines()) + 0.12
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor=_PAPER)
-    FigureCanvasAgg(figure)
+    tall = _height(panels["Clean"])
+    low = _TOP + tall
+    sheet = _Sheet(len(panels) + 1, low + 0.2, title, caption, margin=0.35)
     for column, (name, plane) in enumerate((panels | {"Perturbation": decibels}).items()):
-        left = (_MARGIN + column * (_SIDE + _MARGIN)) / width
-        axes = figure.add_axes((left, 1 - low / height, _SIDE / width, tall / height))
+        axes = sheet.panel(column, low, tall)
         if name == "Perturbation":
-            shown = axes.imshow(plane, cmap="magma", vmin=-40, vmax=0, interpolation="nearest")
-            bar = figure.add_axes((left + (_SIDE + 0.06) / width, 1 - low / height, 0.08 / width, tall / height))
-            scale = figure.colorbar(shown, cax=bar)
-            scale.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-            bar.tick_params(labelsize=9, colors=_FAINT, length=2)
+            sheet.scale(axes, axes.imshow(plane, cmap="magma", vmin=-40, vmax=0, interpolation="nearest"))
             _bare(axes)
             _title(axes, name, "k-space, dB")
         else:
@@ -176,9 +140,54 @@ def attacked(
             row, first, side = window
             corner = (first - 0.5, row - 0.5)
             axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=_MARK, linewidth=1.2))
-    figure.text(_MARGIN / width, 1 - 0.2 / height, title, color=_INK, fontsize=12, weight="bold", va="top")
-    figure.text(_MARGIN / width, 0.14 / height, caption, color=_INK, fontsize=10, va="bottom", linespacing=1.5)
-    _save(figure, path)
+    sheet.save(path)
+
+
+class _Sheet:
+    """A figure of panels of one width, side by side; lengths are in inches from its upper left corner.
+
+    Args:
+        across: number of panels.
+        low: lower edge of the panels, with the room below them.
+        title: a line above.
+        caption: lines below.
+        margin: room at the right, for a scale.
+    """
+
+    def __init__(self, across: int, low: float, title: str, caption: str, margin: float = 0.0) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        self.width = across * _SIDE + (across + 1) * _MARGIN + margin
+        self.height = low + 0.28 * len(caption.splitlines()) + 0.12
+        self.figure = Figure(figsize=(self.width, self.height), dpi=_DPI, facecolor=_PAPER)
+        FigureCanvasAgg(self.figure)
+        edge = _MARGIN / self.width
+        self.figure.text(edge, 1 - 0.2 / self.height, title, color=_INK, fontsize=12, weight="bold", va="top")
+        self.figure.text(edge, 0.14 / self.height, caption, color=_INK, fontsize=10, va="bottom", linespacing=1.5)
+
+    def panel(self, column: int, below: float, tall: float) -> Axes:
+        """A panel whose lower edge is `below` the upper edge of the figure."""
+        left = _MARGIN + column * (_SIDE + _MARGIN)
+        box = (left / self.width, 1 - below / self.height, _SIDE / self.width, tall / self.height)
+        return self.figure.add_axes(box)
+
+    def scale(self, axes: Axes, shown: Any, extend: str = "neither") -> None:
+        """The colours of `shown`, as a bar at the right of its panel."""
+        box = axes.get_position()
+        bar = self.figure.add_axes((box.x1 + 0.06 / self.width, box.y0, 0.08 / self.width, box.height))
+        scale = self.figure.colorbar(shown, cax=bar, extend=extend)
+        scale.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+        bar.tick_params(labelsize=9, colors=_FAINT, length=2)
+
+    def save(self, path: str) -> None:
+        """The file appears whole or not at all."""
+        from resolvent.data.io.output import whole
+
+        stream = io.BytesIO()
+        self.figure.savefig(stream, format="png", metadata={"Software": None})
+        with whole(path, [path]) as drafts:
+            Path(drafts[0]).write_bytes(stream.getvalue())
 
 
 def _checked(path: str | Path) -> str:
@@ -192,14 +201,10 @@ def _checked(path: str | Path) -> str:
     return path
 
 
-def _save(figure: Figure, path: str) -> None:
-    """The file appears whole or not at all."""
-    from resolvent.data.io.output import whole
-
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", metadata={"Software": None})
-    with whole(path, [path]) as drafts:
-        Path(drafts[0]).write_bytes(stream.getvalue())
+def _height(plane: np.ndarray) -> float:
+    """Of its panel: that of the pixels, but at most twice the width, and at least half of it."""
+    rows, columns = plane.shape
+    return _SIDE * min(max(rows / columns, 0.5), 2.0)
 
 
 def _plane(image: Tensor) -> np.ndarray:
@@ -215,7 +220,7 @@ def _image(axes: Axes, plane: np.ndarray, window: float) -> None:
     _bare(axes)
 
 
-def _errors(figure: Any, panels: list[Axes], planes: dict[str, np.ndarray], truth: np.ndarray) -> None:
+def _errors(sheet: _Sheet, panels: list[Axes], planes: dict[str, np.ndarray], truth: np.ndarray) -> None:
     peak = float(truth.max()) or 1.0
     errors = [100 * np.abs(plane - truth) / peak for plane in planes.values()]
     limit = max(float(np.percentile(error, 99)) for error in errors[1:] or errors) or 1.0
@@ -224,20 +229,15 @@ def _errors(figure: Any, panels: list[Axes], planes: dict[str, np.ndarray], trut
         shown = axes.imshow(error, cmap="magma", vmin=0, vmax=limit, interpolation="nearest")
         _bare(axes)
     panels[0].set_title("Error, % of the largest value", color=_FAINT, fontsize=10, loc="left", pad=5)
-    box = panels[-1].get_position()
-    bar = figure.add_axes((box.x1 + 0.006, box.y0, 0.009, box.height))
-    scale = figure.colorbar(shown, cax=bar, extend="max")
-    scale.outline.set_visible(False)
-    bar.tick_params(labelsize=9, colors=_FAINT, length=2)
+    sheet.scale(panels[-1], shown, extend="max")
 
 
-def _curve(axes: Axes, residuals: Tensor, inset: tuple[float, float, float]) -> None:
+def _curve(axes: Axes, residuals: Tensor, tall: float) -> None:
     """Residual of every step over that of the first, of the slowest slice; room for labels is left at the edges."""
     from matplotlib.ticker import MaxNLocator
 
-    left, bottom, tall = inset
     box = axes.get_position()
-    dx, dy = box.width * (left + 0.45) / _SIDE, box.height * bottom / tall
+    dx, dy = box.width * 0.8 / _SIDE, box.height * 0.5 / tall
     axes.set_position((box.x0 + dx, box.y0 + dy, box.width - dx, box.height - dy))
     curves = residuals.detach().cpu().double().numpy()
     curves = (curves / np.where(curves[0] > 0, curves[0], 1)).max(1)

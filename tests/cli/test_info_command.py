@@ -8,6 +8,7 @@ import torch
 import resolvent as rv
 from resolvent._errors import ModelError
 from resolvent.mol import weights
+from resolvent.monotone import ProductNetwork
 
 
 def test_info_of_a_scan(resolvent, store, scan):
@@ -70,6 +71,14 @@ def test_info_of_a_model(resolvent, model):
     text = resolvent("info", model).out
     assert "0.1 (proved)" in text
     assert "kind ConditionedStack" in text
+
+
+def test_constants_of_a_model_with_a_ridge_belong_together(resolvent, tmp_path):
+    rv.save(rv.MOL(ProductNetwork(m=0.2, channels=4, depth=2), ridge=0.1), tmp_path / "ridge")
+    found = resolvent("info", tmp_path / "ridge", "--json").json
+    assert found["m"]["value"] == pytest.approx(0.3)
+    assert found["c"]["value"] == pytest.approx(1.1)
+    assert found["c"]["value"] - found["r"]["value"] == pytest.approx(found["m"]["value"])
 
 
 def test_info_of_a_model_of_the_hub_asks_the_loader_once(resolvent, model, tmp_path, monkeypatch):

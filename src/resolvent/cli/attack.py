@@ -37,8 +37,8 @@ def attack(
     epsilon: Annotated[
         float, typer.Option(callback=positive, help="Norm of the perturbation, relative to that of the data.")
     ] = 0.01,
-    steps: Annotated[int, typer.Option(min=1, help="Gradients a start and method.")] = 30,
-    starts: Annotated[int, typer.Option(min=1, help="Starts a method.")] = 2,
+    steps: Annotated[int, typer.Option(min=1, help="Gradients for each start and method.")] = 30,
+    starts: Annotated[int, typer.Option(min=1, help="Starts of each method.")] = 2,
     method: Annotated[
         str, typer.Option(metavar="NAME", callback=_method, help="pgd (projected gradient ascent), adam, or both.")
     ] = "pgd",
@@ -47,7 +47,7 @@ def attack(
     ] = False,
     window: Annotated[
         int | None,
-        typer.Option(min=1, metavar="SIDE", help="Attack a square of the image, the worst of one position a start."),
+        typer.Option(min=1, metavar="SIDE", help="Attack a square of the image only; each start takes another place."),
     ] = None,
     index: Annotated[int, typer.Option("--slice", min=0, help="Which slice is attacked; 0 is the first.")] = 0,
     output: Annotated[

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from resolvent.data import Scan
 
 FAR = {"acceleration": (0.0, 1.5), "coils": (0.5, 2.0)}
-"""Parts of the least and of the largest number of the training, beyond which a scan is far from all it saw."""
+"""Factors on the least and the largest number in training; beyond them a scan is far from what the model saw."""
 
 
 def cautions(scan: Scan, card: dict[str, Any]) -> tuple[str, ...]:
@@ -19,7 +19,7 @@ def cautions(scan: Scan, card: dict[str, Any]) -> tuple[str, ...]:
 
 
 def block(scan: Scan) -> str:
-    """What it means that all that was measured is one full block of the matrix; empty if it is not so."""
+    """A caution if all that was measured is one full block of the matrix; else empty."""
     frames = (scan.mask != 0).flatten(0, -1 - scan.ndim)
     mask = frames[0]
     if scan.trajectory is not None or bool(mask.all()) or bool((frames != mask).any()):

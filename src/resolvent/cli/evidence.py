@@ -50,7 +50,7 @@ def constants(model: MOL) -> dict[str, Any]:
     Raises:
         ModelError: a layer of a strict score has a norm above 1.
     """
-    m, c = model.m, model.score.c.value + model.ridge
+    m, c, r = model.m, model.c.value, model.r.value
     proved = m.kind == "proved"
     bound = model.score.conditioning(float(model.lam.detach()))
     found = {
@@ -59,8 +59,8 @@ def constants(model: MOL) -> dict[str, Any]:
         "tier": model.tier,
         "m": m.value,
         "c": c,
-        "r": model.score.r.value,
-        "lipschitz": c + model.score.r.value,
+        "r": r,
+        "lipschitz": c + r,
         "conditioning": bound.value if bound.kind == "proved" else None,
         "method": PROVED if proved else ESTIMATED,
         "meaning": TIERS[model.tier],

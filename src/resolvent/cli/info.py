@@ -13,8 +13,6 @@ from resolvent.cli.options import Dataset
 from resolvent.cli.output import Debug, Json, emit, progress, reporting
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from resolvent.data import Geometry, Scan, Volume
 
 
@@ -71,7 +69,7 @@ def about_model(name: str) -> dict[str, Any]:
     if isinstance(model, Baseline):
         facts = {**lam, "network": describe(model)}
     else:
-        constants = {"m": _bound(model.m), "c": _bound(model.score.c), "r": _bound(model.score.r)}
+        constants = {name: vars(bound) for name, bound in (("m", model.m), ("c", model.c), ("r", model.r))}
         score = {"kind": type(model.score).__name__, **model.score.config}
         facts = {**constants, **lam, "ridge": model.ridge, "normalise": model.normalise, "score": score}
     return {
@@ -128,11 +126,13 @@ def sampling(scan: Scan) -> dict[str, Any]:
     ``pattern`` is "full"; "lines along AXIS" where the mask does not change along that axis, the readout; "points"; or
     "trajectory of SAMPLES".
     """
+    from resolvent.data.validation import constant
+
     mask, ndim = scan.mask, scan.ndim
     measured = mask != 0
     names = ("z", "y", "x")[-ndim:]
-    constant = [n for axis, n in zip(range(-ndim, 0), names, strict=True) if _constant(measured, axis)]
-    pattern = "points" if not constant else f"lines along {' and '.join(constant)}"
+    complete = [n for axis, n in zip(range(-ndim, 0), names, strict=True) if constant(measured, axis)]
+    pattern = "points" if not complete else f"lines along {' and '.join(complete)}"
     if bool(measured.all()):
         pattern = "full"
     if scan.trajectory is not None:
@@ -143,14 +143,6 @@ def sampling(scan: Scan) -> dict[str, Any]:
         "pattern": pattern,
         "same_for_all": all(size == 1 for size in mask.shape[:-ndim]),
     }
-
-
-def _constant(values: Tensor, axis: int) -> bool:
-    return bool((values == values.narrow(axis, 0, 1)).all())
-
-
-def _bound(bound: Any) -> dict[str, Any]:
-    return {"value": bound.value, "kind": bound.kind}
 
 
 def _place(geometry: Geometry | None) -> dict[str, Any]:

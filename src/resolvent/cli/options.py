@@ -41,7 +41,7 @@ def at_least_one(value: float | None) -> float | None:
     """A finite number that is at least 1, or a usage error."""
     if value is not None and not 1 <= value < float("inf"):
         raise typer.BadParameter(
-            f"{value:g} is none: R, all samples of the grid over those that are kept, is 1 or more."
+            f"{value:g} is no acceleration: R, the samples of the full grid over those kept, is at least 1."
         )
     return value
 

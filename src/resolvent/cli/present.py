@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from resolvent._titles import title_of
-from resolvent.cli.reconstruct import Outcome, acceleration
+from resolvent.cli.reconstruct import Outcome
 
 
 def headline(outcome: Outcome) -> str:
@@ -17,7 +17,7 @@ def headline(outcome: Outcome) -> str:
         [
             *([f"{slices} slices of {matrix}"] if slices > 1 else [matrix]),
             f"{n_coils} coil{'s' * (n_coils > 1)}",
-            f"R = {acceleration(scan):.3g}",
+            f"R = {scan.acceleration:.3g}",
             "maps given" if scan.coil_maps is not None else "maps estimated by ESPIRiT",
         ]
     )

@@ -80,7 +80,7 @@ class Outcome:
         return {
             "scale": (self.recon.scale * scan.scale).tolist(),
             "seconds": round(self.seconds, 3),
-            "acceleration": acceleration(scan),
+            "acceleration": round(scan.acceleration, 3),
             "maps": "in the file" if scan.coil_maps is not None else "estimated (ESPIRiT)",
             "curve": curve(self.recon.solution),
             **({"remarks": [*self.remarks, *self.cautions]} if self.remarks or self.cautions else {}),
@@ -136,7 +136,7 @@ def reconstruct(
     if retrospective is not None:
         scan = undersample(scan, retrospective.acceleration, retrospective.kind, retrospective.seed)
         reference = "the full reconstruction, with the same maps"
-    maps, sets = scan.maps, sets_of(scan)
+    maps, sets = scan.maps, scan.sets
     whole, axis = scan, readout(scan) if model.score.ndim == 2 and sets == 1 else None
     if axis is not None and not bool((maps[0].movedim(axis + 1, 0) != 0).flatten(1).any(1).all()):
         axis = None  # planes that no coil sees are no scans
@@ -240,17 +240,6 @@ def curve(solution: Solution) -> dict[str, list[list[float]]]:
         name: [[float(f"{v:.4g}") for v in line[:end].tolist()] for line, end in zip(values.T, ends, strict=True)]
         for name, values in rows.items()
     }
-
-
-def sets_of(scan: Scan) -> int:
-    """Number of map sets: the maps have one axis more than k-space where there are several."""
-    maps = scan.coil_maps
-    return maps.shape[2] if maps is not None and maps.ndim > scan.kspace.ndim else 1
-
-
-def acceleration(scan: Scan) -> float:
-    """Samples of the full grid over samples measured."""
-    return round(scan.acceleration, 3)
 
 
 def _combined(image: Tensor, sets: int) -> Tensor:

@@ -57,14 +57,14 @@ def deliver(
 
 
 def refusal(path: str, reason: str) -> dict[str, Any]:
-    """The JSON entry of an input without an image, for want of a proof; it is said on stderr, too."""
+    """The JSON entry of an input whose image is refused for want of a proof; it is said on stderr, too."""
     error = f"{path}: the certificate that was demanded is refused ({reason}); nothing was written."
     complain(f"error: {error}")
     return {"input": path, "output": None, "error": error}
 
 
 def save_image(outcome: Outcome, path: str, name: str, asked: dict[str, Any] | None = None) -> list[str]:
-    """Write image and record; of the input the record keeps the name and the hash, not the folder. The files' names."""
+    """Write image and record, and return the names of the files; the record names the input without its folder."""
     from resolvent.data.io import write
 
     record = {"input": Path(path).name, **outcome.notes, **(asked or {})}

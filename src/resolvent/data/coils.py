@@ -98,6 +98,3 @@ def compress_coils(scan: Scan, n_coils: int) -> Scan:
         coil_maps=None if scan.coil_maps is None else compressed(scan.coil_maps),
         calibration=scan.calibration and scan.calibration.replace(kspace=compressed(scan.calibration.kspace)),
     )
-
-
-__all__ = ["compress_coils", "noise_covariance", "whiten"]

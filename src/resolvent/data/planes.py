@@ -6,6 +6,7 @@ from torch import Tensor
 
 from resolvent._errors import DataError, ShapeError
 from resolvent.data.scan import Scan
+from resolvent.data.validation import constant
 
 AXES = ("z", "y", "x")
 
@@ -13,7 +14,7 @@ AXES = ("z", "y", "x")
 def readout(scan: Scan) -> int | None:
     """The first spatial axis (0 is z) of a 3-D Cartesian volume along which the mask is constant; None if none is."""
     axes = range(3) if _is_volume(scan) else ()
-    return next((axis for axis in axes if _constant(scan, axis)), None)
+    return next((axis for axis in axes if constant(scan.mask, axis - 3)), None)
 
 
 def in_planes(scan: Scan, axis: int) -> Scan:
@@ -43,7 +44,7 @@ def in_planes(scan: Scan, axis: int) -> Scan:
             f"the scan is not one Cartesian 3-D volume (k-space {tuple(scan.kspace.shape)}, {scan.ndim} spatial axes). "
             "Pass volumes one by one, and not a series or a trajectory."
         )
-    if not _constant(scan, axis):
+    if not constant(scan.mask, axis - 3):
         raise DataError(
             f"the mask varies along {AXES[axis]}, so the planes across it are not independent problems. "
             "Take an axis that is fully sampled, or a model for 3-D images."
@@ -71,8 +72,3 @@ def volume_of(planes: Tensor, axis: int) -> Tensor:
 def _is_volume(scan: Scan) -> bool:
     """Whether it is one Cartesian 3-D volume, without lead axes."""
     return scan.ndim == 3 and scan.trajectory is None and scan.kspace.ndim == 5 and len(scan.kspace) == 1
-
-
-def _constant(scan: Scan, axis: int) -> bool:
-    """Whether the mask does not vary along a spatial axis."""
-    return bool((scan.mask == scan.mask.narrow(axis - 3, 0, 1)).all())

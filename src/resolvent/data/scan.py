@@ -130,16 +130,21 @@ class Scan:
         """
         from resolvent.linop import SENSE, NonCartesian
 
-        maps = self.maps if maps is None else maps
-        if self.trajectory is not None:
-            return NonCartesian(maps, self.trajectory.places, self.mask)
-        sets = maps.shape[2] if maps.ndim > self.kspace.ndim else 1
-        return SENSE(maps, self.mask, ndim=self.ndim, sets=sets)
+        scan = self if maps is None else self.replace(coil_maps=maps)
+        if scan.trajectory is not None:
+            return NonCartesian(scan.maps, scan.trajectory.places, scan.mask)
+        return SENSE(scan.maps, scan.mask, ndim=scan.ndim, sets=scan.sets)
 
     @property
     def n_coils(self) -> int:
         """Number of receive coils."""
         return self.kspace.shape[1]
+
+    @property
+    def sets(self) -> int:
+        """Number of map sets: the maps have one axis more than k-space where there are several."""
+        maps = self.coil_maps
+        return maps.shape[2] if maps is not None and maps.ndim > self.kspace.ndim else 1
 
     @property
     def acceleration(self) -> float:

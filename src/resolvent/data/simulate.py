@@ -81,8 +81,7 @@ def simulate(
             "Pass maps (batch or 1, coil, *lead or 1, *spatial)."
         )
     maps = maps.to(x.dtype).expand(len(x), *maps.shape[1:])
-    mask = make_mask(mask_kind, shape, acceleration, seed=seed, frames=lead[0] if len(lead) == 1 else None)
-    mask = mask.reshape(1, *(lead if len(lead) == 1 else (1,) * len(lead)), *shape).to(x.device)
+    mask = _mask(mask_kind, shape, lead, acceleration, seed).to(x.device)
     kspace = fft(maps * x.unsqueeze(1), ndim)
     sigma = 0.0
     if snr_db is not None:
@@ -135,9 +134,7 @@ def undersample(scan: Scan, acceleration: float, kind: str = "gaussian2d", seed:
             "undersampled again. Reconstruct it as it is, or pass a fully sampled scan."
         )
     shape, lead = tuple(scan.kspace.shape[-scan.ndim :]), tuple(scan.kspace.shape[2 : -scan.ndim])
-    frames = lead[0] if len(lead) == 1 else None
-    mask = make_mask(kind, shape, acceleration, seed=seed, frames=frames).to(scan.kspace.device)
-    mask = mask.reshape(1, *(lead if frames else (1,) * len(lead)), *shape)
+    mask = _mask(kind, shape, lead, acceleration, seed).to(scan.kspace.device)
     under = scan.replace(kspace=scan.kspace * mask.unsqueeze(1), mask=mask, reference=None)
     try:
         maps = under.maps
@@ -152,6 +149,13 @@ def undersample(scan: Scan, acceleration: float, kind: str = "gaussian2d", seed:
         ) from error
     reference = (maps.conj() * ifft(scan.kspace, scan.ndim)).sum(1)
     return under.replace(coil_maps=maps, reference=reference)
+
+
+def _mask(kind: str, shape: tuple[int, ...], lead: tuple[int, ...], acceleration: float, seed: int) -> Tensor:
+    """``(1, *lead or 1, *shape)``: along one lead axis (time) every frame has its own mask, otherwise all share one."""
+    if len(lead) == 1:
+        return make_mask(kind, shape, acceleration, seed=seed, frames=lead[0])
+    return make_mask(kind, shape, acceleration, seed=seed).reshape(1, *(1,) * len(lead), *shape)
 
 
 def birdcage_maps(n_coils: int, shape: tuple[int, ...], *, seed: int | None = None) -> Tensor:

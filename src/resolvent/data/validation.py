@@ -119,10 +119,20 @@ def infer_mask(kspace: Tensor, ndim: int) -> Tensor:
         if (lines & ~seen).sum() <= ISOLATED * lines.sum():
             candidates.append(lines)
     filled = min(candidates[1:], key=lambda lines: int(lines.sum()), default=seen)
-    for axis in range(filled.ndim - ndim):
-        if (filled == filled.narrow(axis, 0, 1)).all():
-            filled = filled.narrow(axis, 0, 1)
-    return filled.to(torch.float32).contiguous()
+    return shared(filled, ndim).to(torch.float32).contiguous()
+
+
+def constant(values: Tensor, axis: int) -> bool:
+    """Whether nothing changes along an axis."""
+    return bool((values == values.narrow(axis, 0, 1)).all())
+
+
+def shared(mask: Tensor, ndim: int) -> Tensor:
+    """The mask with a length of 1 on each axis before the last `ndim` along which nothing changes."""
+    for axis in range(mask.ndim - ndim):
+        if constant(mask, axis):
+            mask = mask.narrow(axis, 0, 1)
+    return mask
 
 
 def masked(kspace: Tensor, mask: Tensor, ndim: int, where: str) -> Tensor:

@@ -123,7 +123,7 @@ class Pace:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds left; a kind of which none is done yet counts as the mean of the others. None before the first."""
+        """Seconds left, None before any task is done; kinds with no finished task count as the mean of the others."""
         times = [t for of in self._seconds.values() for t in of]
         if not times:
             return None

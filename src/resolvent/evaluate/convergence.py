@@ -51,7 +51,7 @@ class Posed:
     seconds: float
 
 
-def follow(method: Method, case: Case, *, plain: bool = True) -> list[Row]:
+def follow(method: Method, case: Case) -> list[Row]:
     """Every step of the solve of a `MOL` from each start; no rows for other methods.
 
     A row holds the number of the step, the distance ``|x - x*| / |x*|`` of its image to the reference, the residual
@@ -62,9 +62,7 @@ def follow(method: Method, case: Case, *, plain: bool = True) -> list[Row]:
     if not isinstance(method.model, MOL):
         return []
     posed = pose(method.model, case)
-    kinds = [(name, start, 5) for name, start in posed.starts.items()]
-    if plain:
-        kinds.append(("plain", posed.starts["sense"], 0))
+    kinds = [*((name, start, 5) for name, start in posed.starts.items()), ("plain", posed.starts["sense"], 0)]
     return [row for name, start, anderson in kinds for row in _trace(posed, name, start, anderson)]
 
 

@@ -18,7 +18,7 @@ from resolvent.mol.equation import Work
 from resolvent.mol.model import MOL
 
 REPEATS = 3
-"""Runs of which the median time is taken, after one that is not timed."""
+"""Runs whose median time is taken, after one that is not timed."""
 
 
 def measure(method: Method, case: Case) -> list[Row]:

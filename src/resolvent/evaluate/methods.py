@@ -126,7 +126,7 @@ class Regularised:
         return lambda y, A, noise: self.function(y, A, weight=weight, noise=noise)
 
 
-def _zero_filled(y: Tensor, A: LinearOperator, noise: Noise = None) -> Tensor:
+def _zero_filled(y: Tensor, A: LinearOperator, noise: Noise) -> Tensor:
     return A.zero_filled(y)
 
 

@@ -22,8 +22,8 @@ class Shift:
 
     Attributes:
         name: as it stands in tables.
-        spec: another scan; of a measured one, whose coils and noise are what they are, nothing (None).
-        case: another case.
+        spec: simulates the scan in another way; None for a measured scan, whose coils and noise are given.
+        case: changes the data or the maps of the scan.
     """
 
     name: str

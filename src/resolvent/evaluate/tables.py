@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -116,18 +117,6 @@ def _accuracy(rows: list[Row]) -> str:
     return "\n".join(parts)
 
 
-def _gains(rows: list[Row]) -> str:
-    columns: dict[str, Cell] = {
-        "method": text("method"),
-        "perturbation": number("epsilon", ".3g", times=100, unit=" %"),
-        "PSNR [dB]": number("psnr", ".2f"),
-        "gain": number("gain", ".3g"),
-        "largest gain": number("gain_max", ".3g"),
-        "bound": _bound,
-    }
-    return markdown(rows, columns)
-
-
 def _samples(rows: list[Row]) -> str:
     accelerations = sorted({row["acceleration"] for row in rows})
     methods = list(dict.fromkeys(row["method"] for row in rows))
@@ -139,20 +128,6 @@ def _samples(rows: list[Row]) -> str:
     return markdown(lines, columns)
 
 
-def _structures(rows: list[Row]) -> str:
-    columns: dict[str, Cell] = {
-        "method": text("method"),
-        "R": number("acceleration", "g"),
-        "structure": lambda row: row["shape"] if row["shape"] == "text" else f"{row['shape']} x {row['shape']}",
-        "contrast": number("contrast", ".0f", times=100, unit=" %"),
-        "places": text("places"),
-        "recovered": number("recovery", ".0f", times=100, unit=" %"),
-        "least": number("recovery_least", ".0f", times=100, unit=" %"),
-        "false elsewhere": number("false", ".1f", times=100, unit=" %"),
-    }
-    return markdown(rows, columns)
-
-
 def _shifts(rows: list[Row]) -> str:
     methods = list(dict.fromkeys(row["method"] for row in rows))
     lines: list[Row] = [
@@ -162,8 +137,54 @@ def _shifts(rows: list[Row]) -> str:
     return markdown(lines, {"difference": text("shift")} | {f"{m} [dB]": text(m) for m in methods})
 
 
-def _starts(rows: list[Row]) -> str:
-    columns: dict[str, Cell] = {
+def _percent(name: str, form: str) -> Cell:
+    return number(name, form, times=100, unit=" %")
+
+
+_GAINS: dict[str, Cell] = {
+    "method": text("method"),
+    "perturbation": _percent("epsilon", ".3g"),
+    "PSNR [dB]": number("psnr", ".2f"),
+    "gain": number("gain", ".3g"),
+    "largest gain": number("gain_max", ".3g"),
+    "bound": _bound,
+}
+_COLUMNS: dict[str, dict[str, Cell]] = {
+    "gaussian": _GAINS,
+    "worst": _GAINS,
+    "structures": {
+        "method": text("method"),
+        "R": number("acceleration", "g"),
+        "structure": lambda row: row["shape"] if row["shape"] == "text" else f"{row['shape']} x {row['shape']}",
+        "contrast": _percent("contrast", ".0f"),
+        "places": text("places"),
+        "recovered": _percent("recovery", ".0f"),
+        "least": _percent("recovery_least", ".0f"),
+        "false elsewhere": _percent("false", ".1f"),
+    },
+    "local": {
+        "method": text("method"),
+        "subject": text("subject"),
+        "perturbation": _percent("epsilon", ".3g"),
+        "window": text("side"),
+        "largest error": _percent("largest_error", ".2g"),
+        "gain": number("gain", ".3g"),
+    },
+    "empty": {
+        "method": text("method"),
+        "subject": text("subject"),
+        "data": text("what"),
+        "size of the image": lambda row: "refused" if row["refused"] else f"{row['size']:.2g}",
+        "gain": number("gain", ".3g"),
+        "correlation": number("correlation", ".2f"),
+    },
+    "honesty": {
+        "subject": text("subject"),
+        "found": number("gain", ".4g"),
+        "exact": number("exact_gain", ".4g"),
+        "share": _percent("ratio", ".1f"),
+    },
+    "starts": {
         "method": text("method"),
         "subject": text("subject"),
         "start": text("start"),
@@ -171,57 +192,15 @@ def _starts(rows: list[Row]) -> str:
         "distance": number("distance", ".1e"),
         "certified": number("certified", ".1e"),
         "within": lambda row: {True: "yes", False: "no", None: ""}[row["within"]],
-    }
-    return markdown(rows, columns)
-
-
-def _iterations(rows: list[Row]) -> str:
-    columns: dict[str, Cell] = {
+    },
+    "iterations": {
         "method": text("method"),
         "subject": text("subject"),
         "iterations": text("iterations"),
         "change": number("change", ".1e"),
         "PSNR [dB]": number("psnr", ".2f"),
-    }
-    return markdown(rows, columns)
-
-
-def _local(rows: list[Row]) -> str:
-    columns: dict[str, Cell] = {
-        "method": text("method"),
-        "subject": text("subject"),
-        "perturbation": number("epsilon", ".3g", times=100, unit=" %"),
-        "window": text("side"),
-        "largest error": number("largest_error", ".2g", times=100, unit=" %"),
-        "gain": number("gain", ".3g"),
-    }
-    return markdown(rows, columns)
-
-
-def _empty(rows: list[Row]) -> str:
-    columns: dict[str, Cell] = {
-        "method": text("method"),
-        "subject": text("subject"),
-        "data": text("what"),
-        "size of the image": lambda row: "refused" if row["refused"] else f"{row['size']:.2g}",
-        "gain": number("gain", ".3g"),
-        "correlation": number("correlation", ".2f"),
-    }
-    return markdown(rows, columns)
-
-
-def _honesty(rows: list[Row]) -> str:
-    columns: dict[str, Cell] = {
-        "subject": text("subject"),
-        "found": number("gain", ".4g"),
-        "exact": number("exact_gain", ".4g"),
-        "share": number("ratio", ".1f", times=100, unit=" %"),
-    }
-    return markdown(rows, columns)
-
-
-def _cost(rows: list[Row]) -> str:
-    columns: dict[str, Cell] = {
+    },
+    "cost": {
         "method": text("method"),
         "parameters": text("parameters"),
         "reconstruction [s]": number("recon_seconds", ".2g"),
@@ -229,22 +208,14 @@ def _cost(rows: list[Row]) -> str:
         "saved for the gradient [MB]": number("saved_bytes", ".1f", times=1e-6),
         "over unrolled: time": number("step_seconds_ratio", ".2f"),
         "memory": number("saved_bytes_ratio", ".2f"),
-    }
-    return markdown(rows, columns)
-
+    },
+}
+"""Of the experiments whose table has a line for each row."""
 
 PAGES: dict[str, Callable[[list[Row]], str]] = {
     "accuracy": _accuracy,
-    "gaussian": _gains,
-    "worst": _gains,
     "samples": _samples,
-    "structures": _structures,
     "shifts": _shifts,
-    "local": _local,
-    "empty": _empty,
-    "honesty": _honesty,
-    "starts": _starts,
-    "iterations": _iterations,
-    "cost": _cost,
+    **{name: partial(markdown, columns=columns) for name, columns in _COLUMNS.items()},
 }
 """Experiments with a table for a page."""

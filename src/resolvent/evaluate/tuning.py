@@ -13,7 +13,7 @@ REACH = 16
 def climb(score: Callable[[float], float], first: float) -> float:
     """The weight with the best score on the grid ``first * 2^k``, found by going uphill from `first`.
 
-    A maximum of which both neighbours are lower: the best of the grid if the score has one top, which that of a
+    Both neighbours of it are worse, so it is the best of the grid if the score has a single maximum, as that of a
     regularised reconstruction has.
 
     Args:

@@ -93,7 +93,7 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
 
 
 class DeepinvReconstructor(nn.Module):
-    """A model of here as a ``Reconstructor`` of deepinv: ``reconstructor(y, physics)``, for its ``Trainer`` too.
+    """A model as a ``Reconstructor`` of deepinv: ``reconstructor(y, physics)``, for its ``Trainer`` too.
 
     The image is that of ``model(y, A)``, with its gradient to weights, lam and y, real and imaginary part as channels.
     For the certificate: ``model.solve(to_complex(y), from_deepinv(physics))``.

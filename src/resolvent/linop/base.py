@@ -35,8 +35,8 @@ class LinearOperator(nn.Module, ABC):
     def gradient(self, x: Tensor, y: Tensor) -> Tensor:
         """``A^H (A x - y)``, the gradient of ``|A x - y|^2 / 2``.
 
-        The difference is taken among the measurements. ``N x - A^H y`` is the same, but for rounding: there it falls on
-        every image alike, here only on those that A makes of measurements, hardly any of which A does not see.
+        The difference is taken among the measurements. ``N x - A^H y`` is the same but for rounding: its rounding error
+        may be any image, also one that A does not see and the data cannot correct; here it lies in the range of A^H.
         """
         return self.adjoint(self(x) - y)
 

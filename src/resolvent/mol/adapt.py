@@ -27,11 +27,11 @@ CLIP, WARMUP = 3.0, 5
 
 @dataclass(frozen=True)
 class Adapted:
-    """What became of an adaptation.
+    """The result of an adaptation.
 
     Attributes:
         model: the adapted model, whether it is better or not.
-        before: error of the samples kept away, as the model that was given predicts them: `held_out_loss`, mean over
+        before: error with which the given model predicts the samples kept away: `held_out_loss`, mean over
             the slices; 2 for an empty image, and with noise never 0.
         after: the same of the adapted model.
     """
@@ -82,7 +82,7 @@ def adapt(
     """
     if model.m.kind != "proved":
         raise ModelError(
-            "the model is not strictly monotone by construction, and adapting it might end that. Use one that is."
+            "the model is not strictly monotone by construction, so adapting it could end that. Use a strict model."
         )
     if steps < 1:
         raise ModelError(f"steps is {steps}; it must be positive.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -231,26 +232,25 @@ class _Target:
         """
         found = []
         for first in range(0, len(begin), self.together):
-            part = begin[first : first + self.together]
-            inside = None
-            if places is not None:
-                inside = within(places[first : first + self.together].flatten(0, 1), side, self.clean)
-            last, taken = first + len(part), self.gradients
-
-            def objective(
-                u: Tensor, inside: Tensor | None = inside, where: tuple[int, int, int] = (first + 1, last, taken)
-            ) -> tuple[Tensor, Tensor]:
-                step = (self.gradients - where[2]) // len(u) + 1
-                say(f"{method}, start {where[0]} to {where[1]} of {len(begin)}: step {step} of {steps}")
-                return self._slope(u, inside)
-
-            ascent = METHODS[method](objective, part.flatten(0, 1), steps)
-            shape = part.shape[:2]
-            found.append(
-                (ascent.point.unflatten(0, shape), ascent.value.unflatten(0, shape), ascent.history.unflatten(1, shape))
-            )
+            last = min(first + self.together, len(begin))
+            where = f"{method}, start {first + 1} to {last} of {len(begin)}"
+            inside = None if places is None else within(places[first:last].flatten(0, 1), side, self.clean)
+            found.append(self._climb(method, begin[first:last], inside, steps, where, say))
         points, values, rows = zip(*found, strict=True)
         return torch.cat(points), torch.cat(values), torch.cat(rows, 1)
+
+    def _climb(
+        self, method: str, begin: Tensor, inside: Tensor | None, steps: int, where: str, say: Callable[[str], None]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`climb` for starts that are computed at once."""
+        number = itertools.count(1)
+
+        def objective(u: Tensor) -> tuple[Tensor, Tensor]:
+            say(f"{where}: step {next(number)} of {steps}")
+            return self._slope(u, inside)
+
+        ascent, shape = METHODS[method](objective, begin.flatten(0, 1), steps), begin.shape[:2]
+        return ascent.point.unflatten(0, shape), ascent.value.unflatten(0, shape), ascent.history.unflatten(1, shape)
 
     def _images(self, of: Reconstruct, u: Tensor) -> Tensor:
         index = torch.arange(len(self.y), device=u.device).repeat(len(u) // len(self.y))
@@ -291,4 +291,4 @@ def _check(epsilon: float, steps: int, starts: int, together: int | None, method
         if not 0 < value < float("inf"):
             raise DataError(f"An attack cannot have {name} = {value}. Pass a positive number.")
     if not methods or not set(methods) <= set(METHODS):
-        raise DataError(f"There is no method in {list(methods)} or one of them is unknown. Use: {', '.join(METHODS)}.")
+        raise DataError(f"methods are {list(methods)}. Name one or more of: {', '.join(METHODS)}.")

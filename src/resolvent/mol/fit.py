@@ -13,15 +13,15 @@ from resolvent.linop import LinearOperator
 from resolvent.solve import norm
 
 DOUBTFUL = 0.1
-"""Part of the measurements, as a norm, that an image of the right physics leaves unexplained at most."""
+"""Largest part of the measurements, as a norm, that an image with the right physics leaves unexplained."""
 WRONG_PHYSICS = (
     "coil maps, mask or trajectory may not be those of this scan, or something changed while it was measured"
 )
-"""What it may mean that more is left."""
+"""What it may mean if more is left."""
 NOISY = 0.9
-"""Part of the measurements, as a norm, that is noise at most; beyond, noise has four times the energy of the signal."""
+"""Largest part of the measurements, as a norm, that may be noise: it then has four times the energy of the signal."""
 ONLY_NOISE = "hardly anything but noise was measured, so the image shows little else than what the model expects"
-"""What it means that more is noise."""
+"""What it means if more is noise."""
 
 
 @dataclass(frozen=True)

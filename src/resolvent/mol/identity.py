@@ -1,4 +1,4 @@
-"""Where the weights of a model came from, said only while they are those."""
+"""Where the weights of a model came from, as long as they have not changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Identified(nn.Module):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What was said of the weights when they were loaded; of others, ``{"changed_from": ...}``."""
+        """Name and hash of the weights that were loaded; once they have changed ``{"changed_from": ...}``."""
         if not self._identity or self._numbers == _digest(self):
             return self._identity
         return {"changed_from": self._identity}

@@ -44,11 +44,12 @@ class Plan:
     peak: int
 
 
-def solve_peak(model: MOL, y: Tensor, A: SENSE, tile: Tile | None = None) -> int:
+def solve_peak(model: MOL, y: Tensor, A: SENSE) -> int:
     """Estimate of the most bytes that `MOL.solve` of these scans holds beside y and A.
 
-    With x the bytes of an image, y those of k-space, A those of the operator, n the pixels, v those of the largest tile
-    with its halo, and of the network (see `Footprint`) ``look``, ``kept`` and ``work`` a pixel::
+    With x the bytes of an image, y those of k-space, A those of the operator, n the pixels, v those that the network
+    sees at once (here all of them; in `plan` the largest tile with its halo), and ``look``, ``kept`` and ``work`` the
+    bytes that it takes for each pixel (see `Footprint`)::
 
         held    = y + 4 x                             in the units of the model: y, A^H y, linear image, lam A^H y
         normal  = 3 (coils at once) x + 3 x           a product with N
@@ -63,8 +64,7 @@ def solve_peak(model: MOL, y: Tensor, A: SENSE, tile: Tile | None = None) -> int
 
     What the heap keeps for later use is not counted: see `return_memory`.
     """
-    shape = _shape(model, y, A)
-    return _peak(footprint(model.score), _Sizes.of(y, A), A, _seen(shape, tile or shape, model.score.radius))
+    return _peak(footprint(model.score), _Sizes.of(y, A), A, _shape(model, y, A))
 
 
 def plan(model: MOL, y: Tensor, A: LinearOperator, limit: int, held: int = 0) -> Plan:

@@ -33,9 +33,9 @@ class MOL(ScanUnits):
     the start, the step size or the solver.
 
     With ``normalise=True`` the equation is posed in units of the scan, ``x = s R(y / s)``, see `ScanUnits`: scaled data
-    then give the same image and the same steps. Pixels that A does not see (no coil map) are zero: nothing would be
-    there but what F makes up. Otherwise s = 1, and F is the score as it is. With ``noise_aware=True`` the weight of the
-    data follows the noise level of the scan; for a given scan lam is a constant.
+    then give the same image and the same steps. Pixels that A does not see (no coil map) are then zero, since they
+    would only show what F makes up. With ``normalise=False`` s = 1, and F acts on all pixels. With ``noise_aware=True``
+    the weight of the data follows the noise level of the scan; for a given scan lam is a constant.
 
     Args:
         score: the learned operator F.
@@ -200,8 +200,8 @@ class MOL(ScanUnits):
         equation, scale, context = self.pose(y, A, noise if self.tier == "all-data" else level, tile=tile)
         x0 = starting_point(equation, context) if start is None else start / along(scale, start)
         solution = equation.solve(x0, tol=tol, max_steps=max_steps)
-        proved = self.score.conditioning(float(equation.lam.max())).value if self.tier == "all-data" else 0.0
-        certificate = certify(equation, solution.x, self.tier, proved)
+        K = self.score.conditioning(float(equation.lam.max())).value if self.tier == "all-data" else 0.0
+        certificate = certify(equation, solution.x, self.tier, K)
         status = _judged(solution.sample_status, certificate.distances <= tol)
         solution = replace(solution, sample_status=status, applications=equation.work.applications)
         image = along(scale, solution.x) * solution.x

@@ -97,9 +97,9 @@ def attack_conditioning(
     """`attack` of the equation at the clean solution x*: how much its score, scale and lam move with the data.
 
     With everything that `MOL.pose` derives from the data b held, the equation is ``G_0(x; b) = 0``; in truth it is
-    ``G_b(x) = 0``. What is attacked is ``b -> G_b(x*) - G_0(x*; b)``, zero at the clean data; its worst gain K adds
-    ``K / m`` to the gain with conditioning held, or rather makes it `resolvent.mol.certificate.data_gain` of K: for
-    D the change of the image, ``m |D|^2 + lam |A D|^2 <= lam |A D| |d| + K |d| |D|``.
+    ``G_b(x) = 0``. What is attacked is ``b -> G_b(x*) - G_0(x*; b)``, zero at the clean data. With its worst gain K the
+    data gain is no longer that with conditioning held, but `resolvent.mol.certificate.data_gain` of K: for D the change
+    of the image, ``m |D|^2 + lam |A D|^2 <= lam |A D| |d| + K |d| |D|``.
 
     What is found is a lower bound of K, for this scan and this epsilon: estimated, unless the score bounds it
     (`MonotoneOperator.conditioning`) and nothing else adapts; then that is `Attack.gain_bound`.

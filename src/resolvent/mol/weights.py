@@ -8,6 +8,7 @@ import json
 import math
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -16,23 +17,14 @@ from safetensors.torch import load as read_tensors
 from safetensors.torch import save as tensors_to_bytes
 from torch import nn
 
+from resolvent import monotone
 from resolvent._errors import ModelError, nearest
 from resolvent._version import __version__
-from resolvent.mol.baselines import ADMMNet, Baseline, DEGrad, MoDL, UNet, UnrolledStack
+from resolvent.mol import baselines
+from resolvent.mol.baselines import Baseline
 from resolvent.mol.hub import fetched
 from resolvent.mol.model import MOL
-from resolvent.monotone import (
-    CertifiedPlanes,
-    CertifiedSeries,
-    CertifiedStack,
-    ConditionedRidge,
-    ConditionedStack,
-    ConvexRidge,
-    MonotoneOperator,
-    PlainCNN,
-    ProductNetwork,
-    ResidualStack,
-)
+from resolvent.monotone import MonotoneOperator
 
 PACKAGED = Path(__file__).parents[1] / "weights"
 """Folder of the models that come with the package, one folder a model."""
@@ -40,23 +32,19 @@ PACKAGED = Path(__file__).parents[1] / "weights"
 WEIGHTS, CARD = "model.safetensors", "model.json"
 _HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _LARGEST = 2**30  # bytes of a weight file
-_SCORES: dict[str, type[MonotoneOperator]] = {
-    kind.__name__: kind
-    for kind in (
-        CertifiedPlanes,
-        CertifiedSeries,
-        CertifiedStack,
-        ConditionedRidge,
-        ConditionedStack,
-        ConvexRidge,
-        PlainCNN,
-        ProductNetwork,
-        ResidualStack,
-    )
-}
-_BASELINES: dict[str, type[Baseline]] = {kind.__name__: kind for kind in (ADMMNet, DEGrad, MoDL, UNet, UnrolledStack)}
+
 _ABOUT_FILE = ("format", "version", "name", "claims", "sha256", "card")
 _WRONG = (RuntimeError, KeyError, TypeError, ValueError, OverflowError)
+
+
+def _public(package: ModuleType, base: type) -> dict[str, Any]:
+    """The classes of a package that derive from `base`, by name: the kinds that a model file may ask for."""
+    found = {name: getattr(package, name) for name in package.__all__}
+    return {name: one for name, one in found.items() if isinstance(one, type) and issubclass(one, base) and one != base}
+
+
+_SCORES: dict[str, type[MonotoneOperator]] = _public(monotone, MonotoneOperator)
+_BASELINES: dict[str, type[Baseline]] = _public(baselines, Baseline)
 
 
 def packaged_models() -> list[str]:

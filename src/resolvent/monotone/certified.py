@@ -13,14 +13,14 @@ from resolvent._types import Image
 from resolvent.monotone.channels import from_channels, kernel_init, per_sample, to_channels
 from resolvent.monotone.layers import UnitKernel, reach
 from resolvent.monotone.operator import Bound, ScanContext, Score, noise_channel, scanned
-from resolvent.monotone.strict import Layer, _Strict, rectified, residual_layers
+from resolvent.monotone.strict import Layer, Strict, rectified, residual_layers
 from resolvent.monotone.tiling import in_tiles, recomputed
 
 Look = Callable[[Image], tuple[Image, Tensor]]
 """What S makes of an image: u and ``k f``."""
 
 
-class CertifiedStack(_Strict):
+class CertifiedStack(Strict):
     """A residual stack of the image and of features of the scan together; every part that sees the data is Lipschitz.
 
     ::

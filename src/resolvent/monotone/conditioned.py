@@ -13,13 +13,13 @@ from resolvent.monotone.channels import from_channels, kernel_init, per_sample, 
 from resolvent.monotone.convolution import conv
 from resolvent.monotone.layers import UnitKernel, reach
 from resolvent.monotone.operator import Bound, ScanContext, Score, noise_channel, scanned
-from resolvent.monotone.ridge import fine
+from resolvent.monotone.ridge import grid_for
 from resolvent.monotone.splines import MonotoneSpline, spline
-from resolvent.monotone.strict import Layer, _Strict, lift_fits, residual_layers
+from resolvent.monotone.strict import Layer, Strict, checked_width, residual_layers
 from resolvent.monotone.tiling import in_tiles
 
 
-class _Conditioned(_Strict):
+class _Conditioned(Strict):
     """``H(x) = u + (1 - m) N(x - u)``; u, and a bias and a gate for each of `units` per pixel, come from the scan.
 
     Once per scan an ordinary network, the trunk, looks at the linear reconstruction: it makes `passes` passes with
@@ -83,7 +83,7 @@ class ConditionedStack(_Conditioned):
     def __init__(
         self, m: float = 0.1, channels: int = 24, layers: int = 8, width: int = 32, passes: int = 4, ndim: int = 2
     ) -> None:
-        super().__init__(ndim, m, layers * lift_fits(channels), width, passes, channels=channels, layers=layers)
+        super().__init__(ndim, m, layers * checked_width(channels), width, passes, channels=channels, layers=layers)
         self.convs = nn.ModuleList(UnitKernel(kernel_init(channels, channels, ndim)) for _ in range(layers))
 
     @property
@@ -131,7 +131,7 @@ class ConditionedRidge(_Conditioned):
         self, m: float = 0.1, channels: int = 64, size: int = 9, width: int = 32, passes: int = 4, ndim: int = 2
     ) -> None:
         super().__init__(ndim, m, channels, width, passes, channels=channels, size=size)
-        self.filters = UnitKernel(kernel_init(channels, 2, ndim, size), grid=fine(size))
+        self.filters = UnitKernel(kernel_init(channels, 2, ndim, size), grid=grid_for(size))
         self.splines = MonotoneSpline(channels)
 
     @property
@@ -163,20 +163,18 @@ def modulations(features: Tensor, weight: Tensor, offset: Tensor, layers: int) -
 
 
 class Trunk(nn.Module):
-    """An ordinary CNN: five images-like channels to features, and to a change of the image.
+    """An ordinary CNN with four hidden layers: two images and the noise level to features and a change of the image.
 
     Args:
         width: channels of the hidden layers.
         ndim: axes convolved.
-        depth: hidden layers.
     """
 
-    def __init__(self, width: int, ndim: int, depth: int = 4) -> None:
+    def __init__(self, width: int, ndim: int) -> None:
         super().__init__()
-        widths = [5, *[width] * depth]
-        pairs = itertools.pairwise(widths)
+        pairs = list(itertools.pairwise([5, *[width] * 4]))
         self.weights = nn.ParameterList(2**0.5 * kernel_init(b, a, ndim) for a, b in pairs)
-        self.biases = nn.ParameterList(torch.zeros(width) for _ in range(depth))
+        self.biases = nn.ParameterList(torch.zeros(width) for _ in pairs)
         self.last = nn.Parameter(0.1 * kernel_init(2, width, ndim))
 
     @property

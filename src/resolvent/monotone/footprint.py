@@ -24,7 +24,7 @@ class Held(TorchDispatchMode):
 
     Attributes:
         now: bytes after the last operation.
-        peak: most bytes so far; may be set back.
+        peak: most bytes so far; may be reset.
 
     >>> with Held() as held:
     ...     x = torch.ones(1000)

@@ -15,8 +15,8 @@ _ROUNDING = 1 + 1e-5  # entries rounded to single precision move the norm by les
 class UnitKernel(nn.Module):
     """A convolution kernel whose operator norm is at most 1 by construction.
 
-    ``kernel() = weight / bound`` with the certified bound of `conv_norm_bound`, so the statement rests on the weights
-    alone: whatever is written beside them, and whatever they are. Call it once before a solve, not inside it.
+    ``kernel() = weight / bound`` with the certified bound of `conv_norm_bound`, whatever the weights are. Call it once
+    before a solve, not inside it.
 
     Args:
         weight: kernel ``(out, in, k, ...)``.

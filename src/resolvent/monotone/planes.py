@@ -11,10 +11,10 @@ from resolvent._errors import ModelError
 from resolvent._types import Image
 from resolvent.monotone.certified import CertifiedStack
 from resolvent.monotone.operator import Bound, ScanContext, Score, scanned
-from resolvent.monotone.strict import _Strict
+from resolvent.monotone.strict import Strict
 
 
-class CertifiedPlanes(_Strict):
+class CertifiedPlanes(Strict):
     """The mean of a 2-D `CertifiedStack` over the planes of a volume across each of its three axes.
 
     ::

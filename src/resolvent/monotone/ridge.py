@@ -8,10 +8,10 @@ from resolvent.monotone.channels import from_channels, kernel_init, to_channels
 from resolvent.monotone.layers import UnitKernel, reach
 from resolvent.monotone.operator import ScanContext, Score
 from resolvent.monotone.splines import MonotoneSpline, spline
-from resolvent.monotone.strict import Layer, _Strict, residual_layers
+from resolvent.monotone.strict import Layer, Strict, residual_layers
 
 
-class ConvexRidge(_Strict):
+class ConvexRidge(Strict):
     """``F(x) = m x + L W^T s(W x)`` with ``|W| <= 1`` certified, s nondecreasing with slopes at most 1, L = 2 (1 - m).
 
     F is the gradient of ``m |x|^2 / 2 + L sum_k S_k((W x)_k)``, S_k the convex primitives of the splines s_k. Its
@@ -24,12 +24,12 @@ class ConvexRidge(_Strict):
         size: width of the filters, odd.
         ndim: axes convolved, 2 or 3.
 
-    Source: A. Goujon et al., IEEE TCI 9:784-798 (2023), with a certified norm, and with the filters in one layer.
+    Source: A. Goujon et al., IEEE TCI 9:781-795 (2023), with a certified norm, and with the filters in one layer.
     """
 
     def __init__(self, m: float = 0.1, channels: int = 64, size: int = 9, ndim: int = 2) -> None:
         super().__init__(ndim, m, channels=channels, size=size)
-        self.filters = UnitKernel(kernel_init(channels, 2, ndim, size), grid=fine(size))
+        self.filters = UnitKernel(kernel_init(channels, 2, ndim, size), grid=grid_for(size))
         self.splines = MonotoneSpline(channels)
 
     @property
@@ -49,6 +49,6 @@ class ConvexRidge(_Strict):
         return Score(network, (self.filters(), *self.splines.tables(ndim)))
 
 
-def fine(size: int) -> int:
+def grid_for(size: int) -> int:
     """Grid points for a kernel of this size: its norm is then bounded within 4 % in 2-D and 6 % in 3-D."""
     return 16 * max(1, size // 2)

@@ -16,7 +16,7 @@ from resolvent.monotone.layers import UnitKernel, dilation, reach
 from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Score, checked_margin, cnn
 
 
-class _Strict(MonotoneOperator):
+class Strict(MonotoneOperator):
     """``H = (1 - m) N`` with a 1-Lipschitz network N: ``|F - I|_Lip <= 1 - m``."""
 
     def __init__(self, ndim: int, m: float, **config: float) -> None:
@@ -29,7 +29,7 @@ class _Strict(MonotoneOperator):
         return Bound(self.margin, "proved")
 
 
-class ProductNetwork(_Strict):
+class ProductNetwork(Strict):
     """The paper's MOL-SN: convolutions of certified norm 1, ReLU between, ``H = (1 - m) conv_L ... relu conv_1``.
 
     A composition of 1-Lipschitz maps is 1-Lipschitz. The gradient fades with depth: every layer is contracted by the
@@ -67,7 +67,7 @@ class ProductNetwork(_Strict):
         return Score(network, shared)
 
 
-class ResidualStack(_Strict):
+class ResidualStack(Strict):
     """1-Lipschitz residual layers, ``z <- z - 2 W^T relu(W z + c)`` with ``|W| <= 1`` certified, and H = (1 - m) N.
 
     The nonlinearity changes by ``s = D W dz`` with D diagonal in [0, 1], so ``|dz - 2 W^T s|^2 <= |dz|^2 -
@@ -84,7 +84,7 @@ class ResidualStack(_Strict):
     """
 
     def __init__(self, m: float = 0.1, channels: int = 24, layers: int = 8, ndim: int = 2) -> None:
-        super().__init__(ndim, m, channels=lift_fits(channels), layers=layers)
+        super().__init__(ndim, m, channels=checked_width(channels), layers=layers)
         self.convs = nn.ModuleList(UnitKernel(kernel_init(channels, channels, ndim)) for _ in range(layers))
         self.biases = nn.ParameterList(torch.zeros(channels) for _ in range(layers))
 
@@ -106,7 +106,7 @@ class ResidualStack(_Strict):
         return Score(network, shared)
 
 
-def lift_fits(channels: int) -> int:
+def checked_width(channels: int) -> int:
     """`channels`, if an image fits into them."""
     if channels < 2:
         raise ModelError(f"channels is {channels}; the lift of a complex image needs at least 2.")

@@ -131,7 +131,7 @@ def warnings(record: Record) -> list[tuple[str, str]]:
 
 
 def _worst(record: Record, name: str) -> float | None:
-    """The worst of the slices, of what is said of the fit."""
+    """An entry of the fit, for the worst slice."""
     of = record.get("fit")
     values = of.get(name) if isinstance(of, dict) else None
     found = [n for n in map(number, values if isinstance(values, list) else []) if n is not None]

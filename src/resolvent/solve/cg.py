@@ -13,7 +13,7 @@ from resolvent.solve.solution import Solution, Status, along, carried, inner, no
 Matrix = Callable[[Tensor], Tensor]
 
 _BELOW = 0.95
-"""Node of the quadrature over the smallest eigenvalue: rounding may place one of the recurrence a little below it."""
+"""Node of the quadrature over the smallest eigenvalue: by rounding, the recurrence may see one a little below it."""
 
 
 def conjugate_gradient(
@@ -43,11 +43,12 @@ def conjugate_gradient(
         |x - M^-1 b|^2 <= |r|^2 min(g, |r|^2 / (s |p|^2)) / s,    g <- (g - a) / (s (g - a) + d),  g = 1 / s at first
 
     in exact arithmetic: the quadrature of Gauss and Radau of the error's energy. ``|r| / s`` bounds the error, too, but
-    asks for up to half as many steps again, since most of a residual lies where M is large. With a preconditioner it is
-    what is taken: the quadrature would need a bound of the eigenvalues of the preconditioned matrix. There an
-    *estimate* may end a solve, too, with a `window` of w steps. A step takes ``a (r, P r)`` from the energy
-    ``(e, M e)`` of the error. If the last w steps took S, the w before them T, and it goes on so, window by window,
-    then what was left w steps ago was::
+    takes up to half as many steps more, since most of a residual lies where M is large. With a preconditioner that
+    bound is used all the same: the quadrature would need the smallest eigenvalue of the preconditioned matrix.
+
+    With a preconditioner and a `window` of w steps an *estimate* may end a solve, too. Each step takes ``a (r, P r)``
+    from the energy ``(e, M e)`` of the error. If the last w steps took S and the w before them T, and if each window
+    to come takes the same fraction of the one before, then what was left w steps ago was::
 
         s |e|^2 <= (e, M e) ~ S + S (S / T) + S (S / T)^2 + ... = S T / (T - S)
 
@@ -151,6 +152,6 @@ def conjugate_gradient(
     result[alive] = x
     for row in (running & solvable[alive]).nonzero().flatten().tolist():
         status[int(alive[row])] = Status.MAX_STEPS
-    # a caller that sees x alone must see it, too
+    # so that a caller who looks at x alone notices
     result = torch.where(along(finite, b), result * unit, torch.nan)
     return Solution(result, tuple(status), steps, evaluations, torch.stack(residuals))

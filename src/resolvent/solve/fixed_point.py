@@ -48,7 +48,7 @@ def fixed_point(
             nothing. Without it they are carried along, frozen. Either way they no longer change.
 
     Returns:
-        `Solution`; `residuals` holds ``|T(x) - x|``, `seconds` when it was known.
+        `Solution`; `residuals` holds ``|T(x) - x|``, `seconds` when each of them was known.
 
     Raises:
         DataError: `tol` or `max_steps` is negative, or no number.

@@ -14,7 +14,9 @@ class Status(str, Enum):
     """How the solve of a sample ended; the value is the message, ordered from best to worst."""
 
     CONVERGED = "converged"
-    INACCURATE = "not converged: the certified distance is above tol, mostly for rounding; loosen tol or lower lam"
+    INACCURATE = (
+        "not converged: the certified distance is above tol, mostly because of rounding; loosen tol or lower lam"
+    )
     MAX_STEPS = "not converged: the step limit was reached; raise max_steps or loosen tol"
     BREAKDOWN = "stopped: the operator is not positive definite in the working precision; pass a Hermitian positive one"
     DIVERGED = "stopped: the iterates left the finite numbers; scale the data, or use a contracting step"

@@ -47,7 +47,7 @@ class Scans(_Section):
         default=0.5,
         ge=0,
         le=1,
-        description="Fraction of scans of which it is told what `estimate_noise` makes of them.",
+        description="Fraction of scans whose noise level is told as `estimate_noise` finds it.",
     )
     maps: list[Path] = Field(
         default=[], description="Files with measured coil maps (coil, y, x), used for a third of the scans."

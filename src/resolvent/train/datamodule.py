@@ -97,7 +97,7 @@ def _subjects(paths: Sequence[Path], ndim: int, trim: int, supervision: str) -> 
 
 
 def _prepared(scan: Scan, supervision: str) -> Scan:
-    """In units of its own, with maps and noise level, once."""
+    """The scan in units of its own, with maps and noise level."""
     if supervision == "full" and not scan.fully_sampled:
         raise DataError(
             f"{scan.source} is undersampled, so there is no reference to train on or to validate with. "

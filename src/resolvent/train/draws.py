@@ -28,7 +28,7 @@ class Batch(NamedTuple):
     Attributes:
         y: k-space ``(batch, coil, *lead, *spatial)`` or pictures ``(batch, y, x)``, zero where not measured.
         A: the physics that the reconstruction is given.
-        mask: 1 where measured; with the axes of y, of which that of the coils is 1.
+        mask: 1 where measured; with the axes of y, that of the coils of length 1.
         noise: standard deviation of a sample that the reconstruction is told, ``(batch,)``.
         reference: the image; for a measured scan without one, zeros.
         subject: number of the subject, ``(batch,)``.
@@ -52,7 +52,7 @@ def draw_batch(
     measured_maps: Sequence[Tensor] = (),
     denoise: bool = False,
 ) -> Batch:
-    """Batch `number` of the stream `seed`: another matrix and coil count each, every scan its own everything else.
+    """Batch `number` of the stream `seed`: matrix and coil count are drawn once, everything else for each scan.
 
     ``y = M (F S x + n)``, x an image that was turned, zoomed, cropped, given another contrast, a smooth phase and
     shading, half of the time blurred as k-space of this matrix blurs it. The reconstruction is told maps ``s'`` near

@@ -21,7 +21,7 @@ from resolvent.train.objects import framed
 def draw_pictures(
     pictures: Sequence[Subject], scans: Scans, *, seed: int, number: int, size: int, denoise: bool = False
 ) -> Batch:
-    """Batch `number` of the stream `seed`: ``y = M (k * x + n)``, every picture with its own everything.
+    """Batch `number` of the stream `seed`: ``y = M (k * x + n)``, all but the size drawn for each picture.
 
     x is a part of a photograph, real and at least 0, carried as complex; k a blur, M a mask of pixels, n real noise.
 
@@ -89,7 +89,7 @@ def read_picture(path: Path) -> Subject:
     """A PNG or JPEG photograph in grey; a name that is no file may be one of those that come with scikit-image.
 
     Raises:
-        FormatError: there is no such picture, or it is none.
+        FormatError: there is no such file, or it is no picture.
     """
     import skimage.data
     from PIL import Image as Picture

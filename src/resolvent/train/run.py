@@ -88,8 +88,7 @@ def train(
         trainer.fit(module, data, ckpt_path=str(out / LAST) if resumes else None, weights_only=True)
     if not keep.received:
         trainer.save_checkpoint(out / LAST)
-    result: dict[str, Any] = {"steps": module.step, "signal": keep.received}
-    result["finished"] = not keep.received
+    result: dict[str, Any] = {"steps": module.step, "signal": keep.received, "finished": not keep.received}
     if keep.received or not (out / BEST).exists():
         return {**result, "model": None, "psnr": None, "psnr_sense": None, "chosen_at": None}
     chosen = AtomicCheckpointIO().load_checkpoint(out / BEST)

@@ -10,7 +10,19 @@ from resolvent.data.io.writing import write
 
 
 def read_maps(path: str | Path, ndim: int = 2) -> Tensor:
-    """Coil maps from .cfl, .npy or HDF5; see `resolvent.data.io.maps.read_maps`."""
+    """Coil maps (batch, coil, [set or lead,] *spatial) from .cfl, .npy or HDF5.
+
+    Without a batch axis, (coil, *spatial), one is added. Whether they fit a scan is checked by
+    ``scan.replace(coil_maps=maps).validated()``.
+
+    Args:
+        path: the file.
+        ndim: number of spatial axes of the scan, which tells (coil, z, y, x) from (batch, coil, y, x).
+
+    Raises:
+        FormatError: no maps in the file.
+        ShapeError: too few axes.
+    """
     from resolvent.data.io.maps import read_maps as load
 
     return load(path, ndim)

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 from resolvent._errors import CorruptFileError, FormatError
+from resolvent.data.io.lines import Table, sort_lines
 from resolvent.data.io.mrd_header import MRDHeader
-from resolvent.data.io.mrd_sort import Table, sort_lines
-from resolvent.data.io.noise import whitener
 from resolvent.data.io.orientation import affine_from_lps, affine_from_spacing
 from resolvent.data.io.oversampling import crop_readout
 from resolvent.data.io.readouts import stack_readouts
+from resolvent.data.io.whitening import whitener
 from resolvent.data.scan import Geometry, Scan, Trajectory
-from resolvent.data.validation import infer_mask
+from resolvent.data.validation import constant, infer_mask, shared
 
 NOISE, CALIBRATION, CALIBRATION_AND_IMAGING, REVERSED = 19, 20, 21, 22
 NAVIGATION, PHASE_CORRECTION, HP_FEEDBACK, DUMMY, RT_FEEDBACK, SURFACE_COIL, REFERENCE, STABILISATION = (
@@ -73,6 +73,11 @@ def flagged(heads: np.ndarray, *bits: int) -> np.ndarray:
     return (heads["flags"].astype(np.uint64) & np.uint64(wanted)) != 0
 
 
+def only_calibration(heads: np.ndarray) -> np.ndarray:
+    """Which acquisitions serve for coil maps, and for nothing else."""
+    return flagged(heads, CALIBRATION) & ~flagged(heads, CALIBRATION_AND_IMAGING)
+
+
 def scan_of(
     heads: np.ndarray,
     lines: Sequence[np.ndarray] | np.ndarray,
@@ -107,7 +112,7 @@ def scan_of(
     if header.encodings > 1 or (~first & ~noise).any():
         warnings.warn(f"{path} has {max(header.encodings, 2)} encodings; only the first is read.", stacklevel=5)
     chosen = first & ~noise & ~flagged(heads, *NOT_IMAGING)
-    only = flagged(heads, CALIBRATION) & ~flagged(heads, CALIBRATION_AND_IMAGING)
+    only = only_calibration(heads)
     if not (chosen & ~only).any():
         raise FormatError(
             f"{path} holds no image lines in the first of its encodings. Check which acquisitions were exported."
@@ -162,23 +167,14 @@ class _Assembled:
 def _assemble(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.ndarray | None, path: str) -> _Assembled:
     slices = _slice_order(table.heads[chosen])
     grid, counts = sort_lines(table, chosen, slices, header, path)
-    kspace = torch.from_numpy(grid)
-    kspace = _whitened(kspace, white)
-    measured = torch.from_numpy(counts > 0)
-    mask = None
-    if bool((measured == measured[..., :1]).all()):  # whole lines: the oversampling can go
-        kept = header.readout
-        kspace, mask = crop_readout(kspace, kept), measured[..., :kept]
-    else:
-        mask = measured
+    kspace, mask = _whitened(torch.from_numpy(grid), white), torch.from_numpy(counts > 0)
+    if constant(mask, -1):  # whole lines: the oversampling can go
+        kspace, mask = crop_readout(kspace, header.readout), mask[..., : header.readout]
     ndim = 3 if grid.shape[-3] > 1 or header.encoded.matrix[2] > 1 else 2
     if ndim == 2:
         kspace, mask = kspace.squeeze(-3), mask.squeeze(-3)
-    for axis in range(mask.ndim - ndim):
-        if bool((mask == mask.narrow(axis, 0, 1)).all()):
-            mask = mask.narrow(axis, 0, 1)
     averaging = float(np.sqrt(np.mean(1.0 / counts[counts > 0])))
-    return _Assembled(kspace, mask.to(torch.float32).contiguous(), slices, averaging, ndim)
+    return _Assembled(kspace, shared(mask, ndim).to(torch.float32).contiguous(), slices, averaging, ndim)
 
 
 def _stack(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.ndarray | None, path: str) -> _Assembled:

@@ -75,16 +75,8 @@ def read_cfl_along(path: str, trajectory: str) -> Scan:
     ndim = places.shape[READ]
     lead = tuple(axis for axis in LEAD if samples.shape[axis] > 1)
     planes = (None,) * (ndim - 2)  # the axes of samples are as many as those of the image
-
-    def arranged(array: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
-        rest = tuple(axis for axis in range(16) if axis not in order)
-        moved = array.transpose(order + rest)
-        if math.prod(moved.shape[len(order) :]) != 1:
-            raise FormatError(f"{path} or {trajectory} uses axes that have no meaning here. Split it.")
-        return moved.reshape(moved.shape[: len(order)])
-
-    kspace = arranged(samples, (SLICE, COIL, *lead, PHASE2, PHASE1))[(..., *planes, slice(None), slice(None))]
-    where = arranged(places, (SLICE, *lead, PHASE2, PHASE1, READ))[..., ::-1]
+    kspace = _ordered(samples, (SLICE, COIL, *lead, PHASE2, PHASE1), path)[(..., *planes, slice(None), slice(None))]
+    where = _ordered(places, (SLICE, *lead, PHASE2, PHASE1, READ), trajectory)[..., ::-1]
     where = where[(..., *planes, slice(None), slice(None), slice(None))]
     reach = np.abs(where).reshape(-1, ndim).max(0)
     matrix = tuple(max(2, 2 * math.ceil(r - 0.01)) for r in reach)
@@ -137,21 +129,24 @@ def _dimensions(path: str) -> tuple[int, ...]:
 
 def _arrange(array: np.ndarray, path: str) -> tuple[Tensor, int]:
     """16 axes to (batch, coil, *lead, *spatial) and the number of spatial axes."""
-    known = (READ, PHASE1, PHASE2, COIL, MAPS, SLICE, *LEAD)
-    other = [axis for axis in range(16) if axis not in known and array.shape[axis] > 1]
-    if other:
-        raise FormatError(
-            f"{path} uses axis {other[0]} (size {array.shape[other[0]]}), which has no meaning here. Split it."
-        )
     spatial = (PHASE2, PHASE1, READ)
     if array.shape[PHASE2] == 1:
         spatial = (PHASE1, READ)
     elif array.shape[READ] == 1:
         spatial = (PHASE2, PHASE1)
     lead = tuple(axis for axis in LEAD if array.shape[axis] > 1)
-    order = (SLICE, COIL, *lead, *spatial)
-    moved = array.transpose(order + tuple(axis for axis in range(16) if axis not in order))
-    return torch.from_numpy(np.ascontiguousarray(moved.reshape(moved.shape[: len(order)]))), len(spatial)
+    return torch.from_numpy(np.ascontiguousarray(_ordered(array, (SLICE, COIL, *lead, *spatial), path))), len(spatial)
+
+
+def _ordered(array: np.ndarray, order: tuple[int, ...], path: str) -> np.ndarray:
+    """The axes of `order`, once all others are found to have length 1."""
+    rest = tuple(axis for axis in range(16) if axis not in order)
+    for axis in rest:
+        if array.shape[axis] > 1:
+            raise FormatError(
+                f"{path} uses axis {axis} (size {array.shape[axis]}), which has no meaning here. Split it."
+            )
+    return array.transpose(order + rest).reshape([array.shape[axis] for axis in order])
 
 
 def write_cfl(path: str, values: Tensor, ndim: int, *, coils: bool) -> None:

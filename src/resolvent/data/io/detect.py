@@ -25,7 +25,7 @@ EXPECTED = {
     ".dat": "Siemens twix",
     ".hdr": "BART header",
 }
-"""What a file of that suffix ought to begin like."""
+"""Format that the beginning of a file of that suffix should show."""
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 

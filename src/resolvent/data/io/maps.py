@@ -19,19 +19,7 @@ NAMES = ("coil_maps", "maps", "sensitivities", "tstCsm", "trnCsm")
 
 
 def read_maps(path: str | Path, ndim: int = 2) -> Tensor:
-    """Coil maps (batch, coil, [set or lead,] *spatial) from .cfl, .npy or HDF5.
-
-    Without a batch axis, (coil, *spatial), one is added. Whether they fit a scan is checked by
-    ``scan.replace(coil_maps=maps).validated()``.
-
-    Args:
-        path: the file.
-        ndim: number of spatial axes of the scan, which tells (coil, z, y, x) from (batch, coil, y, x).
-
-    Raises:
-        FormatError: no maps in the file.
-        ShapeError: too few axes.
-    """
+    """See `resolvent.data.io.read_maps`."""
     path = str(path)
     kind = detect(path)
     if kind == "cfl":

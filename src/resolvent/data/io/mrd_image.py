@@ -75,13 +75,11 @@ def write_mrd_images(path: str, image: Tensor, ndim: int, geometry: Geometry | N
             import ismrmrd
     except ImportError as error:
         raise FormatError("MRD images need the package ismrmrd. Run: pip install 'resolvent[mrd]'.") from error
-    values = image.detach().cpu().resolve_conj().numpy()
-    values = values.astype(np.complex64 if np.iscomplexobj(values) else np.float32)
-    kind = COMPLEX if np.iscomplexobj(values) else MAGNITUDE
+    kind = COMPLEX if image.is_complex() else MAGNITUDE
     affine = None if geometry is None else geometry.affine
     with warnings.catch_warnings(), ismrmrd.Dataset(path, "dataset") as dataset:
         warnings.simplefilter("ignore")
-        for number, ((batch, frame), block) in enumerate(blocks(values, ndim)):
+        for number, ((batch, frame), block) in enumerate(blocks(image, ndim)):
             place = lps_from_affine(affine, block.shape[::-1], first_slice=batch if ndim == 2 else 0)
             one = ismrmrd.Image.from_array(
                 block,

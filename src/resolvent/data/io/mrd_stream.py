@@ -10,13 +10,13 @@ import numpy as np
 from torch import Tensor
 
 from resolvent._errors import CorruptFileError, FormatError
-from resolvent.data.io import acquisitions as mrd
+from resolvent.data.io import acquisitions
 from resolvent.data.io.limits import check_unpacked, decoding
 from resolvent.data.io.mrd_header import MRDHeader, Space
 from resolvent.data.io.orientation import lps_from_affine
 from resolvent.data.scan import Geometry, Scan
 
-COUNTERS = tuple(mrd.HEAD["idx"].names or ())
+COUNTERS = tuple(acquisitions.HEAD["idx"].names or ())
 NUMBERS = ("discard_pre", "discard_post", "encoding_space_ref", "sample_time_us")
 VECTORS = ("position", "read_dir", "phase_dir", "slice_dir")
 MISSING = "MRD streams need the package mrd-python, which is not installed. Run: pip install 'resolvent[mrd]'."
@@ -46,7 +46,9 @@ def read_mrd_stream(path: str) -> Scan:
         raise FormatError(f"{path} is an MRD stream without acquisitions. Export the k-space.")
     check_unpacked(sum(line.nbytes for line in lines), path, "the acquisitions")
     has_places = any(where.size for where in places)
-    return mrd.scan_of(np.array(heads, dtype=mrd.HEAD), lines, header, path, places if has_places else None)
+    return acquisitions.scan_of(
+        np.array(heads, dtype=acquisitions.HEAD), lines, header, path, places if has_places else None
+    )
 
 
 def _bounded(stream: Any, size: int) -> Any:
@@ -77,7 +79,7 @@ def _head(acquisition: Any) -> tuple:
         **{name: getattr(head, name) or 0 for name in NUMBERS},
         **{name: tuple(float(value) for value in getattr(head, name)) for name in VECTORS},
     }
-    return tuple(found[name] for name in mrd.HEAD.names or ())
+    return tuple(found[name] for name in acquisitions.HEAD.names or ())
 
 
 def _header(header: Any, path: str) -> MRDHeader:
@@ -144,12 +146,10 @@ def _image_header(image: Tensor, ndim: int, geometry: Geometry | None, library: 
 
 
 def _images(image: Tensor, ndim: int, geometry: Geometry | None, record: str, library: Any) -> Iterator[Any]:
-    values = image.detach().cpu().resolve_conj().numpy()
-    values = values.astype(np.complex64 if np.iscomplexobj(values) else np.float32)
-    wrap = library.StreamItem.ImageComplexFloat if np.iscomplexobj(values) else library.StreamItem.ImageFloat
-    kind = library.ImageType.COMPLEX if np.iscomplexobj(values) else library.ImageType.MAGNITUDE
+    wrap = library.StreamItem.ImageComplexFloat if image.is_complex() else library.StreamItem.ImageFloat
+    kind = library.ImageType.COMPLEX if image.is_complex() else library.ImageType.MAGNITUDE
     affine = None if geometry is None else geometry.affine
-    for number, (position, block) in enumerate(blocks(values, ndim)):
+    for number, (position, block) in enumerate(blocks(image, ndim)):
         depth, rows, columns = block.shape
         place = lps_from_affine(affine, (columns, rows, depth), first_slice=position[0] if ndim == 2 else 0)
         head = library.ImageHeader(image_type=kind)
@@ -161,10 +161,11 @@ def _images(image: Tensor, ndim: int, geometry: Geometry | None, record: str, li
         yield wrap(library.Image(head=head, data=block[None], meta=meta))
 
 
-def blocks(values: np.ndarray, ndim: int) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
-    """((batch, frame), (z, y, x)) of an image (batch, *lead, *spatial)."""
-    spatial = values.shape[-ndim:]
-    flat = values.reshape(values.shape[0], -1, *([1] * (3 - ndim)), *spatial)
+def blocks(image: Tensor, ndim: int) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    """((batch, frame), (z, y, x)) of an image (batch, *lead, *spatial), in single precision."""
+    values = image.detach().cpu().resolve_conj().numpy()
+    values = values.astype(np.complex64 if np.iscomplexobj(values) else np.float32)
+    flat = values.reshape(len(values), -1, *([1] * (3 - ndim)), *values.shape[-ndim:])
     for batch in range(flat.shape[0]):
         for frame in range(flat.shape[1]):
             yield (batch, frame), np.ascontiguousarray(flat[batch, frame])

@@ -31,9 +31,7 @@ def read_nifti(path: str) -> Volume:
         import nibabel
 
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # nibabel warns of odd headers that it repairs; the numbers are checked below
+            warnings.simplefilter("ignore")  # of odd headers, which nibabel repairs; the numbers are checked below
             image = _loader(path, nibabel)
             array = np.asarray(image.dataobj)  # scaled by slope and intercept
             affine = np.asarray(image.affine, dtype=float)
@@ -130,8 +128,9 @@ def nifti_bytes(image: Tensor, ndim: int, affine: np.ndarray | None, *, zipped: 
         raise ShapeError(f"NIfTI holds at most 7 axes of 32767 voxels, not {array.shape}. Write .h5 or .npy.")
     known = affine is not None
     out = nibabel.Nifti1Image(array, affine if known else np.eye(4))
-    out.set_sform(out.affine, code=1 if known else 0)
-    out.set_qform(out.affine, code=1 if known else 0) if known else None
+    out.set_sform(out.affine, code=int(known))
+    if known:
+        out.set_qform(out.affine, code=1)
     out.header.set_xyzt_units("mm" if known else "unknown")
     out.header["descrip"] = b"resolvent; magnitude" if image.is_complex() else b"resolvent"
     raw = out.to_bytes()

@@ -9,8 +9,8 @@ import torch
 
 from resolvent._errors import CorruptFileError, FormatError
 from resolvent.data.io.limits import check_unpacked
+from resolvent.data.io.lines import Table, counted
 from resolvent.data.io.mrd_header import MRDHeader
-from resolvent.data.io.mrd_sort import Table, counted
 from resolvent.data.scan import Trajectory
 
 

@@ -12,22 +12,22 @@ from typing import Any
 import numpy as np
 
 from resolvent._errors import CorruptFileError, FormatError
-from resolvent.data.io import acquisitions as mrd
+from resolvent.data.io import acquisitions
 from resolvent.data.io.limits import decoding
 from resolvent.data.io.mrd_header import MRDHeader, Space
 from resolvent.data.scan import Scan
 
 FLAGS = {
-    "NOISEADJSCAN": mrd.NOISE,
-    "PATREFSCAN": mrd.CALIBRATION,
-    "PATREFANDIMASCAN": mrd.CALIBRATION_AND_IMAGING,
-    "REFLECT": mrd.REVERSED,
-    "PHASCOR": mrd.PHASE_CORRECTION,
-    "RTFEEDBACK": mrd.RT_FEEDBACK,
-    "HPFEEDBACK": mrd.HP_FEEDBACK,
-    "REFPHASESTABSCAN": mrd.REFERENCE,
-    "PHASESTABSCAN": mrd.STABILISATION,
-    "RETRO_DUMMYSCAN": mrd.DUMMY,
+    "NOISEADJSCAN": acquisitions.NOISE,
+    "PATREFSCAN": acquisitions.CALIBRATION,
+    "PATREFANDIMASCAN": acquisitions.CALIBRATION_AND_IMAGING,
+    "REFLECT": acquisitions.REVERSED,
+    "PHASCOR": acquisitions.PHASE_CORRECTION,
+    "RTFEEDBACK": acquisitions.RT_FEEDBACK,
+    "HPFEEDBACK": acquisitions.HP_FEEDBACK,
+    "REFPHASESTABSCAN": acquisitions.REFERENCE,
+    "PHASESTABSCAN": acquisitions.STABILISATION,
+    "RETRO_DUMMYSCAN": acquisitions.DUMMY,
 }
 """Evaluation flags and the flag of MRD with the same meaning."""
 COUNTERS = {
@@ -79,14 +79,17 @@ def read_twix(path: str) -> Scan:
         header = _header(found[image], heads[image], path)
         coils = heads[image]["active_channels"][_imaging(heads[image])][0]
         wanted = [h["active_channels"] == coils for h in heads]
-        chosen = {n: mrd.flagged(h, mrd.NOISE) & w for n, (h, w) in enumerate(zip(heads, wanted, strict=True))}
-        chosen[image] |= ~mrd.flagged(heads[image], mrd.NOISE)
+        chosen = {
+            n: acquisitions.flagged(h, acquisitions.NOISE) & w
+            for n, (h, w) in enumerate(zip(heads, wanted, strict=True))
+        }
+        chosen[image] |= ~acquisitions.flagged(heads[image], acquisitions.NOISE)
         lines = [
             np.ascontiguousarray(found[n]["mdb"][i].data).view(np.float32).ravel()
             for n, kept in chosen.items()
             for i in np.flatnonzero(kept)
         ]
-    return mrd.scan_of(np.concatenate([heads[n][kept] for n, kept in chosen.items()]), lines, header, path)
+    return acquisitions.scan_of(np.concatenate([heads[n][kept] for n, kept in chosen.items()]), lines, header, path)
 
 
 def _check_blocks(path: str) -> None:
@@ -132,7 +135,7 @@ def _heads(part: dict[str, Any]) -> np.ndarray:
     from scipy.spatial.transform import Rotation
 
     blocks = [block.mdh for block in part["mdb"]]
-    heads = np.zeros(len(blocks), dtype=mrd.HEAD)
+    heads = np.zeros(len(blocks), dtype=acquisitions.HEAD)
     if not blocks:
         return heads
     flags = [sum(1 << (bit - 1) for name, bit in FLAGS.items() if one.is_flag_set(name)) for one in part["mdb"]]
@@ -157,8 +160,13 @@ def _heads(part: dict[str, Any]) -> np.ndarray:
 
 
 def _imaging(heads: np.ndarray) -> np.ndarray:
-    only = mrd.flagged(heads, mrd.CALIBRATION) & ~mrd.flagged(heads, mrd.CALIBRATION_AND_IMAGING)
-    return ~mrd.flagged(heads, mrd.NOISE, *mrd.NOT_IMAGING) & ~only
+    """Image lines."""
+    return _lines(heads) & ~acquisitions.only_calibration(heads)
+
+
+def _lines(heads: np.ndarray) -> np.ndarray:
+    """Image and calibration lines."""
+    return ~acquisitions.flagged(heads, acquisitions.NOISE, *acquisitions.NOT_IMAGING)
 
 
 def _header(part: dict[str, Any], heads: np.ndarray, path: str) -> MRDHeader:
@@ -167,7 +175,7 @@ def _header(part: dict[str, Any], heads: np.ndarray, path: str) -> MRDHeader:
     sampling, first = protocol["sKSpace"], protocol["sSliceArray"]["asSlice"][0]
     if _number(meas.get("alRegridMode")) > 1:
         raise FormatError(f"{path} has readouts sampled on the gradient ramps, which are not handled. Regrid it first.")
-    kept = ~mrd.flagged(heads, mrd.NOISE, *mrd.NOT_IMAGING)
+    kept = _lines(heads)
     marked = [one.mdh for one, keep in zip(part["mdb"], kept, strict=True) if keep]
     steps = heads["idx"][kept]
     ny, y = _extent(steps["kspace_encode_step_1"], max(one.CenterLin for one in marked))

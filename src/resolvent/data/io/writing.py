@@ -165,6 +165,3 @@ def _draft_image(draft: str, suffix: str, image: Tensor, ndim: int, geometry: Ge
 
         affine = None if geometry is None else geometry.affine
         Path(draft).write_bytes(nifti_bytes(image, ndim, affine, zipped=suffix == ".nii.gz"))
-
-
-__all__ = ["write"]
