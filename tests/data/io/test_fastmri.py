@@ -48,6 +48,15 @@ def test_single_coil_files_get_a_coil_axis(path: Path):
     np.testing.assert_array_equal(found.reference.numpy().real, target)
 
 
+def test_three_axes_that_may_be_coils_or_slices_are_refused(path: Path):
+    kspace = crandn(4, 8, 10)
+    with pytest.raises(_errors.ShapeError, match=r"slices of one coil, or coils of one slice.*Store all four"):
+        read(write_fastmri(path, kspace.numpy()))
+    assert read_scan(write_fastmri(path, kspace[:1].numpy())).kspace.shape == (1, 1, 8, 10)
+    found = read_scan(write_fastmri(path, kspace.numpy(), ismrmrd_header=header(columns=8, rows=10)))
+    assert torch.equal(found.kspace, kspace[:, None])
+
+
 def test_mask_of_columns_holds_for_all_rows(path: Path):
     mask = columns(0, 3, 4, 5, 6, 9)
     found = read_scan(write_fastmri(path, crandn(2, 3, 8, 10).numpy() * mask, mask=mask))
