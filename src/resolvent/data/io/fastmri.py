@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from resolvent._errors import DataError, ShapeError
-from resolvent.data.io.hdf5 import load, load_complex, required, text
+from resolvent.data.io.hdf5 import load, load_complex, load_kspace, required, text
 from resolvent.data.io.mrd_header import MRDHeader, parse_header
 from resolvent.data.io.orientation import affine_from_spacing
 from resolvent.data.io.oversampling import crop_readout
@@ -30,7 +30,7 @@ def read_fastmri(file: h5py.File, path: str) -> Scan:
             target of single-coil files, that they are [slice, read, phase]; or the mask fits none of them.
     """
     where = Path(path).name
-    kspace = torch.from_numpy(load_complex(required(file, "kspace", path), path))
+    kspace = torch.from_numpy(load_kspace(required(file, "kspace", path), path))
     if kspace.ndim == 3:
         if len(kspace) > 1 and not {"ismrmrd_header", "reconstruction_esc"} & set(file):
             raise ShapeError(
