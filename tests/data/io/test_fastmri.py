@@ -140,7 +140,7 @@ def test_five_axes_are_refused(path: Path):
         read(write_fastmri(path, crandn(1, 1, 3, 8, 10).numpy()))
 
 
-@pytest.mark.parametrize("shape", [(8, 10), (1, 8, 10), (1, 3, 8, 10, 2)])
+@pytest.mark.parametrize("shape", [(8, 10), (1, 8, 10), (1, 3, 8, 10), (1, 3, 8, 10, 2)])
 def test_real_kspace_is_refused(path: Path, shape: tuple[int, ...]):
     with pytest.raises(
         _errors.DataError, match=r"k-space is float32, but measured k-space is complex \(kspace in file"
