@@ -9,17 +9,19 @@ from torch import Tensor
 from resolvent._types import KSpace, Mask
 from resolvent.solve import norm
 
+MIDDLE = 4
+"""Samples along each of the last two axes, around the centre, that are never held out."""
 
-def split(mask: Mask, fraction: float, seed: int, center: int = 4) -> tuple[Mask, Mask]:
+
+def split(mask: Mask, fraction: float, seed: int) -> tuple[Mask, Mask]:
     """The measured samples in two disjoint parts: those given to the reconstruction, and those held out.
 
-    Samples are held out at random with a Gaussian density around the centre, but for the `center` x `center` middle.
+    Samples are held out at random with a Gaussian density around the centre, but for those in the middle.
 
     Args:
         mask: ``(batch, *lead, *spatial)``.
         fraction: of the samples of each scan, to be held out.
         seed: fixes the split.
-        center: number of samples along each of the last two axes that are never held out.
 
     Source: B. Yaman et al., "Self-supervised learning of physics-guided reconstruction neural networks without fully
     sampled reference data", MRM 84:3172-3191 (2020).
@@ -28,7 +30,7 @@ def split(mask: Mask, fraction: float, seed: int, center: int = 4) -> tuple[Mask
     ny, nx = mask.shape[-2:]
     y, x = np.meshgrid(np.arange(ny) - ny // 2, np.arange(nx) - nx // 2, indexing="ij")
     odds = np.exp(-2.0 * ((y / ny) ** 2 + (x / nx) ** 2) * 4)
-    odds[(-center <= 2 * y) & (2 * y < center) & (-center <= 2 * x) & (2 * x < center)] = 0.0
+    odds[(-MIDDLE <= 2 * y) & (2 * y < MIDDLE) & (-MIDDLE <= 2 * x) & (2 * x < MIDDLE)] = 0.0
     measured = (mask != 0).cpu().numpy()
     held = np.zeros_like(measured)
     for sample, out in zip(measured, held, strict=True):

@@ -168,15 +168,16 @@ class Trunk(nn.Module):
     Args:
         width: channels of the hidden layers.
         ndim: axes convolved.
-        depth: hidden layers.
     """
 
-    def __init__(self, width: int, ndim: int, depth: int = 4) -> None:
+    HIDDEN = 4
+
+    def __init__(self, width: int, ndim: int) -> None:
         super().__init__()
-        widths = [5, *[width] * depth]
+        widths = [5, *[width] * self.HIDDEN]
         pairs = itertools.pairwise(widths)
         self.weights = nn.ParameterList(2**0.5 * kernel_init(b, a, ndim) for a, b in pairs)
-        self.biases = nn.ParameterList(torch.zeros(width) for _ in range(depth))
+        self.biases = nn.ParameterList(torch.zeros(width) for _ in range(self.HIDDEN))
         self.last = nn.Parameter(0.1 * kernel_init(2, width, ndim))
 
     @property

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 KNOTS = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
 """Where the slope changes, in units of the channel's own scale."""
+WIDTH = 0.02
+"""That scale at the start, in the units of the argument."""
 
 
 class MonotoneSpline(nn.Module):
@@ -20,15 +22,14 @@ class MonotoneSpline(nn.Module):
 
     Args:
         channels: number of functions.
-        width: initial w, in the units of t.
     """
 
-    def __init__(self, channels: int, width: float = 0.02) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         pieces = len(KNOTS) + 1
         distance = (torch.arange(pieces) - (pieces - 1) / 2).abs()
         self.logits = nn.Parameter((1.0 - distance).expand(channels, pieces).clone())  # steep at 0, flat far from it
-        self.log_width = nn.Parameter(torch.full((channels,), width).log())
+        self.log_width = nn.Parameter(torch.full((channels,), WIDTH).log())
 
     def tables(self, ndim: int) -> tuple[Tensor, Tensor]:
         """Slopes ``(pieces, channels, 1, ...)`` and widths ``(channels, 1, ...)`` for `ndim` spatial axes."""
