@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from resolvent.linop import LinearOperator
+from resolvent.linop.trials import adjoint_error, norm_found
 from resolvent.monotone import MonotoneOperator, Score
 from resolvent.solve import inner, norm
 
@@ -36,13 +37,8 @@ def check_adjoint(A: LinearOperator, x: Tensor, y: Tensor, *, tol: float = 1e-10
     >>> x, y = torch.randn(2, 1, 2, 4, 4, dtype=torch.complex128)
     >>> check_adjoint(SENSE(y, torch.eye(4)), x[:, 0], y)
     """
-    there, back = A(x), A.adjoint(y)
-    left = torch.linalg.vecdot(there.flatten(1), y.flatten(1))
-    right = torch.linalg.vecdot(x.flatten(1), back.flatten(1))
-    size = torch.maximum(norm(there) * norm(y), norm(x) * norm(back))
-    _demand(
-        _worst((left - right).abs(), size), tol, "A.adjoint is not the adjoint of A: |<Ax,y> - <x,A^H y>| / |Ax||y|"
-    )
+    worst = float(adjoint_error(A, x, y).max())
+    _demand(worst, tol, "A.adjoint is not the adjoint of A: |<Ax,y> - <x,A^H y>| / |Ax||y|")
 
 
 def check_linear(A: _Map, x: Tensor, *, tol: float = 1e-10) -> None:
@@ -91,11 +87,7 @@ def check_norm_bound(A: LinearOperator, x: Tensor, *, steps: int = 30) -> None:
     >>> x = torch.randn(1, 2, 4, 4, dtype=torch.complex128)
     >>> check_norm_bound(SENSE(x, torch.eye(4)), x[:, 0])
     """
-    found = torch.zeros(x.shape[0], dtype=torch.float64, device=x.device)
-    for _ in range(steps):
-        x = x / norm(x).clamp_min(torch.finfo(x.dtype).tiny).reshape(-1, *(1,) * (x.ndim - 1))
-        found = torch.maximum(found, norm(A(x)).double())
-        x = A.normal(x)
+    found = norm_found(A, x, steps)
     _demand(float((found / A.norm_bound).max()) - 1, 1e-6, "A.norm_bound is too small: norm found / bound - 1")
 
 

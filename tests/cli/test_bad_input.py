@@ -175,7 +175,6 @@ def test_errors_of_the_other_commands(resolvent, store, scan, tmp_path):
         (("simulate", path, "-o", tmp_path / "s.npy"), "is a format for images"),
         (("convert", tmp_path / "absent.pth", "-o", tmp_path / "model"), "there is no file"),
         (("convert", path, "-o", tmp_path / "file"), "is a file"),
-        (("convert", path, "-o", tmp_path / "model", "--m", 1), "between 0 and 1"),
     ]:
         run = resolvent(*arguments, "--json")
         assert run.code == 1, arguments

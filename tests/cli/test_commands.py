@@ -116,10 +116,14 @@ def test_convert_writes_a_model_that_loads_and_says_what_it_found(resolvent, che
         "parameters": sum(p.numel() for p in model.parameters()),
         "sha256": model.identity["sha256"],
     }
-    card = weights.card_of(tmp_path / "mine")["card"]
+    card = weights.load(tmp_path / "mine").card
     assert card["converted_from"] == "model.pth.tar"
     assert card["alpha"] == 0.02
     assert "ridge 0.1 " in resolvent("convert", checkpoint, "-o", tmp_path / "again").out
+    for m in (0, 1):
+        run = resolvent("convert", checkpoint, "-o", tmp_path / "other", "--m", m)
+        assert run.code == 1 and "between 0 and 1" in run.error
+    assert not (tmp_path / "other").exists()
 
 
 def test_convert_of_something_else_writes_nothing(resolvent, tmp_path):

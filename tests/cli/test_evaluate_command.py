@@ -63,14 +63,14 @@ def data(tmp_path, image):
 def tiny(data, tmp_path):
     """Options of a study that takes a second."""
     sampling = ("--acceleration", 3, "--coils", 2, "--size", 20, "--slices", 1)
-    return ("--data", data, "--out", tmp_path / "out", *sampling, "--quick")
+    return ("--data", data, "--output", tmp_path / "out", *sampling, "--quick")
 
 
 def test_json_has_the_rows_that_scripts_rely_on(resolvent, model, tiny, data, tmp_path):
-    run = resolvent("evaluate", model, *tiny, "--mask", "uniform1d", "--mask", "radial", "--json")
+    run = resolvent("evaluate", model, *tiny, "--mask-kind", "uniform1d", "--mask-kind", "radial", "--json")
     assert run.code == 0, run.err
     found = run.json
-    assert set(found) == {"version", "out", "rows"}
+    assert set(found) == {"version", "output", "rows"}
     assert [(row["mask"], row["acceleration"], row["snr"]) for row in found["rows"]] == [
         ("radial", 3.0, 30.0),
         ("uniform1d", 3.0, 30.0),
@@ -122,7 +122,7 @@ def test_baselines_are_compared_with_and_tuned(resolvent, model, tiny, data, mon
 
 
 def test_the_table_is_printed_for_a_person(resolvent, model, tiny):
-    run = resolvent("evaluate", model, *tiny, "--snr", 20)
+    run = resolvent("evaluate", model, *tiny, "--snr-db", 20)
     assert run.code == 0
     assert "val.h5 · gaussian2d, R = 3 · 20 dB · 2 coils · 20 pixels" in run.out
     assert "tiny" in run.out and "best" in run.out and "accuracy.png" in run.out
@@ -146,7 +146,7 @@ def test_a_solve_that_does_not_converge_ends_with_code_3(resolvent, tiny, tmp_pa
     ("wrong", "says"),
     [
         ((), "nothing to evaluate"),
-        (("brain-2d", "--mask", "spiral"), "'spiral' is not one of"),
+        (("brain-2d", "--mask-kind", "spiral"), "'spiral' is not one of"),
         (("brain-2d", "--acceleration", "-1"), "not a positive number"),
         (("brain-2d", "--only", "worst"), "Add --robustness"),
         (("brain-2d", "--as", "movies"), "'movies' is not one of slices, volumes, series"),
@@ -159,11 +159,11 @@ def test_wrong_options_are_usage_errors(resolvent, tiny, wrong, says):
 
 
 def test_files_that_cannot_be_read_and_folders_that_cannot_be_written_are_faults(resolvent, model, tiny, tmp_path):
-    run = resolvent("evaluate", model, "--data", tmp_path / "absent.h5", "--out", tmp_path / "out")
+    run = resolvent("evaluate", model, "--data", tmp_path / "absent.h5", "--output", tmp_path / "out")
     assert run.code == 1
     assert "absent.h5" in run.error
     (tmp_path / "file").write_text("")
-    run = resolvent("evaluate", model, *tiny, "--out", tmp_path / "file" / "out")
+    run = resolvent("evaluate", model, *tiny, "--output", tmp_path / "file" / "out")
     assert run.code == 1
     assert "cannot be made" in run.error
 
@@ -176,10 +176,10 @@ def test_options_say_what_is_measured_and_how(resolvent, model, data, tmp_path, 
         raise rv.ResolventError("enough")
 
     monkeypatch.setattr(Study, "run", run)
-    call = ("evaluate", model, "--data", data, "--out", tmp_path / "out")
+    call = ("evaluate", model, "--data", data, "--output", tmp_path / "out")
     how = ("--robustness", "--convergence", "--cost", "--probes", 2, "--steps", 7, "--starts", 3, "--seed", 4)
-    assert resolvent(*call, *how, "--level", 0.01, "--level", 0.03, "--as", "series", "--tune", data).code == 1
-    assert resolvent(*call, "--acceleration", 2, "--snr", 10, "--snr", 20, "--size", 32).code == 1
+    assert resolvent(*call, *how, "--epsilon", 0.01, "--epsilon", 0.03, "--as", "series", "--tune", data).code == 1
+    assert resolvent(*call, "--acceleration", 2, "--snr-db", 10, "--snr-db", 20, "--size", 32).code == 1
     assert resolvent(*call, "--robustness", "--quick", "--only", "worst", "--only", "gaussian").code == 1
     first, second, third = asked
     assert (first.robustness, first.convergence, first.cost, first.probes, first.baselines) == (True, True, True, 2, ())
@@ -199,7 +199,7 @@ def test_convergence_and_cost_have_figures_of_their_own(resolvent, model, tiny, 
     monkeypatch.setattr(convergence, "CLOSE", 1e-2)
     monkeypatch.setattr(convergence, "REFERENCE", 1e-5)
     found = resolvent("evaluate", model, *tiny, "--subjects", 1, "--convergence", "--cost", "--json").json
-    assert set(found) == {"version", "out", "rows", "starts", "iterations", "cost"}
+    assert set(found) == {"version", "output", "rows", "starts", "iterations", "cost"}
     assert all(row["within"] for row in found["starts"])
     names = {path.name for path in (tmp_path / "out").glob("*.png")}
     assert names == {"accuracy.png", "convergence.png", "cost.png", "example.png"}

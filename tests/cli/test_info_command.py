@@ -81,13 +81,15 @@ def test_constants_of_a_model_with_a_ridge_belong_together(resolvent, tmp_path):
     assert found["c"]["value"] - found["r"]["value"] == pytest.approx(found["m"]["value"])
 
 
-def test_info_of_a_model_of_the_hub_asks_the_loader_once(resolvent, model, tmp_path, monkeypatch):
+def test_info_and_recon_ask_for_a_model_of_the_hub_once(resolvent, model, store, scan, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(weights, "fetched", lambda name, files: asked.append((name, files)) or model)
     monkeypatch.chdir(tmp_path)
     found = resolvent("info", "owner/tiny-1.5@0123abc", "--json").json
     assert found["kind"] == "model" and found["card"] == {"data": "none"}
     assert asked == [("owner/tiny-1.5@0123abc", (weights.WEIGHTS, weights.CARD))]
+    assert resolvent("recon", store(scan), "--model", "owner/tiny-1.5@0123abc", "-o", "image.npy").code == 0
+    assert len(asked) == 2
 
 
 def test_info_asks_the_hub_for_no_file_and_says_what_the_hub_says(resolvent, tmp_path, monkeypatch):

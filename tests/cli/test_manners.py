@@ -28,6 +28,13 @@ def test_every_help_ends_with_its_examples(resolvent, command):
     assert lines[0].startswith(f"resolvent {command}")
 
 
+def test_one_thing_has_one_name_in_all_commands():
+    options = [option for command in typer.main.get_command(app).commands.values() for option in command.params]
+    names = {name for option in options for name in option.opts if name.startswith("--")}
+    assert not {name for name in names if any(other.startswith(f"{name}-") for other in names)}
+    assert {tuple(sorted(option.opts)) for option in options if "-o" in option.opts} == {("--output", "-o")}
+
+
 def test_every_example_runs_as_one_of_the_documentation():
     documented = {line for page in PAGES for line in commands(page)}
     to_a_server = set(EXAMPLES["send"])

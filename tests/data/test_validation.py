@@ -60,7 +60,7 @@ def test_empty_slice_is_named(scan: Scan):
 
 
 def test_real_kspace_is_refused(scan: Scan):
-    with pytest.raises(DataError, match=r"k-space is torch.float32, not complex"):
+    with pytest.raises(DataError, match=r"k-space is torch.float32, but measured k-space is complex"):
         scan.replace(kspace=scan.kspace.real).validated()
 
 

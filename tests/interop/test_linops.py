@@ -8,6 +8,7 @@ import torch
 from problems import ODD, PLANE, random, random_mask, unit_maps
 from resolvent._errors import DataError, ShapeError
 from resolvent.interop import from_deepinv, from_mrpro, from_sigpy
+from resolvent.interop.foreign import STEPS
 from resolvent.linop import SENSE
 from resolvent.mol import MOL
 from resolvent.monotone import ResidualStack
@@ -109,16 +110,26 @@ def test_a_forward_map_without_the_mask_is_noticed_in_sigpy():
         from_sigpy(full, norm=1.0).adjoint(random(1, 3, *PLANE.image))
 
 
-def test_the_adjoint_is_tried_once():
+@pytest.mark.parametrize("rows", [[0, 1], [1]], ids=str)
+def test_a_norm_that_is_too_small_is_noticed_when_measurements_come(rows):
+    A = SENSE(unit_maps(2, 3, 1, 6, 5), random_mask(2, 1, 6, 5), ndim=2)
+    y = random(len(rows), 3, 1, 6, 5)
+    from_mrpro(MRproLike(A), norm=1.0, batch=2).select(torch.tensor(rows)).adjoint(y)
+    with pytest.raises(DataError, match=r"norm is 0\.9 but \|A x\| is 0\.9\d+ at an x of length 1"):
+        from_mrpro(MRproLike(A), norm=0.9, batch=2).select(torch.tensor(rows)).adjoint(y)
+
+
+def test_adjoint_and_norm_are_tried_once():
     A, calls = SENSE(unit_maps(2, 3, 1, 6, 5), random_mask(2, 1, 6, 5), ndim=2), []
     theirs = MRproLike(A)
     theirs.adjoint = lambda y: calls.append(len(y)) or (A.adjoint(y)[:, None],)
     operator, y = from_mrpro(theirs, norm=1.0, batch=2), random(2, 3, 1, 6, 5)
     operator.adjoint(y)
-    assert calls == [2, 2]
+    tried = [2] * (2 + STEPS)
+    assert calls == tried
     for one in (operator, operator.to_double(), operator.select(torch.tensor([1, 0]))):
         one.adjoint(y)
-    assert calls == [2] * 5
+    assert calls == [*tried, 2, 2, 2]
 
 
 class Strict(torch.nn.Module):

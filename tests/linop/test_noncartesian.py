@@ -105,6 +105,17 @@ def test_frames_and_scans_have_their_own_trajectories():
     check_normal(shared, x, tol=1e-12)
 
 
+def test_what_the_adjoint_gave_is_the_zero_filled_image_only_where_the_density_is_even():
+    maps, places = unit_maps(1, 3, *PLANE), radial(5, PLANE)
+    uneven, even = NonCartesian(maps, places), SENSE(maps, torch.ones(PLANE))
+    y, z = uneven(random(1, *PLANE)), even(random(1, *PLANE))
+    back = even.adjoint(z)
+    assert even.zero_filled(z, back) is back
+    assert torch.equal(even.zero_filled(z), back)
+    weighted = uneven.adjoint(uneven.density * y)
+    assert torch.equal(uneven.zero_filled(y, uneven.adjoint(y)), weighted)
+
+
 def test_masked_samples_do_not_count():
     mask = torch.ones(5, 16)
     mask[3:] = 0

@@ -13,7 +13,6 @@ from resolvent.mol.weights import (
     CARD,
     WEIGHTS,
     build,
-    card_of,
     describe,
     load,
     load_mol,
@@ -60,14 +59,14 @@ def test_model_survives_the_round_trip(tmp_path, kind, options):
     assert twin.solve(y, A).image.equal(model.solve(y, A).image)
     assert not twin.training
     assert (twin.tier, twin.m, twin.c, twin.r, twin.ridge) == (model.tier, model.m, model.c, model.r, model.ridge)
-    claims = card_of(tmp_path / "m")["claims"]
+    claims = json.loads((tmp_path / "m" / CARD).read_text())["claims"]
     assert (claims["m"], claims["c"], claims["r"]) == pytest.approx((model.m.value, model.c.value, model.r.value))
     assert (claims["tier"], claims["kind"]) == (model.tier, model.m.kind)
     k = model.score.conditioning(float(model.lam.detach()))
     assert claims["conditioning"] == (pytest.approx(k.value, rel=1e-4) if k.kind == "proved" else None)
     assert twin.identity["name"] == "m"
     assert twin.identity["sha256"] == hashlib.sha256((tmp_path / "m" / WEIGHTS).read_bytes()).hexdigest()
-    assert card_of(tmp_path / "m")["card"] == {"trained on": ["nothing"]}
+    assert load(tmp_path / "m").card == {"trained on": ["nothing"]}
     assert sorted(p.name for p in (tmp_path / "m").iterdir()) == [CARD, WEIGHTS]  # nothing temporary is left
 
 
@@ -365,7 +364,7 @@ def test_baseline_survives_the_round_trip_and_claims_nothing(tmp_path, descripti
         model.noise_slope.fill_(-0.7)
     twin = load(save(model, tmp_path / "m"))
     assert twin(*scan_of_plane()).equal(model(*scan_of_plane()))
-    assert card_of(tmp_path / "m")["claims"] == {"tier": "none"}
+    assert json.loads((tmp_path / "m" / CARD).read_text())["claims"] == {"tier": "none"}
     assert twin.identity["name"] == "m"
     with pytest.raises(ModelError, match=f"m is a {description['kind']}: it solves no equation"):
         load_mol(tmp_path / "m")

@@ -227,7 +227,7 @@ RUN = "from resolvent.cli import main; main()"
 
 
 def started(path, out, *options):
-    command = [sys.executable, "-c", RUN, "train", str(path), "--out", str(out), "--json", *options]
+    command = [sys.executable, "-c", RUN, "train", str(path), "--output", str(out), "--json", *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 

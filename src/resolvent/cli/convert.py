@@ -19,9 +19,7 @@ def convert(
     alpha: Annotated[
         float, typer.Option(callback=positive, help="Step size it was trained with; the file does not say.")
     ] = 0.01,
-    m: Annotated[
-        float, typer.Option(min=0, max=1, help="Monotonicity it was trained for; estimated, whatever it is.")
-    ] = 0.1,
+    m: Annotated[float, typer.Option(help="Monotonicity it was trained for; estimated, whatever it is.")] = 0.1,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -30,14 +28,9 @@ def convert(
     Nothing in it is executed. Writes safetensors and a JSON card.
     """
     with reporting(as_json=as_json, debug=debug):
-        from resolvent._errors import ModelError
         from resolvent.data.io.output import sha256
         from resolvent.mol import checkpoint as reader
 
-        if not 0 < m < 1:
-            raise ModelError(
-                f"m is {m}, but a monotonicity constant lies between 0 and 1. Pass the one of the training."
-            )
         check_folder(output)
         model = reader.convert(checkpoint, alpha=alpha, m=m)
         card = {"converted_from": Path(checkpoint).name, "source_sha256": sha256(checkpoint), "alpha": alpha}

@@ -45,8 +45,9 @@ def evaluate(
     data: Annotated[
         list[str], typer.Option(metavar="FILE", help="Images or fully sampled scans to test on; repeat for more.")
     ],
-    out: Annotated[
-        str, typer.Option("-o", "--out", metavar="DIR", help="Folder of results; a run that was stopped goes on there.")
+    output: Annotated[
+        str,
+        typer.Option("-o", "--output", metavar="DIR", help="Folder of results; a run that was stopped goes on there."),
     ],
     models: Annotated[
         list[str] | None,
@@ -63,11 +64,11 @@ def evaluate(
         list[float] | None,
         typer.Option(metavar="R", callback=_positives, help="4 and 6 by default; repeat for several."),
     ] = None,
-    mask: Annotated[
+    mask_kind: Annotated[
         list[str] | None,
         typer.Option(metavar="KIND", callback=_known, help=f"{KINDS}; gaussian2d by default; repeat for several."),
     ] = None,
-    snr: Annotated[
+    snr_db: Annotated[
         list[float] | None,
         typer.Option(metavar="DB", help="30 for simulated scans, nothing added to measured ones; repeat for several."),
     ] = None,
@@ -90,7 +91,7 @@ def evaluate(
     ] = None,
     cost: Annotated[bool, typer.Option("--cost", help="Time and memory of a training step.")] = False,
     probes: Annotated[int, typer.Option(min=1, help="Number of scans for convergence and robustness.")] = 4,
-    level: Annotated[
+    epsilon: Annotated[
         list[float] | None,
         typer.Option(metavar="E", callback=_positives, help="Perturbation over data; 0.0025 to 0.08 by default."),
     ] = None,
@@ -117,11 +118,13 @@ def evaluate(
         if only and not robustness:
             raise typer.BadParameter("--only chooses among the experiments of --robustness. Add --robustness.")
         began = time.monotonic()
-        accelerations, masks = acceleration or [4.0, 6.0], mask or ["gaussian2d"]
+        accelerations, kinds = acceleration or [4.0, 6.0], mask_kind or ["gaussian2d"]
         files = Files(tuple(data), layout, subjects, slices, seed)  # pyright: ignore[reportArgumentType]
         study = Study(
             files,
-            tuple(Sampling(R, kind, db, coils, size) for kind in masks for db in snr or [None] for R in accelerations),
+            tuple(
+                Sampling(R, kind, db, coils, size) for kind in kinds for db in snr_db or [None] for R in accelerations
+            ),
             models=load_models(models or []),
             baselines=BASELINES if baselines else (),
             tune=replace(files, paths=tuple(tune)) if tune else None,
@@ -132,9 +135,9 @@ def evaluate(
             search=Search(steps=steps, starts=starts),
         )
         study = study.quick() if quick else study
-        study = replace(study, levels=tuple(level)) if level else study
+        study = replace(study, levels=tuple(epsilon)) if epsilon else study
         study = replace(study, perturbations=tuple(only)) if only else study
-        folder = _folder(out)
+        folder = _folder(output)
         with _pacing() as say:
             store = Store(folder / "rows.jsonl")
             found = study.run(store, say)
@@ -142,7 +145,7 @@ def evaluate(
             written = _written(folder, found, study, store)
         if as_json:
             rest = {name: rows for name, rows in found.items() if name not in ("accuracy", "scans", "steps")}
-            emit({"version": __version__, "out": out, "rows": found["accuracy"], **rest})
+            emit({"version": __version__, "output": output, "rows": found["accuracy"], **rest})
         else:
             _show(found["accuracy"], written, time.monotonic() - began)
         unsolved = [row for row in found["scans"] if row.get("converged") is False]

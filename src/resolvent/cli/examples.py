@@ -18,8 +18,7 @@ EXAMPLES = {
     "train": ("resolvent train mine.yaml --set optimiser.steps=4 --set validation.scans=2",),
     "adapt": ("resolvent adapt scan.h5 -o adapted --steps 4",),
     "evaluate": (
-        "resolvent evaluate brain-2d --data volume.nii.gz --size 32 --coils 4 --acceleration 4 --slices 1 "
-        "--out results",
+        "resolvent evaluate brain-2d --data volume.nii.gz --size 32 --coils 4 --acceleration 4 --slices 1 -o results",
     ),
     "doctor": ("resolvent doctor", "resolvent doctor --json"),
 }

@@ -60,10 +60,9 @@ def is_model(what: str) -> bool:
 def about_model(name: str) -> dict[str, Any]:
     """Architecture, hash and card of a model; of a MOL also its constants, recomputed from the weights."""
     from resolvent.mol.baselines import Baseline
-    from resolvent.mol.weights import card_of, describe, load, located
+    from resolvent.mol.weights import describe, load
 
-    folder = located(name)
-    model = load(folder)
+    model = load(name)
     slope = model.noise_slope
     lam = {"lam": float(model.lam.detach()), "noise_slope": None if slope is None else float(slope.detach())}
     if isinstance(model, Baseline):
@@ -79,7 +78,7 @@ def about_model(name: str) -> dict[str, Any]:
         "tier": model.tier,
         **facts,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "card": card_of(folder).get("card", {}),
+        "card": model.card,
     }
 
 

@@ -111,13 +111,13 @@ def recon(
 
         from resolvent.cli.reconstruct import Retrospective
         from resolvent.data.io.output import check_place, check_writable
-        from resolvent.mol.weights import card_of, load_mol
+        from resolvent.mol.weights import load_mol
 
         asked = {"tol": tol, "max_steps": max_steps, "command": command}
         retrospective = None
         if acceleration is not None:
             retrospective = Retrospective(acceleration, mask_kind or "gaussian2d", seed or 0)
-        network, card = load_mol(model), card_of(model).get("card", {})
+        network = load_mol(model)
         if limit is not None:
             from resolvent.mol.memory import return_memory
 
@@ -150,7 +150,7 @@ def recon(
                         options["max_memory"] = limit
                         inputs = {"maps": maps, "dataset": dataset, "trajectory": trajectory}
                         outcome = _reconstructed(path, inputs, network, options, compare=bool(picture or page))
-                        outcome = replace(outcome, cautions=cautions(outcome.scan, card))
+                        outcome = replace(outcome, cautions=cautions(outcome.scan, network.card))
                         made_how = asked if retrospective is None else {**asked, "retrospective": vars(retrospective)}
                         places = Places(name, picture, page)
                         code, result = deliver(

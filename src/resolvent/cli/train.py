@@ -20,9 +20,11 @@ def train(
     config: Annotated[
         Path | None, typer.Argument(metavar="CONFIG.yaml", help="Settings of the run.", show_default=False)
     ] = None,
-    out: Annotated[
+    output: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder of the run; runs/NAME by default. A run in it goes on."),
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Folder of the run; runs/NAME by default. A run in it goes on."
+        ),
     ] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: optimiser.steps=500.")
@@ -52,10 +54,10 @@ def train(
         if config is None:
             raise typer.BadParameter("give the file of settings, or --schema.", param_hint="CONFIG.yaml")
         settings = read_config(config, changes or [])
-        folder = out or Path("runs") / settings.name
+        folder = output or Path("runs") / settings.name
         found = run(settings, folder, say=lambda text: complain(text), bar=sys.stderr.isatty())
         if as_json:
-            emit({"version": __version__, "out": str(folder), **found})
+            emit({"version": __version__, "output": str(folder), **found})
         elif found["model"]:
             typer.echo(
                 f"{found['model']}: {found['psnr']:.2f} dB on the validation scans (SENSE {found['psnr_sense']:.2f}), "

@@ -46,8 +46,7 @@ def check(scan: Scan) -> None:
 
 def check_kspace(kspace: Tensor, ndim: int, where: str) -> None:
     """Axes ``(batch, coil, *lead, *spatial)``, complex, finite, and some signal in every batch item."""
-    if not kspace.is_complex():
-        raise DataError(f"k-space is {kspace.dtype}, not complex (kspace in {where}). Combine its two real parts.")
+    check_complex(kspace.dtype, where)
     if kspace.ndim < 2 + ndim or 0 in kspace.shape:
         raise ShapeError(
             f"k-space has shape {tuple(kspace.shape)} but needs (batch, coil, *lead, {'z, ' * (ndim == 3)}y, x), none "
@@ -61,6 +60,19 @@ def check_kspace(kspace: Tensor, ndim: int, where: str) -> None:
         empty = int((~signal).nonzero()[0])
         raise DataError(
             f"k-space of slice {empty} is zero everywhere (axis 0 of kspace in {where}). Leave that slice out."
+        )
+
+
+def check_complex(dtype: object, where: str, name: str = "kspace") -> None:
+    """K-space is complex, as a tensor and as it is stored: a reader must not make complex numbers of real ones.
+
+    Raises:
+        DataError: it is not.
+    """
+    if "complex" not in str(dtype):
+        raise DataError(
+            f"k-space is {dtype}, but measured k-space is complex ({name} in {where}). Store real and imaginary part "
+            "as one complex number; an image, or a magnitude, is no k-space."
         )
 
 

@@ -54,8 +54,8 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
 
     It holds a copy, which later updates of `physics` do not reach (tensors are shared, not copied). The linear solves
     and their gradients are those of this library. A must be linear over the complex numbers (see
-    `resolvent.testing.check_linear`): what treats both channels alike is. Certificates rest on ``A_adjoint``, which is
-    tried at random vectors (see `ForeignOperator`), and on `norm`.
+    `resolvent.testing.check_linear`): what treats both channels alike is. Certificates rest on ``A_adjoint`` and on
+    `norm`, which are tried at random vectors (see `ForeignOperator`).
 
     Args:
         physics: maps ``(batch, 2, *image)`` to ``(batch, 2, *measurements)``; k-space of ``MultiCoilMRI`` is

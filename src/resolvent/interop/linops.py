@@ -17,8 +17,8 @@ def from_sigpy(linop: Any, *, norm: float, support: Tensor | None = None) -> For
 
     Images are ``(batch, *linop.ishape)`` and measurements ``(batch, *linop.oshape)``: ``(batch, *spatial)`` and
     ``(batch, coil, *spatial)`` for ``sigpy.mri.linop.Sense``. NumPy computes: on the CPU, and without a gradient to
-    what is inside the operator. Certificates rest on ``linop.H``, which is tried at random vectors (see
-    `ForeignOperator`), and on `norm`.
+    what is inside the operator. Certificates rest on ``linop.H`` and on `norm`, which are tried at random vectors
+    (see `ForeignOperator`).
 
     Args:
         linop: has ``ishape``, ``oshape``, ``H``, and is called with an array.
@@ -44,8 +44,8 @@ def from_mrpro(operator: Any, *, norm: float, batch: int = 1, support: Tensor | 
     """A linear operator of MRpro, such as ``FourierOp @ SensitivityOp``.
 
     Images are ``(batch, z, y, x)`` here and ``(batch, coil = 1, z, y, x)`` there, k-space ``(batch, coil, k2, k1, k0)``
-    in both: for 2-D, z is a lead axis of length 1. Certificates rest on ``operator.adjoint``, which is tried at random
-    vectors (see `ForeignOperator`), and on `norm`.
+    in both: for 2-D, z is a lead axis of length 1. Certificates rest on ``operator.adjoint`` and on `norm`, which are
+    tried at random vectors (see `ForeignOperator`).
 
     Args:
         operator: called with a tensor it returns a tuple of one tensor, as does its ``adjoint``.

@@ -64,9 +64,16 @@ class LinearOperator(nn.Module, ABC):
         """Weights of the measurements that even out their density; None if it is even. They enter no equation."""
         return None
 
-    def zero_filled(self, y: Tensor) -> Tensor:
-        """The image that shows y without a solve: ``A^H y``, the density of the measurements evened out."""
-        return self.adjoint(y if self.density is None else self.density * y)
+    def zero_filled(self, y: Tensor, back: Tensor | None = None) -> Tensor:
+        """The image that shows y without a solve: ``A^H y``, the density of the measurements evened out.
+
+        Args:
+            y: measurements.
+            back: ``A^H y``, if it is known: no work is done then where the density is even.
+        """
+        if self.density is not None:
+            return self.adjoint(self.density * y)
+        return self.adjoint(y) if back is None else back
 
     def measured(self, y: Tensor) -> Tensor:
         """The part of y that was measured: zero where `adjoint` takes no notice of it."""

@@ -14,6 +14,8 @@ from resolvent._errors import DataError
 MISSING = "Non-Cartesian scans need the package finufft, which is not installed. Run: pip install 'resolvent[nufft]'."
 ACCURACY = {torch.complex64: 1e-6, torch.complex128: 1e-13}
 """Relative error of a transform that is asked of finufft."""
+STEPS = 15
+"""Iterations for the density of the samples."""
 
 
 def nufft(images: Tensor, places: Tensor) -> Tensor:
@@ -54,7 +56,7 @@ def exponential_sums(weights: Tensor, places: Tensor, matrix: tuple[int, ...]) -
     return _transform(1, samples, places, matrix, tuple(2 * n for n in matrix)).squeeze(1)
 
 
-def density(mask: Tensor, places: Tensor, matrix: tuple[int, ...], *, steps: int = 15) -> Tensor:
+def density(mask: Tensor, places: Tensor, matrix: tuple[int, ...]) -> Tensor:
     """Weights w of samples with ``sum_i psi(k_j - k_i) w_i = 1``: about the share of a grid cell that a sample has.
 
     ``w <- w / (psi * w)`` with ``psi(k) = prod (sin(pi k) / (N sin(pi k / N)))^2``, which is 1 at 0, not negative, and
@@ -67,7 +69,6 @@ def density(mask: Tensor, places: Tensor, matrix: tuple[int, ...], *, steps: int
         mask: ``(trajectory, sample)``, 0 where a sample does not count.
         places: see `nufft`.
         matrix: N on every axis.
-        steps: number of iterations.
 
     Returns:
         ``(trajectory, sample)``, in double precision.
@@ -77,7 +78,7 @@ def density(mask: Tensor, places: Tensor, matrix: tuple[int, ...], *, steps: int
         window = window.unsqueeze(-1) * (1 - torch.arange(-n, n, device=places.device).abs() / n)
     window = window / math.prod(matrix)
     w = (mask != 0).double()
-    for _ in range(steps):
+    for _ in range(STEPS):
         grid = (window * exponential_sums(w, places, matrix)).unsqueeze(1)
         spread = _transform(2, grid, places, matrix, tuple(2 * n for n in matrix)).squeeze(1).real
         w = torch.where(w > 0, w / spread.clamp_min(torch.finfo(torch.float64).eps), 0.0)

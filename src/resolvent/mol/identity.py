@@ -10,12 +10,17 @@ from torch import nn
 
 
 class Identified(nn.Module):
-    """A model with an `identity`: name and hash of what it was loaded from, or what else is known of its weights."""
+    """A model with an `identity`: name and hash of what it was loaded from, or what else is known of its weights.
+
+    Attributes:
+        card: what was written beside the weights that were loaded: data sources, licences, training; empty if nothing.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._identity: dict[str, Any] = {}
         self._numbers = ""
+        self.card: dict[str, Any] = {}
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -110,7 +110,7 @@ class ScanUnits(Identified):
         """
         back = A.adjoint(y)
         _check_precision(y, back, self.log_lam)
-        zero_filled = back if A.density is None else A.zero_filled(y)
+        zero_filled = A.zero_filled(y, back)
         if zero_filled.ndim <= ndim:
             raise ShapeError(
                 f"the image has {zero_filled.ndim - 1} axes behind the batch; the network convolves {ndim}. "

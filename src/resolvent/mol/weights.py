@@ -163,6 +163,7 @@ def load(name: str | Path) -> MOL | Baseline:
     if claimed != actual:
         raise ModelError(f"{folder / CARD} claims {claimed} but the weights give {actual}. Do not trust that file.")
     model.identity = {"name": str(description.get("name", folder.name)), "sha256": digest}
+    model.card = description.get("card", {})
     return model.eval()
 
 
@@ -179,11 +180,6 @@ def load_mol(name: str | Path) -> MOL:
             "Use a MOL model here, or call it in Python: resolvent.load(name)(y, A)."
         )
     return model
-
-
-def card_of(name: str | Path) -> dict[str, Any]:
-    """Everything that is written beside the weights of a model: architecture, hash, claims and card."""
-    return _description(located(name) / CARD)
 
 
 def on_hub(name: str | Path) -> bool:

@@ -184,7 +184,9 @@ class MonotoneOperator(nn.Module, ABC):
 def checked_margin(m: float) -> float:
     """The m of ``F = I - H`` with ``|H|_Lip <= 1 - m``, if it is one: proved, or aimed at."""
     if not (0 < m < 1 and 1 - m < 1):  # also as rounded
-        raise ModelError(f"m is {m}; monotonicity of F = I - H with a Lipschitz network needs 0 < m < 1.")
+        raise ModelError(
+            f"m is {m}, but that of F = I - H with a Lipschitz network is between 0 and 1. Pass such an m."
+        )
     return m
 
 

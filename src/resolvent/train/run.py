@@ -170,7 +170,7 @@ def _prepare(out: Path, config: Config) -> None:
             stale.unlink()
         (out / "config.yaml").write_text(to_yaml(config))
     except OSError as error:
-        raise DataError(f"{out} cannot be written ({error.strerror}). Choose another folder with --out.") from None
+        raise DataError(f"{out} cannot be written ({error.strerror}). Choose another folder with --output.") from None
 
 
 def _penalised(model: nn.Module, config: Config) -> None:

@@ -48,6 +48,15 @@ def test_single_coil_files_get_a_coil_axis(path: Path):
     np.testing.assert_array_equal(found.reference.numpy().real, target)
 
 
+def test_three_axes_that_may_be_coils_or_slices_are_refused(path: Path):
+    kspace = crandn(4, 8, 10)
+    with pytest.raises(_errors.ShapeError, match=r"slices of one coil, or coils of one slice.*Store all four"):
+        read(write_fastmri(path, kspace.numpy()))
+    assert read_scan(write_fastmri(path, kspace[:1].numpy())).kspace.shape == (1, 1, 8, 10)
+    found = read_scan(write_fastmri(path, kspace.numpy(), ismrmrd_header=header(columns=8, rows=10)))
+    assert torch.equal(found.kspace, kspace[:, None])
+
+
 def test_mask_of_columns_holds_for_all_rows(path: Path):
     mask = columns(0, 3, 4, 5, 6, 9)
     found = read_scan(write_fastmri(path, crandn(2, 3, 8, 10).numpy() * mask, mask=mask))
@@ -129,6 +138,14 @@ def test_five_axes_are_refused(path: Path):
         _errors.ShapeError, match=r"k-space has 5 axes but fastMRI files have \[slice, coil, read, phase\]"
     ):
         read(write_fastmri(path, crandn(1, 1, 3, 8, 10).numpy()))
+
+
+@pytest.mark.parametrize("shape", [(8, 10), (1, 8, 10), (1, 3, 8, 10), (1, 3, 8, 10, 2)])
+def test_real_kspace_is_refused(path: Path, shape: tuple[int, ...]):
+    with pytest.raises(
+        _errors.DataError, match=r"k-space is float32, but measured k-space is complex \(kspace in file"
+    ):
+        read(write_fastmri(path, np.ones(shape, np.float32)))
 
 
 def test_text_for_kspace_is_refused(path: Path):

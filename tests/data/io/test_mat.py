@@ -41,6 +41,14 @@ def test_axes_are_row_column_coil_slice_frame(tmp_path: Path, kind: str, axes: i
 
 
 @pytest.mark.parametrize("kind", ["5", "7.3"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint16])
+def test_real_numbers_are_no_kspace(tmp_path: Path, kind: str, dtype: type):
+    path = save(tmp_path / "a.mat", kind, magnitude=np.abs(ARRAY[:, :, :, 0, 0]).astype(dtype))
+    with pytest.raises(_errors.DataError, match=rf"k-space is {dtype.__name__}, but .* \(magnitude in a.mat\)"):
+        read(path)
+
+
+@pytest.mark.parametrize("kind", ["5", "7.3"])
 def test_array_is_named_if_there_are_several(tmp_path: Path, kind: str):
     path = save(tmp_path / "a.mat", kind, first=ARRAY[:, :, :, 0, 0], second=2 * ARRAY[:, :, :, 0, 0])
     assert torch.equal(read_scan(path, "second").kspace, 2 * read_scan(path, "first").kspace)

@@ -13,9 +13,11 @@ from resolvent.data.validation import infer_mask
 
 
 def is_calgary(file: h5py.File) -> bool:
-    """Whether k-space is real, with an even last axis: coils interleave real and imaginary parts."""
+    """Whether k-space is real, with a last axis no longer than rows and columns: the pairs of the coils."""
     kspace = file.get("kspace")
-    return isinstance(kspace, h5py.Dataset) and kspace.dtype.kind == "f" and kspace.ndim == 4
+    if not isinstance(kspace, h5py.Dataset) or kspace.dtype.kind != "f" or kspace.ndim != 4:
+        return False
+    return kspace.shape[3] <= min(kspace.shape[1:3])
 
 
 def read_calgary(file: h5py.File, path: str) -> Scan:

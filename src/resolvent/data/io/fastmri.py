@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from resolvent._errors import DataError, ShapeError
-from resolvent.data.io.hdf5 import load, load_complex, required, text
+from resolvent.data.io.hdf5 import load, load_complex, load_kspace, required, text
 from resolvent.data.io.mrd_header import MRDHeader, parse_header
 from resolvent.data.io.orientation import affine_from_spacing
 from resolvent.data.io.oversampling import crop_readout
@@ -26,11 +26,17 @@ def read_fastmri(file: h5py.File, path: str) -> Scan:
     the scan; usually it is cropped, and then it is left out.
 
     Raises:
-        ShapeError: k-space has neither three nor four axes, or the mask fits none of them.
+        ShapeError: k-space has neither three nor four axes, or three in a file that does not show, by a header or the
+            target of single-coil files, that they are [slice, read, phase]; or the mask fits none of them.
     """
     where = Path(path).name
-    kspace = torch.from_numpy(load_complex(required(file, "kspace", path), path))
+    kspace = torch.from_numpy(load_kspace(required(file, "kspace", path), path))
     if kspace.ndim == 3:
+        if len(kspace) > 1 and not {"ismrmrd_header", "reconstruction_esc"} & set(file):
+            raise ShapeError(
+                f"k-space has 3 axes, the first of length {len(kspace)}: slices of one coil, or coils of one slice "
+                f"(kspace in {where}). Store all four, [slice, coil, read, phase]."
+            )
         kspace = kspace.unsqueeze(1)
     if kspace.ndim != 4:
         raise ShapeError(

@@ -17,6 +17,7 @@ from h5py import h5d, h5l, h5o  # pyright: ignore[reportAttributeAccessIssue]
 
 from resolvent._errors import CorruptFileError, FormatError
 from resolvent.data.io.limits import check_unpacked, decoding
+from resolvent.data.validation import check_complex
 
 PROBE = Path(__file__).with_name("probe.py")
 TRIAL_SECONDS = 8
@@ -61,6 +62,17 @@ def load_complex(dataset: object, path: str) -> np.ndarray:
         raise FormatError(f"dataset {name} in {path} holds {values.dtype}, not numbers. Check the export.")
     wanted = np.complex128 if values.dtype in (np.dtype("complex128"), np.dtype("float64")) else np.complex64
     return np.ascontiguousarray(values, dtype=wanted)
+
+
+def load_kspace(dataset: h5py.Dataset, path: str) -> np.ndarray:
+    """`load_complex`, of what is stored as complex numbers or as pairs of fields.
+
+    Raises:
+        DataError: k-space of real numbers.
+    """
+    if dataset.dtype.kind in "fiu":
+        check_complex(dataset.dtype, Path(path).name, Path(dataset.name or "").name)
+    return load_complex(dataset, path)
 
 
 def text(value: object) -> str:

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from resolvent._errors import FormatError, ShapeError
-from resolvent.data.io.hdf5 import load_complex
+from resolvent.data.io.hdf5 import load_kspace
 from resolvent.data.io.limits import check_unpacked, decoding
 from resolvent.data.scan import Scan
-from resolvent.data.validation import infer_mask
+from resolvent.data.validation import check_complex, infer_mask
 
 CMRXRECON = re.compile(r"kspace(_single)?(_full|_sub\d+)?$")
 """Names of k-space in CMRxRecon's files."""
@@ -40,7 +40,7 @@ def read_mat73(file: h5py.File, path: str, dataset: str | None = None) -> Scan:
     """
     arrays = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset) and item.ndim >= 2}
     name = _chosen({key: item.shape[::-1] for key, item in arrays.items()}, dataset, path)
-    return _scan(load_complex(arrays[name], path).transpose(), name, path)
+    return _scan(load_kspace(arrays[name], path).transpose(), name, path)
 
 
 def read_mat5(path: str, dataset: str | None = None) -> Scan:
@@ -60,8 +60,8 @@ def read_mat5(path: str, dataset: str | None = None) -> Scan:
         array = io.loadmat(file, variable_names=[name])[name]
         if array.dtype.kind not in "cfiu":
             raise FormatError(f"array {name} in {path} holds {array.dtype}, not numbers. Check the export.")
-    wide = array.dtype in (np.dtype("complex128"), np.dtype("float64"))
-    return _scan(array.astype(np.complex128 if wide else np.complex64), name, path)
+    check_complex(array.dtype, Path(path).name, name)
+    return _scan(array.astype(array.dtype.newbyteorder("=")), name, path)
 
 
 NUMERIC = ("double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))

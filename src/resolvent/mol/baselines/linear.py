@@ -27,8 +27,7 @@ def sense(y: KSpace, A: LinearOperator, *, weight: float | None = None, noise: T
     """
     back = A.adjoint(y)
     if weight is None:
-        zero_filled = back if A.density is None else A.zero_filled(y)
-        lam = sense_weight(zero_filled, noise_of(y, A, noise))
+        lam = sense_weight(A.zero_filled(y, back), noise_of(y, A, noise))
     else:
         lam = torch.full((y.shape[0],), weight, dtype=y.real.dtype, device=y.device)
     return resolvent(A, lam, along(lam, back) * back, tol=1e-4)
