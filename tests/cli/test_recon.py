@@ -484,3 +484,36 @@ def test_real_brain_scan(resolvent, shared_data, model, tmp_path):
     exact = rv.solve_reference(rv.load(model), under.kspace, rv.SENSE(under.maps, under.mask)) * under.scale
     found = rv.read(out).image
     assert (found - exact).norm() <= certificate["distance"] * found.norm() * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "gpu", "meta"])
+def test_a_device_that_is_not_there_is_a_usage_error(resolvent, store, scan, model, name):
+    run = resolvent("recon", store(scan), "--model", model, "--device", name)
+    assert run.code == 2
+    assert "is no device that PyTorch finds here" in run.err
+
+
+def test_the_limit_of_memory_is_not_that_of_another_device(resolvent, store, scan, model, monkeypatch):
+    monkeypatch.setattr(torch, "zeros", lambda *_, **__: torch.ones(1))  # as if there were a GPU
+    run = resolvent("recon", store(scan), "--model", model, "--device", "cuda", "--max-memory", "4GiB")
+    assert run.code == 2
+    assert "--max-memory limits the memory of the processor" in run.err
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU in this machine")
+def test_a_gpu_makes_the_image_of_the_processor(resolvent, store, scan, tmp_path):
+    images = []
+    for device in ("cpu", "cuda"):
+        out = tmp_path / f"{device}.npy"
+        run = resolvent("recon", store(scan), "-o", out, "--tol", 1e-4, "--device", device, "--json")
+        assert run.json["results"][0]["certificate"]["distance"] <= 1e-4
+        images.append(np.load(out))
+    assert np.linalg.norm(images[1] - images[0]) < 2e-4 * np.linalg.norm(images[0])  # each is within 1e-4
+
+
+def test_everything_found_moves_to_another_device(scan):
+    recon = rv.load("brain-2d-small").solve(scan.kspace, scan.operator(), max_steps=1)
+    moved = recon.to("meta")
+    found = (moved.image, moved.solution.x, moved.solution.sample_steps, moved.certificate.distances, moved.fit.misfit)
+    assert {t.device.type for t in found} == {"meta"}
+    assert recon.to("cpu").record() == recon.record()

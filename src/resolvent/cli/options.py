@@ -46,8 +46,22 @@ def at_least_one(value: float | None) -> float | None:
     return value
 
 
+def present(device: str) -> str:
+    """A device of PyTorch that this machine has, or a usage error."""
+    import torch
+
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # PyTorch raises one or another
+        raise typer.BadParameter(
+            f"{device!r} is no device that PyTorch finds here. Write cpu, or cuda where a GPU and its PyTorch are."
+        ) from error
+    return device
+
+
 KINDS = "uniform1d, random1d, gaussian1d, gaussian2d, poisson2d or radial"
 Kind = Annotated[str | None, typer.Option("--mask-kind", metavar="KIND", callback=known_kind, help=f"{KINDS}.")]
+Device = Annotated[str, typer.Option(metavar="NAME", callback=present, help="Where to compute: cpu, cuda or cuda:1.")]
 Dataset = Annotated[
     str | None, typer.Option(metavar="NAME", help="The array of a .mat file that is k-space, if it has several.")
 ]

@@ -14,7 +14,7 @@ from resolvent._version import __version__
 from resolvent.cli.cautions import cautions
 from resolvent.cli.inputs import MODEL, read_scan
 from resolvent.cli.naming import FIELD, STREAM, figures, is_folder, make_folders, outputs, remove_empty, reports
-from resolvent.cli.options import Dataset, Kind, at_least_one, byte_count, positive
+from resolvent.cli.options import Dataset, Device, Kind, at_least_one, byte_count, positive
 from resolvent.cli.output import FAULT, REFUSED, Debug, Json, complain, emit, explain, progress, reporting
 from resolvent.cli.results import Places, deliver, refusal
 
@@ -71,6 +71,7 @@ def recon(
             "does not fit is refused before the solve.",
         ),
     ] = None,
+    device: Device = "cpu",
     require_certificate: Annotated[
         bool,
         typer.Option(
@@ -107,6 +108,8 @@ def recon(
         if acceleration is None and (mask_kind is not None or seed is not None):
             raise typer.BadParameter("--mask-kind and --seed describe what --acceleration leaves out. Add it.")
 
+        if max_memory is not None and device != "cpu":
+            raise typer.BadParameter("--max-memory limits the memory of the processor. Leave out it or --device.")
         limit = None if max_memory is None else byte_count(max_memory)
 
         from resolvent.cli.reconstruct import Retrospective
@@ -117,7 +120,7 @@ def recon(
         retrospective = None
         if acceleration is not None:
             retrospective = Retrospective(acceleration, mask_kind or "gaussian2d", seed or 0)
-        network = load_mol(model)
+        network = load_mol(model).to(device)
         if limit is not None:
             from resolvent.mol.memory import return_memory
 

@@ -111,7 +111,7 @@ def reconstruct(
 
     Args:
         scan: as read.
-        model: the model.
+        model: the model, on the device that computes; what is returned is in the memory of the processor.
         tol: see `MOL.solve`.
         max_steps: see `MOL.solve`.
         retrospective: undersample first; the scan must be fully sampled.
@@ -151,26 +151,26 @@ def reconstruct(
     compare = compare or scan.reference is not None
     parts: list[Reconstruction] = []
     others: dict[str, list[Tensor]] = {"zero_filled": [], "sense": []}
-    count, first = scan.kspace.shape[0], time.monotonic()
+    count, first, device = scan.kspace.shape[0], time.monotonic(), model.log_lam.device
     for number in range(count):
         say("reconstructing" + (f" · {pace(number, count, time.monotonic() - first)}" if count > 1 else ""))
         began = time.monotonic()
         one = solved.entry(number).normalised()
-        A = one.operator()
+        y, A = one.kspace.to(device), one.operator().to(device)
         held = 0 if max_memory is None else resident()
         if max_memory is not None and number == 0:
-            planned = plan(model, one.kspace, A, max_memory, held)
+            planned = plan(model, y, A, max_memory, held)
             if planned.tile is not None:
                 tile = " x ".join(map(str, planned.tile[1:]))
                 remarks.append(f"the network works in tiles of {tile}, to hold {gib(held + planned.peak)}")
         room = None if max_memory is None else max_memory - held
-        part = model.solve(one.kspace, A, tol=tol, max_steps=max_steps, noise=one.noise, max_memory=room)
+        part = model.solve(y, A, tol=tol, max_steps=max_steps, noise=one.noise, max_memory=room).to("cpu")
         unit = one.scale / scan.scale
         parts.append(replace(part, image=part.image * unit, scale=part.scale * unit))
         spent += time.monotonic() - began
         if compare:
-            others["zero_filled"].append(A.zero_filled(one.kspace) * unit)
-            others["sense"].append(sense(one.kspace, A, noise=one.noise) * unit)
+            others["zero_filled"].append(A.zero_filled(y).cpu() * unit)
+            others["sense"].append(sense(y, A, noise=one.noise).cpu() * unit)
 
     recon = joined(parts)
     recon = replace(recon, certificate=_units_held(recon.certificate))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from resolvent._types import Image
@@ -38,6 +39,10 @@ class Reconstruction:
     lam: Tensor
     noise: Tensor
     model: dict[str, Any] = field(default_factory=dict)
+
+    def to(self, device: torch.device | str) -> Reconstruction:
+        """The same, with all tensors on a device."""
+        return _moved(self, device)
 
     def record(self) -> dict[str, Any]:
         """What goes beside the image: JSON types only; None stands for a number that is not finite."""
@@ -73,3 +78,11 @@ class Reconstruction:
         count = f"{self.image.shape[0]} of " if self.image.shape[0] > 1 else ""
         ended = f"converged in {self.solution.steps} steps" if self.solution.converged else self.solution.status.value
         return f"{count}{shape} · {ended} · {self.certificate.text}"
+
+
+def _moved(value: Any, device: torch.device | str) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{one.name: _moved(getattr(value, one.name), device) for one in fields(value)})
+    return value
