@@ -64,8 +64,27 @@ def conv_norm_bound(weight: Tensor, grid: int = 32) -> Tensor:
 
 
 def _largest(matrices: Tensor) -> tuple[Tensor, float]:
-    """The largest singular value of each matrix, or a bound of it, and the factor that the bound is too large by."""
-    return _largest_by_powers(matrices) if matrices.is_cuda else (torch.linalg.svdvals(matrices)[:, 0], 1.0)
+    """Singular values, or bounds of them, whose maximum is at most so many times too large: see either function."""
+    return _largest_by_powers(matrices) if matrices.is_cuda else (_largest_by_elimination(matrices), 1.0)
+
+
+def _largest_by_elimination(matrices: Tensor) -> Tensor:
+    """The largest singular value of those matrices among which the largest of all is; zero for the others.
+
+    With the largest eigenvalue t of every seventh ``G = W^H W``, a matrix is eliminated if ``t I - G`` has a Cholesky
+    factor, for then no eigenvalue of G is above t. Where neighbours are alike nearly all are, in half of the time that
+    the singular values take, or a fifth.
+    """
+    out, inp = matrices.shape[1:]
+    size = matrices.abs().amax().clamp_min(torch.finfo(torch.float64).tiny)  # squares must not overflow
+    matrices = matrices.contiguous() / size
+    gram = matrices.mH @ matrices if inp <= out else matrices @ matrices.mH
+    values = torch.zeros(len(gram), dtype=torch.float64)
+    values[::7] = torch.linalg.eigvalsh(gram[::7])[:, -1]
+    least = values.max() * torch.eye(gram.shape[-1], dtype=gram.dtype)
+    left = torch.linalg.cholesky_ex(least - gram).info.nonzero()[:, 0]
+    values[left] = torch.linalg.eigvalsh(gram[left])[:, -1]
+    return values.clamp_min(0).sqrt() * size
 
 
 def _largest_by_powers(matrices: Tensor, squarings: int = 10) -> tuple[Tensor, float]:

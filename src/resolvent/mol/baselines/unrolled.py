@@ -93,7 +93,8 @@ class UnrolledStack(Baseline):
         score = CertifiedStack(ndim=ndim, **stack)
         sizes = {key: value for key, value in score.config.items() if key != "ndim"}
         super().__init__(lam, normalise=normalise, noise_aware=noise_aware, ndim=ndim, steps=steps, **sizes)
-        score.convs = nn.ModuleList(FreeKernel(unit().detach()) for unit in score.convs)
+        kernels = [c.weight if c.weight.is_meta else c() for c in score.convs]  # shapes without numbers have no norm
+        score.convs = nn.ModuleList(FreeKernel(kernel.detach()) for kernel in kernels)
         self.steps, self.score = steps, score
 
     def reconstruct(self, scan: UnitScan) -> Image:
