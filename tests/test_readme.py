@@ -38,10 +38,10 @@ def folder(tmp_path, monkeypatch):
     import nibabel
     import numpy as np
 
-    rows, columns = torch.meshgrid(torch.linspace(-1, 1, 48), torch.linspace(-1, 1, 40), indexing="ij")
+    rows, columns = torch.meshgrid(torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 48), indexing="ij")
     image = ((rows / 0.8) ** 2 + (columns / 0.7) ** 2 < 1).float() * (1 + 0.3 * torch.cos(6 * rows))
     monkeypatch.chdir(tmp_path)
-    maps = birdcage_maps(6, (48, 40)).unsqueeze(0)
+    maps = birdcage_maps(6, (64, 48)).unsqueeze(0)
     Path("demo").mkdir()
     for name in ("brain.h5", "demo/scan.h5"):
         write(simulate(image, maps=maps, acceleration=3, seed=1), name)
