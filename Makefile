@@ -12,6 +12,7 @@ INSTALL := .ci/install $(BIN)
 TORCH := 2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 WORKERS ?= 2
+unexport PYTHONDONTWRITEBYTECODE # or each of a hundred processes would compile anew what it imports
 
 .PHONY: help demo test proofs mutants benchmarks lint types docs format constraints oracles clean
 

@@ -5,7 +5,7 @@ import torch
 
 from problems import random
 from resolvent.monotone import conv_norm_bound, convnorm
-from resolvent.monotone.convnorm import _largest_by_powers
+from resolvent.monotone.convnorm import _largest_by_elimination, _largest_by_powers
 from resolvent.monotone.convolution import conv, conv_adjoint
 
 KERNELS = [(1, 1, 3, 3), (2, 3, 3, 3), (4, 2, 3, 3), (2, 2, 5, 5), (3, 3, 1, 1), (2, 2, 3, 3, 3), (1, 2, 3, 3, 3)]
@@ -53,6 +53,20 @@ def test_powers_bound_the_largest_singular_value_from_above_within_their_factor(
     exact = torch.linalg.svdvals(symbol)[:, 0]
     assert 1 <= factor < 1.001
     assert (exact <= bounds * (1 + 1e-12)).all() and (bounds <= exact * factor * (1 + 1e-12)).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (2, 5), (5, 2), (40, 40)], ids=str)
+@pytest.mark.parametrize("size", [1e-200, 1.0, 1e200])
+def test_elimination_leaves_the_largest_singular_value_of_all(shape, size):
+    for seed in range(5):
+        alike = random(60, *shape, seed=seed)
+        equal, one = alike[:1].expand(60, -1, -1), torch.ones(60, 1, 1, dtype=torch.float64)
+        one[20] += 1e-6
+        for symbol in (alike, equal, equal * one, alike[:1], 0 * alike):
+            symbol = size * symbol
+            found, exact = _largest_by_elimination(symbol), torch.linalg.svdvals(symbol)[:, 0]
+            assert ((found == 0) | ((found - exact).abs() <= 1e-13 * exact.max())).all()
+            assert (found.max() - exact.max()).abs() <= 1e-13 * exact.max()
 
 
 def test_norm_by_powers_is_above_the_norm_by_singular_values_and_has_its_gradient(monkeypatch):

@@ -323,6 +323,12 @@ MUTANTS = (
         (("above = short / math", "above = 1 / math"),),
         ("monotone/test_convnorm.py", "-k", "norm_by_powers"),
     ),
+    Mutant(
+        "frequencies eliminated that are almost the worst",
+        "monotone/convnorm.py",
+        (("(top * torch.eye", "(1.01 * top * torch.eye"),),
+        ("monotone/test_convnorm.py", "-k", "elimination"),
+    ),
     # ---- the equation, its gradient and its certificate
     Mutant(
         "lam forgotten",

@@ -50,7 +50,7 @@ def scores():
     made |= {f"random {kind}": small_scores(3)[kind] for kind in ("CertifiedPlanes", "CertifiedSeries")}
     for m, k, passes in ((0.05, 4.0, 1), (0.3, 1.0, 2), (0.1, 1.5, 3)):
         made[f"sharp m={m} k={k} passes={passes}"] = sharp(m, k, passes)
-    return made
+    return {name: score.requires_grad_(False) for name, score in made.items()}  # their norms are found once
 
 
 every = pytest.mark.parametrize("name", scores())

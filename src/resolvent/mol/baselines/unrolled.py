@@ -93,7 +93,9 @@ class UnrolledStack(Baseline):
         score = CertifiedStack(ndim=ndim, **stack)
         sizes = {key: value for key, value in score.config.items() if key != "ndim"}
         super().__init__(lam, normalise=normalise, noise_aware=noise_aware, ndim=ndim, steps=steps, **sizes)
-        score.convs = nn.ModuleList(FreeKernel(unit().detach()) for unit in score.convs)
+        shapes_only = next(score.parameters()).is_meta  # they have no norm
+        kernels = (unit.get_parameter("weight") if shapes_only else unit() for unit in score.convs)
+        score.convs = nn.ModuleList(FreeKernel(kernel.detach()) for kernel in kernels)
         self.steps, self.score = steps, score
 
     def reconstruct(self, scan: UnitScan) -> Image:
