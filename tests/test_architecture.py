@@ -26,7 +26,6 @@ FLOORS = {
     "interop": 4,
     "report": 4,
     "testing": 4,
-    "serve": 5,
     "cli": 5,
     "__init__": 4,
     "__main__": 6,

@@ -199,7 +199,7 @@ def test_transform_is_that_of_bart(tmp_path, options):
 def test_messages_name_what_does_not_fit(monkeypatch):
     maps, places = unit_maps(2, 3, *PLANE), radial(5, PLANE)
     A = NonCartesian(maps, places)
-    with pytest.raises(ShapeError, match=r"image has axes \(8, 6\) behind the batch but the operator maps \(6, 8\)"):
+    with pytest.raises(ShapeError, match=r"image has axes \(8, 6\) after the batch but the operator maps \(6, 8\)"):
         A(random(2, 8, 6))
     with pytest.raises(ShapeError, match=r"k-space has axes \(3, 5, 15\)"):
         A.adjoint(random(2, 3, 5, 15))

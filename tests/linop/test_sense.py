@@ -327,7 +327,7 @@ BAD = {
     "k-space axes": (
         lambda: SENSE(unit_maps(1, 2, 6, 5), ONES).adjoint(random(1, 2, 5, 6)),
         ShapeError,
-        "k-space has axes (5, 6) behind batch and coil but the operator has (6, 5)",
+        "k-space has axes (5, 6) after batch and coil but the operator has (6, 5)",
     ),
     "k-space batch": (
         lambda: SENSE(unit_maps(2, 2, 6, 5), ONES).adjoint(random(3, 2, 6, 5)),
@@ -342,7 +342,7 @@ BAD = {
     "image axes": (
         lambda: SENSE(unit_maps(1, 2, 6, 5), ONES)(random(1, 5, 5)),
         ShapeError,
-        "image has axes (5, 5) behind the batch but the operator maps (6, 5) (lead, spatial)",
+        "image has axes (5, 5) after the batch but the operator maps (6, 5) (lead, spatial)",
     ),
     "image batch": (
         lambda: SENSE(unit_maps(2, 2, 6, 5), ONES).normal(random(3, 6, 5)),

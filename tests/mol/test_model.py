@@ -333,7 +333,7 @@ def test_data_of_zeros_are_refused():
 
 def test_data_with_too_few_axes_for_the_network_are_refused():
     y, A = scan()
-    with pytest.raises(ShapeError, match=r"the image has 2 axes behind the batch; the network convolves 3"):
+    with pytest.raises(ShapeError, match=r"the image has 2 axes after the batch; the network convolves 3"):
         model_of("ResidualStack", VOLUME).solve(y, A)
 
 

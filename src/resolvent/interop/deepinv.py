@@ -38,7 +38,7 @@ def to_complex(x: Tensor) -> Image:
 def to_channels(x: Image) -> Tensor:
     """Complex ``(batch, ...)`` to ``(batch, 2, ...)``, real and imaginary part as channels.
 
-    The layout of deepinv: the axes behind the channels stay. (Networks here see the axes before the spatial ones as
+    The layout of deepinv: the axes after the channels stay. (Networks here see the axes before the spatial ones as
     part of the batch, see `resolvent.monotone.channels`.)
 
     >>> import torch

@@ -100,7 +100,7 @@ class _FromSigPy(ForeignOperator):
     def _each(self, t: Tensor, change: Any, other: Any, shape: Any) -> Tensor:
         if tuple(t.shape[1:]) != tuple(shape):
             raise ShapeError(
-                f"the array has axes {tuple(t.shape[1:])} behind the batch but the operator of SigPy takes "
+                f"the array has axes {tuple(t.shape[1:])} after the batch but the operator of SigPy takes "
                 f"{tuple(shape)}. Pass an array of that shape."
             )
         return _Each.apply(t, change, other)

@@ -194,7 +194,7 @@ class NonCartesian(LinearOperator):
     def _check_image(self, x: Tensor) -> None:
         if not fits(x.shape[1:], self.lead, self.spatial):
             raise ShapeError(
-                f"image has axes {tuple(x.shape[1:])} behind the batch but the operator maps "
+                f"image has axes {tuple(x.shape[1:])} after the batch but the operator maps "
                 f"{self.lead + self.spatial} (lead, spatial). Pass an image of that shape."
             )
         check_batch(self.batch, x, "image")
@@ -202,7 +202,7 @@ class NonCartesian(LinearOperator):
     def _check_kspace(self, y: Tensor) -> None:
         if y.ndim < 2 or y.shape[1] != self.n_coils or not fits(y.shape[2:], self.lead, self.samples):
             raise ShapeError(
-                f"k-space has axes {tuple(y.shape[1:])} behind the batch but the operator has "
+                f"k-space has axes {tuple(y.shape[1:])} after the batch but the operator has "
                 f"{(self.n_coils, *self.lead, *self.samples)} (coil, lead, samples). "
                 "Pass k-space of the scan that maps and trajectory belong to."
             )

@@ -34,7 +34,7 @@ class SENSE(LinearOperator):
             ``(batch, coil, set, *lead or 1, *spatial)``.
         mask: ``(batch or 1, *lead or 1, *spatial)``, or only ``spatial``, or with a coil axis of length 1; real
             weights in [0, 1], 1 where measured. Lead axes of length 1 in maps and mask serve a lead of any length.
-        ndim: number of spatial axes, 2 or 3. By default the axes behind the coils without leading axes of length 1,
+        ndim: number of spatial axes, 2 or 3. By default the axes after the coils without leading axes of length 1,
             so maps ``(b, c, y, x)`` and ``(b, c, 1, y, x)`` are 2-D and ``(b, c, z, y, x)`` are 3-D. Maps that change
             over time need ``ndim=2``.
         sets: number of map sets. The set is the first lead axis of the image.
@@ -73,7 +73,7 @@ class SENSE(LinearOperator):
             ndim = len(shape)
         if ndim not in (2, 3) or maps.ndim < first + ndim:
             raise ShapeError(
-                f"maps have {maps.ndim} axes {tuple(maps.shape)}, which leaves no 2 or 3 spatial axes behind batch"
+                f"maps have {maps.ndim} axes {tuple(maps.shape)}, which leaves no 2 or 3 spatial axes after batch"
                 f"{', coil and set' if sets > 1 else ' and coil'}. Pass (batch, coil, *lead or 1, *spatial) and ndim."
             )
         if sets > 1 and maps.shape[2] != sets:
@@ -224,7 +224,7 @@ class SENSE(LinearOperator):
             )
         if not fits(y.shape[2:], self.lead, self.spatial):
             raise ShapeError(
-                f"k-space has axes {tuple(y.shape[2:])} behind batch and coil but the operator has "
+                f"k-space has axes {tuple(y.shape[2:])} after batch and coil but the operator has "
                 f"{(*self.lead, *self.spatial)} (lead, spatial). Pass k-space of the scan the maps belong to."
             )
         check_batch(self.batch, y, "k-space")
@@ -234,7 +234,7 @@ class SENSE(LinearOperator):
         if tuple(x.shape[1 : 1 + len(sets)]) != sets or not fits(x.shape[1 + len(sets) :], self.lead, self.spatial):
             expected = sets + self.lead + self.spatial
             raise ShapeError(
-                f"image has axes {tuple(x.shape[1:])} behind the batch but the operator maps {expected} "
+                f"image has axes {tuple(x.shape[1:])} after the batch but the operator maps {expected} "
                 f"({'set, ' if self.sets > 1 else ''}lead, spatial). Pass an image of that shape."
             )
         check_batch(self.batch, x, "image")

@@ -113,7 +113,7 @@ class ScanUnits(Identified):
         zero_filled = A.zero_filled(y, back)
         if zero_filled.ndim <= ndim:
             raise ShapeError(
-                f"the image has {zero_filled.ndim - 1} axes behind the batch; the network convolves {ndim}. "
+                f"the image has {zero_filled.ndim - 1} axes after the batch; the network convolves {ndim}. "
                 "Pass the data of (batch, *lead, *spatial), or a model for 2-D images."
             )
         matters = sees_noise or self.noise_slope is not None
