@@ -142,7 +142,7 @@ def test_an_acceleration_below_one_is_a_usage_error(resolvent, tmp_path, command
     before = {"recon": (), "attack": ("brain-2d",), "simulate": ("-o", tmp_path / "out.h5")}[command]
     run = resolvent(command, *before, tmp_path / "scan.h5", f"--acceleration={value}")
     assert run.code == 2
-    assert "is 1 or more" in " ".join(run.err.split())
+    assert "is at least 1" in " ".join(run.err.split())
 
 
 def test_undersampling_with_two_map_sets(resolvent, store, full, model, tmp_path):
