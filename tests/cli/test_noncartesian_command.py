@@ -58,7 +58,11 @@ def test_radial_ismrmrd_file_is_reconstructed_without_options(resolvent, spokes,
     assert done.json["results"][0]["converged"] and done.json["results"][0]["certificate"]["proved"]
     found = np.load(out)
     assert found.shape == (1, 48, 48) and page.stat().st_size > 10_000
-    ours = rv.load(model).solve(spokes.normalised().kspace, spokes.operator()).image * spokes.normalised().scale
+    scan = rv.read(file)
+    assert torch.allclose(scan.trajectory.places, spokes.trajectory.places, atol=1e-4)
+    assert torch.allclose(scan.kspace, spokes.kspace)
+    # of the scan as it is in the file: in rounding alone the rank of a calibration may differ, and with it the maps
+    ours = rv.load(model).solve(scan.normalised().kspace, scan.operator()).image * scan.normalised().scale
     assert np.abs(found - ours.numpy()).max() < 0.01 * ours.abs().max()
 
 
