@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from resolvent.mol.equation import Equation
-from resolvent.solve import inner
-from resolvent.solve.solution import along
+from resolvent.solve import along, inner
 
 ALPHA, CG_STEPS, TRAINING_STEPS = 0.01, 5, 60
 

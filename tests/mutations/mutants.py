@@ -118,7 +118,7 @@ MUTANTS = (
     # ---- numerics
     Mutant(
         "inner product without conjugation",
-        "solve/solution.py",
+        "solve/vectors.py",
         (("a, b = as_real(a), as_real(b)", "a, b = as_real(a.conj()), as_real(b)"),),
         CG_TESTS,
     ),

@@ -11,8 +11,7 @@ from resolvent.linop import SENSE, Still
 from resolvent.mol import MOL
 from resolvent.mol.certificate import data_gain
 from resolvent.monotone import CertifiedSeries, CertifiedStack, ScanContext
-from resolvent.solve import norm
-from resolvent.solve.solution import along
+from resolvent.solve import along, norm
 
 SHAPES = {2: (4, 5), 3: (2, 3, 4)}
 BATCH, COILS = 12, 2

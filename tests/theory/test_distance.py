@@ -11,8 +11,7 @@ from resolvent.linop import SENSE
 from resolvent.mol.certificate import certify
 from resolvent.mol.equation import Equation, resolvent
 from resolvent.monotone import ScanContext
-from resolvent.solve import norm
-from resolvent.solve.solution import along
+from resolvent.solve import along, norm
 
 GROUPS = [(kind, setting) for kind in STRICT for setting in (PLANE, VOLUME, DYNAMIC)]
 STOPS = 4

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from resolvent.solve import inner, norm
-from resolvent.solve.solution import along
+from resolvent.solve import along, inner, norm
 
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From points of unit norm ``(n, ...)`` to the values ``(n,)`` that are to grow and their gradients ``(n, ...)``."""

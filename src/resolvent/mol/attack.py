@@ -14,8 +14,7 @@ from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator
 from resolvent.mol.ascent import METHODS
 from resolvent.mol.windows import within, worst_places
-from resolvent.solve import norm
-from resolvent.solve.solution import along
+from resolvent.solve import along, norm
 
 Reconstruct = Callable[[Tensor, LinearOperator], Tensor]
 """From measurements and physics, both of the same batch, to the image: the call of a model."""

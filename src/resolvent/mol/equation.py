@@ -12,10 +12,9 @@ from torch import Tensor
 
 from resolvent.linop import LinearOperator
 from resolvent.monotone import Bound, Score
-from resolvent.solve import Solution, conjugate_gradient, fixed_point, implicit, norm
+from resolvent.solve import Solution, along, conjugate_gradient, fixed_point, implicit, norm
 from resolvent.solve.fixed_point import Step, reach
 from resolvent.solve.implicit import VectorJacobian
-from resolvent.solve.solution import along
 
 INNER, WINDOW, EARLY = 0.2, 3, 20
 """Error of the linear solve inside the first steps, relative to the length of the step; the window by which it is

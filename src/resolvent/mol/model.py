@@ -21,8 +21,7 @@ from resolvent.mol.memory import plan
 from resolvent.mol.reconstruction import Reconstruction
 from resolvent.mol.units import ScanUnits
 from resolvent.monotone import Bound, MonotoneOperator, ScanContext, Tier, Tile
-from resolvent.solve import Status
-from resolvent.solve.solution import along
+from resolvent.solve import Status, along
 
 
 class MOL(ScanUnits):

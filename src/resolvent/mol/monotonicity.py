@@ -7,8 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from resolvent.solve import Ritz, inner, lanczos, norm
-from resolvent.solve.solution import along
+from resolvent.solve import Ritz, along, inner, lanczos, norm
 
 Operator = Callable[[Tensor], Tensor]
 

@@ -8,8 +8,7 @@ from torch import Tensor
 from resolvent._errors import DataError, ShapeError
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator
-from resolvent.solve import inner
-from resolvent.solve.solution import along
+from resolvent.solve import along, inner
 
 
 def intensity(x: Image) -> Tensor:

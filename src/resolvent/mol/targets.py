@@ -17,8 +17,7 @@ from resolvent.mol.baselines import sense_weight
 from resolvent.mol.equation import Equation, resolvent
 from resolvent.mol.model import MOL
 from resolvent.mol.scale import noise_of
-from resolvent.solve import norm
-from resolvent.solve.solution import along
+from resolvent.solve import along, norm
 
 ACCURACY = 5e-3
 """Accuracy of the images that are measured, relative to epsilon."""

@@ -15,7 +15,7 @@ from resolvent.mol.equation import INNER, WINDOW, Work, resolvent
 from resolvent.mol.identity import Identified
 from resolvent.mol.scale import intensity, noise_of
 from resolvent.monotone import ScanContext
-from resolvent.solve.solution import along
+from resolvent.solve import along
 
 NOISE_FLOOR = 0.002
 """Noise level, over the image scale, below which lam no longer depends on it."""

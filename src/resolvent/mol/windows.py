@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from resolvent._types import Image
-from resolvent.solve.solution import along
+from resolvent.solve import along
 
 
 def within(place: Tensor, side: int, like: Image) -> Tensor:

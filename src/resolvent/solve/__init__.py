@@ -3,13 +3,15 @@
 from resolvent.solve.cg import conjugate_gradient
 from resolvent.solve.fixed_point import fixed_point
 from resolvent.solve.implicit import implicit
-from resolvent.solve.solution import Solution, Status, inner, norm
+from resolvent.solve.solution import Solution, Status
 from resolvent.solve.spectrum import Ritz, lanczos
+from resolvent.solve.vectors import along, inner, norm
 
 __all__ = [
     "Ritz",
     "Solution",
     "Status",
+    "along",
     "conjugate_gradient",
     "fixed_point",
     "implicit",

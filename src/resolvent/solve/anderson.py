@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.linalg import vecdot
 
-from resolvent.solve.solution import norm
+from resolvent.solve.vectors import norm
 
 
 @dataclass

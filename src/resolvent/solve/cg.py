@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from resolvent.solve.solution import Solution, Status, along, carried, inner, norm
+from resolvent.solve.solution import Solution, Status
+from resolvent.solve.vectors import along, carried, inner, norm
 
 Matrix = Callable[[Tensor], Tensor]
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from resolvent._errors import DataError
 from resolvent.solve.anderson import AndersonHistory
-from resolvent.solve.solution import Solution, Status, along, as_images, as_real, carried, norm
+from resolvent.solve.solution import Solution, Status
+from resolvent.solve.vectors import along, as_images, as_real, carried, norm
 
 Step = Callable[[Tensor], Tensor]
 

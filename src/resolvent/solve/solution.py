@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -63,38 +62,3 @@ class Solution:
     def steps(self) -> int:
         """Iterations of the slowest sample."""
         return int(self.sample_steps.max()) if self.sample_steps.numel() else 0
-
-
-def inner(a: Tensor, b: Tensor) -> Tensor:
-    """Real inner product ``Re a^H b`` of each sample: ``(batch, ...)`` twice to ``(batch,)``."""
-    a, b = as_real(a), as_real(b)
-    return torch.linalg.vecdot(a, b)
-
-
-def norm(a: Tensor) -> Tensor:
-    """Euclidean norm of each sample, ``(batch,)``; safe from overflow and underflow."""
-    flat = as_real(a)
-    scale = flat.abs().amax(1).clamp_min(torch.finfo(flat.dtype).tiny)
-    return scale * torch.linalg.vector_norm(flat / scale.unsqueeze(1), dim=1)
-
-
-def along(v: Tensor, like: Tensor) -> Tensor:
-    """One number a sample, ``(batch,)``, shaped to multiply ``(batch, ...)``."""
-    return v.reshape(-1, *(1,) * (like.ndim - 1))
-
-
-def carried(f: Callable[[Tensor], Tensor], x: Tensor, keep: Tensor) -> Callable[[Tensor], Tensor]:
-    """The map f of the samples `keep` where it can only be applied to all: the others ride along at `x`."""
-    frozen = x.clone()
-    return lambda rows: f(frozen.index_copy(0, keep, rows))[keep]
-
-
-def as_real(x: Tensor) -> Tensor:
-    """Samples as real vectors: ``(batch, n)``."""
-    return (torch.view_as_real(x.resolve_conj()) if x.is_complex() else x).reshape(x.shape[0], -1)
-
-
-def as_images(v: Tensor, like: Tensor) -> Tensor:
-    """Inverse of `as_real`, for samples of the shape and the kind of `like`."""
-    shape = (-1, *like.shape[1:])
-    return torch.view_as_complex(v.reshape(*shape, 2)) if like.is_complex() else v.reshape(shape)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from resolvent._errors import DataError
-from resolvent.solve.solution import along, as_images, as_real, inner, norm
+from resolvent.solve.vectors import along, as_images, as_real, inner, norm
 
 
 @dataclass(frozen=True)

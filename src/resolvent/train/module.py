@@ -22,7 +22,7 @@ from resolvent.mol.held_out import held_out_loss, split
 from resolvent.mol.monotonicity import monotone_penalty
 from resolvent.mol.scale import intensity
 from resolvent.monotone.estimates import lipschitz_penalty
-from resolvent.solve.solution import along
+from resolvent.solve import along
 from resolvent.train.config import Config
 from resolvent.train.draws import Batch
 from resolvent.train.guard import Guard

@@ -8,9 +8,8 @@ from torch import Tensor
 from resolvent._types import Image
 from resolvent.mol.baselines.network import Baseline, Denoiser, noise_level
 from resolvent.mol.units import UnitScan
-from resolvent.solve import fixed_point, implicit
+from resolvent.solve import along, fixed_point, implicit
 from resolvent.solve.implicit import VectorJacobian
-from resolvent.solve.solution import along
 
 
 class DEGrad(Baseline):

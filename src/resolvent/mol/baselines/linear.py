@@ -9,7 +9,7 @@ from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator
 from resolvent.mol.equation import resolvent
 from resolvent.mol.scale import intensity, noise_of
-from resolvent.solve.solution import along
+from resolvent.solve import along
 
 
 def sense(y: KSpace, A: LinearOperator, *, weight: float | None = None, noise: Tensor | float | None = None) -> Image:

@@ -14,7 +14,7 @@ from resolvent.linop import LinearOperator
 from resolvent.mol.units import ScanUnits, UnitScan
 from resolvent.monotone.channels import from_channels, to_channels
 from resolvent.monotone.operator import noise_channel
-from resolvent.solve.solution import along
+from resolvent.solve import along
 
 
 class Baseline(ScanUnits, ABC):

@@ -15,7 +15,7 @@ from resolvent.mol.baselines.linear import sense
 from resolvent.mol.baselines.wavelets import analyse, synthesise
 from resolvent.mol.equation import resolvent
 from resolvent.mol.scale import intensity
-from resolvent.solve.solution import along
+from resolvent.solve import along
 
 STEP = 0.02
 """Primal step of `total_variation` times the weight: a change of the image, relative to its intensity."""
