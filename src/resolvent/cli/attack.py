@@ -11,7 +11,7 @@ import typer
 from resolvent._version import __version__
 from resolvent.cli.inputs import read_scan
 from resolvent.cli.naming import figures, make_folders, remove_empty
-from resolvent.cli.options import Dataset, Kind, at_least_one, positive
+from resolvent.cli.options import Dataset, Kind, at_least_one, one_of, positive
 from resolvent.cli.output import Debug, Json, emit, progress, reporting
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ METHODS = {"pgd": ("pgd",), "adam": ("adam",), "both": ("pgd", "adam")}
 
 
 def _method(name: str) -> str:
-    if name not in METHODS:
-        raise typer.BadParameter(f"{name!r} is not one of {', '.join(METHODS)}.")
-    return name
+    return one_of(name, METHODS)
 
 
 def attack(

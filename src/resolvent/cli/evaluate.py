@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resolvent._version import __version__
-from resolvent.cli.options import KINDS, known_kind, positive
+from resolvent.cli.options import KINDS, known_kind, one_of, positive
 from resolvent.cli.output import REFUSED, Debug, Json, complain, emit, progress, reporting
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ def _positives(values: list[float] | None) -> list[float] | None:
 
 
 def _layout(name: str) -> str:
-    if name not in LAYOUTS:
-        raise typer.BadParameter(f"{name!r} is not one of {', '.join(LAYOUTS)}.")
-    return name
+    return one_of(name, LAYOUTS)
 
 
 def evaluate(

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Annotated
 
 import typer
 
+from resolvent._errors import nearest
+
+
+def one_of(word: str, names: Collection[str]) -> str:
+    """One of these names, or a usage error that lists them."""
+    if word not in names:
+        meant = nearest(word, names)
+        question = f" Did you mean {meant}?" if meant else ""
+        raise typer.BadParameter(f"{word!r} is not one of {', '.join(names)}.{question}")
+    return word
+
 
 def known_kind(kind: str | None) -> str | None:
     """A mask kind, or a usage error that lists them."""
-    if kind is not None:
-        from resolvent._errors import nearest
-        from resolvent.data import MASK_KINDS
+    from resolvent.data import MASK_KINDS
 
-        if kind not in MASK_KINDS:
-            meant = nearest(kind, MASK_KINDS)
-            question = f" Did you mean {meant}?" if meant else ""
-            raise typer.BadParameter(f"{kind!r} is not one of {', '.join(MASK_KINDS)}.{question}")
-    return kind
+    return None if kind is None else one_of(kind, MASK_KINDS)
 
 
 def byte_count(text: str) -> int:
