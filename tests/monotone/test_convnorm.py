@@ -152,3 +152,13 @@ def test_conv_adjoint_is_the_transposed_matrix(shape):
     basis = torch.eye(outputs, dtype=torch.float64).reshape(outputs, shape[0], *size)
     transposed = conv_adjoint(basis, weight).flatten(1)
     torch.testing.assert_close(transposed, matrix(weight, size), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_kernel_that_is_not_finite_has_no_norm(value):
+    weight = torch.randn(4, 4, 3, 3)
+    weight[1, 2, 0, 0] = value
+    weight.requires_grad_()
+    bound = conv_norm_bound(weight)
+    bound.backward()
+    assert bound.isnan() and weight.grad.isnan().all()

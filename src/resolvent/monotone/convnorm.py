@@ -29,7 +29,7 @@ def conv_norm_bound(weight: Tensor, grid: int = 32) -> Tensor:
         grid: N, points of the frequency grid on every axis.
 
     Returns:
-        The bound, a scalar of the dtype of `weight`; computed in double precision.
+        The bound, a scalar of the dtype of `weight`; computed in double precision. NaN for a kernel that is not finite.
 
     Source: M. Riesz, Jber. DMV 23:354-368 (1914); H. Sedghi, V. Gupta, P. Long, ICLR 2019, for the symbol.
 
@@ -44,6 +44,8 @@ def conv_norm_bound(weight: Tensor, grid: int = 32) -> Tensor:
         raise ModelError(
             f"kernel {tuple(kernel)} on a {grid}-point grid: kernels must be odd cubes, grids > 2 * half-width."
         )
+    if weight.device.type == "cpu" and not bool(torch.isfinite(weight).all()):
+        return (weight * torch.nan).sum()  # as a solve ends then: with numbers that are none
     with torch.no_grad():
         symbol = torch.fft.rfftn(weight.detach().double(), s=(grid,) * len(kernel), dim=tuple(range(2, weight.ndim)))
         symbol = symbol.reshape(out, inp, -1).movedim(-1, 0)  # (frequency, out, in)
