@@ -22,9 +22,11 @@ def one_of(word: str, names: Collection[str]) -> str:
 
 def known_kind(kind: str | None) -> str | None:
     """A mask kind, or a usage error that lists them."""
+    if kind is None:  # then nothing heavy is imported
+        return None
     from resolvent.data import MASK_KINDS
 
-    return None if kind is None else one_of(kind, MASK_KINDS)
+    return one_of(kind, MASK_KINDS)
 
 
 def byte_count(text: str) -> int:
@@ -54,6 +56,8 @@ def at_least_one(value: float | None) -> float | None:
 
 def present(device: str) -> str:
     """A device of PyTorch that this machine has, or a usage error."""
+    if device == "cpu":  # then nothing heavy is imported
+        return device
     import torch
 
     try:
