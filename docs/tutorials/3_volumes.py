@@ -68,9 +68,9 @@ rv.write(recon, "out/volume.nii.gz", like=scan.replace(geometry=rv.Geometry(affi
 # %%
 # Planes in every direction
 # -------------------------
-# ``brain-3d`` has the weights of ``brain-2d``, and looks with them at the planes across all three axes: F is the mean
-# of the three, so it is strictly monotone with the same constants. Each voxel is seen in three planes, whose errors
-# differ. It takes three times the evaluations of planes, and three times the features in memory.
+# ``brain-3d`` has a network like that of ``brain-2d``, and looks with it at the planes across all three axes: F is the
+# mean of the three, so it is strictly monotone with the same constants. Each voxel is seen in three planes, whose
+# errors differ. It takes three times the evaluations of planes, and three times the features in memory.
 
 planes = rv.load("brain-3d").solve(scan.kspace, A, tol=1e-3)
 print(planes)

@@ -116,15 +116,27 @@ def recon(
         from resolvent.data.io.output import check_place, check_writable
         from resolvent.mol.weights import load_mol
 
-        asked = {"tol": tol, "max_steps": max_steps, "command": command}
-        retrospective = None
-        if acceleration is not None:
-            retrospective = Retrospective(acceleration, mask_kind or "gaussian2d", seed or 0)
         network = load_mol(model).to(device)
         if limit is not None:
             from resolvent.mol.memory import return_memory
 
             return_memory()
+        asked: dict[str, Any] = {"tol": tol, "max_steps": max_steps, "command": command}
+        options: dict[str, Any] = {"tol": tol, "max_steps": max_steps, "max_memory": limit}
+        if acceleration is not None:
+            options["retrospective"] = Retrospective(acceleration, mask_kind or "gaussian2d", seed or 0)
+            asked["retrospective"] = vars(options["retrospective"])
+        inputs = {"maps": maps, "dataset": dataset, "trajectory": trajectory}
+
+        def one(path: str, places: Places) -> tuple[int, dict[str, Any]]:
+            if require_certificate and network.tier == "estimated":
+                return REFUSED, refusal(path, f"{model} is a model whose monotonicity is only estimated")
+            compare = bool(places.figure or places.report)
+            outcome = _reconstructed(path, inputs, network, options, compare=compare)
+            outcome = replace(outcome, cautions=cautions(outcome.scan, network.card))
+            quiet = as_json or places.image == STREAM
+            return deliver(outcome, path, places, asked, demanded=require_certificate, quiet=quiet)
+
         made = []
         if output is not None and (FIELD in output or is_folder(output)):
             made = make_folders(names)
@@ -141,29 +153,9 @@ def recon(
             for name in pages:
                 if name is not None:
                     check_place(name)
-            for path, name, picture, page in zip(files, names, pictures, pages, strict=True):
+            for path, *places in zip(files, names, pictures, pages, strict=True):
                 try:
-                    if require_certificate and network.tier == "estimated":
-                        code, result = (
-                            REFUSED,
-                            refusal(path, f"{model} is a model whose monotonicity is only estimated"),
-                        )
-                    else:
-                        options = {"tol": tol, "max_steps": max_steps, "retrospective": retrospective}
-                        options["max_memory"] = limit
-                        inputs = {"maps": maps, "dataset": dataset, "trajectory": trajectory}
-                        outcome = _reconstructed(path, inputs, network, options, compare=bool(picture or page))
-                        outcome = replace(outcome, cautions=cautions(outcome.scan, network.card))
-                        made_how = asked if retrospective is None else {**asked, "retrospective": vars(retrospective)}
-                        places = Places(name, picture, page)
-                        code, result = deliver(
-                            outcome,
-                            path,
-                            places,
-                            made_how,
-                            demanded=require_certificate,
-                            quiet=as_json or name == STREAM,
-                        )
+                    code, result = one(path, Places(*places))
                 except BrokenPipeError:
                     raise
                 except Exception as error:

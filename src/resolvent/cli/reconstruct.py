@@ -19,7 +19,7 @@ from resolvent.data.planes import AXES, in_planes, readout, volume_of
 from resolvent.mol import MOL, Certificate, Reconstruction
 from resolvent.mol.baselines import sense
 from resolvent.mol.fit import Fit
-from resolvent.mol.memory import gib, plan, resident
+from resolvent.mol.memory import Plan, gib, plan, resident
 from resolvent.solve import Solution
 
 
@@ -137,9 +137,7 @@ def reconstruct(
         scan = undersample(scan, retrospective.acceleration, retrospective.kind, retrospective.seed)
         reference = "the full reconstruction, with the same maps"
     maps, sets = scan.maps, scan.sets
-    whole, axis = scan, readout(scan) if model.score.ndim == 2 and sets == 1 else None
-    if axis is not None and not bool((maps[0].movedim(axis + 1, 0) != 0).flatten(1).any(1).all()):
-        axis = None  # planes that no coil sees are no scans
+    whole, axis = scan, _across(scan, model)
     remarks: list[str] = []
     if axis is not None:
         scan = in_planes(scan, axis)
@@ -159,10 +157,7 @@ def reconstruct(
         y, A = one.kspace.to(device), one.operator().to(device)
         held = 0 if max_memory is None else resident()
         if max_memory is not None and number == 0:
-            planned = plan(model, y, A, max_memory, held)
-            if planned.tile is not None:
-                tile = " x ".join(map(str, planned.tile[1:]))
-                remarks.append(f"the network works in tiles of {tile}, to hold {gib(held + planned.peak)}")
+            remarks += _tiles(plan(model, y, A, max_memory, held), held)
         room = None if max_memory is None else max_memory - held
         part = model.solve(y, A, tol=tol, max_steps=max_steps, noise=one.noise, max_memory=room).to("cpu")
         unit = one.scale / scan.scale
@@ -186,6 +181,22 @@ def reconstruct(
     if not given:
         scan = scan.replace(coil_maps=None)
     return Outcome(scan, recon, images, scores, reference if scores else "", spent, solved, tuple(remarks))
+
+
+def _across(scan: Scan, model: MOL) -> int | None:
+    """The fully sampled axis of a 3-D scan across which a 2-D model takes it apart; None if it does not."""
+    axis = readout(scan) if model.score.ndim == 2 and scan.sets == 1 else None
+    if axis is not None and not bool((scan.maps[0].movedim(axis + 1, 0) != 0).flatten(1).any(1).all()):
+        return None  # planes that no coil sees are no scans
+    return axis
+
+
+def _tiles(planned: Plan, held: int) -> list[str]:
+    """The remark that the network works in tiles, if it does."""
+    if planned.tile is None:
+        return []
+    tile = " x ".join(map(str, planned.tile[1:]))
+    return [f"the network works in tiles of {tile}, to hold {gib(held + planned.peak)}"]
 
 
 def joined(parts: list[Reconstruction]) -> Reconstruction:
