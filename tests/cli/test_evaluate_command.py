@@ -186,8 +186,8 @@ def test_options_say_what_is_measured_and_how(resolvent, model, data, tmp_path, 
     assert (first.levels, first.search.steps, first.search.starts) == ((0.01, 0.03), 7, 3)
     assert (first.files.layout, first.files.slices, first.files.seed) == ("series", 4, 4)
     assert first.tune.layout == "series" and first.tune.seed == 4
-    assert [(s.acceleration, s.snr, s.mask) for s in first.samplings] == [(R, None, "gaussian2d") for R in (4, 6)]
-    assert [(s.acceleration, s.snr, s.size, s.coils) for s in second.samplings] == [(2, 10, 32, 8), (2, 20, 32, 8)]
+    assert [(s.acceleration, s.snr, s.mask) for s in first.acquisitions] == [(R, None, "gaussian2d") for R in (4, 6)]
+    assert [(s.acceleration, s.snr, s.size, s.coils) for s in second.acquisitions] == [(2, 10, 32, 8), (2, 20, 32, 8)]
     assert not (second.robustness or second.convergence or second.cost)
     assert len(first.search.methods) == 2 and first.search.draws == 8
     assert third.perturbations == ("worst", "gaussian") and len(first.perturbations) == 8

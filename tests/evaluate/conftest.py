@@ -16,7 +16,7 @@ import resolvent as rv
 from resolvent.data import birdcage_maps, simulate
 from resolvent.data.io import hdf5
 from resolvent.evaluate.methods import Method, Regularised
-from resolvent.evaluate.scans import Case, Files, Sampling
+from resolvent.evaluate.scans import Acquisition, Case, Files
 from resolvent.mol.baselines import MoDL
 from resolvent.monotone import ResidualStack
 
@@ -96,21 +96,21 @@ def smooth() -> Regularised:
 
 
 @pytest.fixture(scope="session")
-def sampling() -> Sampling:
+def acquisition() -> Acquisition:
     """R = 3, three coils."""
-    return Sampling(3.0, coils=3)
+    return Acquisition(3.0, coils=3)
 
 
 @pytest.fixture(scope="session")
-def case(data: Path, sampling: Sampling) -> Case:
+def case(data: Path, acquisition: Acquisition) -> Case:
     """A scan of 24 x 20 pixels and three coils."""
-    return Files((str(data),)).few(sampling, 1)[0].make()
+    return Files((str(data),)).few(acquisition, 1)[0].make()
 
 
 @pytest.fixture(scope="session")
 def small_case(others: Path) -> Case:
     """A scan of 10 x 9 pixels and three coils."""
-    spec = Files((str(others),)).few(Sampling(3.0, coils=3), 1)[0]
+    spec = Files((str(others),)).few(Acquisition(3.0, coils=3), 1)[0]
     images = spec.subject.images
     assert images is not None
     return replace(spec, subject=replace(spec.subject, images=images[:, 7:17, 5:14])).make()

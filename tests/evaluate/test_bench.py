@@ -9,8 +9,8 @@ from resolvent.evaluate.store import Store
 
 
 @pytest.fixture
-def specs(data, sampling):
-    return Files((str(data),), slices=1).specs(sampling)
+def specs(data, acquisition):
+    return Files((str(data),), slices=1).specs(acquisition)
 
 
 def test_a_task_is_done_once_and_its_row_says_what_it_depends_on(tmp_path, specs):

@@ -6,7 +6,7 @@ import torch
 from resolvent.data import psnr
 from resolvent.evaluate.bench import Bench
 from resolvent.evaluate.methods import ZERO_FILLED, regularised
-from resolvent.evaluate.scans import Files, Sampling
+from resolvent.evaluate.scans import Acquisition, Files
 from resolvent.evaluate.shift import SHIFTS, moved, sampled, shifted, summarise, toned, wrong_maps
 from resolvent.evaluate.store import Store
 from resolvent.linop import SENSE
@@ -14,7 +14,7 @@ from resolvent.linop import SENSE
 
 @pytest.fixture
 def spec(data):
-    return Files((str(data),)).few(Sampling(3.0, coils=3), 1)[0]
+    return Files((str(data),)).few(Acquisition(3.0, coils=3), 1)[0]
 
 
 def test_one_thing_differs_and_the_rest_stays(spec):
@@ -35,7 +35,7 @@ def test_each_shift_is_measured_on_its_own_scan(spec, tmp_path):
 
 
 def test_measured_scans_keep_their_coils_noise_and_contrast(measured):
-    spec = Files((str(measured),)).few(Sampling(2.0), 1)[0]
+    spec = Files((str(measured),)).few(Acquisition(2.0), 1)[0]
     assert sampled(coils=4)(spec) is None and toned(0.5)(spec) is None
 
 

@@ -7,7 +7,7 @@ import resolvent as rv
 from resolvent.evaluate import methods, robustness, study
 from resolvent.evaluate.methods import ZERO_FILLED
 from resolvent.evaluate.robustness import Search
-from resolvent.evaluate.scans import Files, Sampling
+from resolvent.evaluate.scans import Acquisition, Files
 from resolvent.evaluate.store import Store
 from resolvent.evaluate.study import Study
 
@@ -38,7 +38,7 @@ def small(others, data, strict, unrolled, smooth, monkeypatch):
     monkeypatch.setattr(robustness, "LINEAR_STEPS", 5)
     whole = Study(
         Files((str(data),), slices=1),
-        [Sampling(3.0, coils=2)],
+        [Acquisition(3.0, coils=2)],
         models=[strict, unrolled],
         baselines=("zero-filled", "tv"),
         tune=Files((str(others),)),

@@ -109,7 +109,7 @@ def evaluate(
     with reporting(as_json=as_json, debug=debug):
         from dataclasses import replace
 
-        from resolvent.evaluate import BASELINES, Files, Sampling, Search, Store, Study, load_models
+        from resolvent.evaluate import BASELINES, Acquisition, Files, Search, Store, Study, load_models
 
         if not models and not baselines:
             raise typer.BadParameter("There is nothing to evaluate. Name a MODEL, or add --baselines.")
@@ -121,7 +121,10 @@ def evaluate(
         study = Study(
             files,
             tuple(
-                Sampling(R, kind, db, coils, size) for kind in kinds for db in snr_db or [None] for R in accelerations
+                Acquisition(R, kind, db, coils, size)
+                for kind in kinds
+                for db in snr_db or [None]
+                for R in accelerations
             ),
             models=load_models(models or []),
             baselines=BASELINES if baselines else (),
@@ -174,13 +177,13 @@ def _written(folder: Path, found: dict[str, list[dict[str, Any]]], study: Study,
     how = {"command": " ".join(["resolvent", *sys.argv[1:]]), "machine": machine(), **provenance()}
     paths = tables.write(folder, found, how) + plots.write(folder, found)
     case, images = study.example(store)
-    sampling = study.samplings[0]
+    acquisition = study.acquisitions[0]
     comparison(
         folder / "example.png",
         images,
         reference=case.reference,
         scores={name: metrics(case.reference, image) for name, image in images.items()},
-        title=f"{sampling.mask} · R = {sampling.acceleration:g} · {case.A.n_coils} coils",
+        title=f"{acquisition.mask} · R = {acquisition.acceleration:g} · {case.A.n_coils} coils",
     )
     return [*paths, folder / "example.png"]
 

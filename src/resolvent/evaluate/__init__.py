@@ -2,8 +2,8 @@
 
 from resolvent.evaluate.methods import Method, load_models
 from resolvent.evaluate.robustness import Search
-from resolvent.evaluate.scans import Files, Sampling
+from resolvent.evaluate.scans import Acquisition, Files
 from resolvent.evaluate.store import Store
 from resolvent.evaluate.study import BASELINES, Study
 
-__all__ = ["BASELINES", "Files", "Method", "Sampling", "Search", "Store", "Study", "load_models"]
+__all__ = ["BASELINES", "Acquisition", "Files", "Method", "Search", "Store", "Study", "load_models"]

@@ -47,7 +47,7 @@ class Task:
     @property
     def text(self) -> str:
         """What is being done, for a person."""
-        how = self.spec.sampling
+        how = self.spec.acquisition
         scan = f"{self.spec.subject.name}/{self.spec.number}, {how.mask} R = {how.acceleration:g}"
         settings = "".join(f", {name} {value:g}" for name, value in self.settings.items() if name == "epsilon")
         return f"{self.experiment}{settings}: {self.method.name} on {scan}"

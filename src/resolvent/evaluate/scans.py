@@ -27,7 +27,7 @@ SNR_DB = 30.0
 
 
 @dataclass(frozen=True)
-class Sampling:
+class Acquisition:
     """How a scan is sampled.
 
     Attributes:
@@ -75,9 +75,9 @@ class Spec:
     Attributes:
         subject: images or a measured scan.
         number: of the slice in the subject; 0 for a volume or a series.
-        sampling: how it is sampled.
+        acquisition: how it is sampled.
         seed: fixes coils, phase, noise and mask. It follows from the seed of the study and the names of file, subject
-            and slice, so it is the same at every sampling, and in a study of fewer subjects.
+            and slice, so it is the same at every acquisition, and in a study of fewer subjects.
         sha256: of the file.
         layout: what the scan is.
         tone: exponent of the magnitudes of a simulated scan: another contrast.
@@ -85,7 +85,7 @@ class Spec:
 
     subject: Subject
     number: int
-    sampling: Sampling
+    acquisition: Acquisition
     seed: int
     sha256: str | None
     layout: Layout = "slices"
@@ -95,11 +95,11 @@ class Spec:
     def about(self) -> dict[str, Any]:
         """What a row says of the scan: two that differ in anything have another."""
         scan = self.subject.scan
-        sampling = vars(self.sampling) | {"coils": self.sampling.coils if scan is None else scan.n_coils}
+        acquisition = vars(self.acquisition) | {"coils": self.acquisition.coils if scan is None else scan.n_coils}
         if scan is None:
-            sampling["snr"] = SNR_DB if self.sampling.snr is None else self.sampling.snr
+            acquisition["snr"] = SNR_DB if self.acquisition.snr is None else self.acquisition.snr
         else:
-            sampling["size"] = None
+            acquisition["size"] = None
         return {
             "data": Path(self.subject.source).name,
             "data_sha256": self.sha256,
@@ -107,7 +107,7 @@ class Spec:
             "layout": self.layout,
             "slice": self.number,
             "tone": self.tone,
-            **sampling,
+            **acquisition,
             "scan_seed": self.seed,
         }
 
@@ -120,7 +120,7 @@ class Spec:
         return Case(unit.kspace, A, unit.noise, unit.reference)
 
     def _simulated(self) -> Scan:
-        how, images = self.sampling, self.subject.images
+        how, images = self.acquisition, self.subject.images
         assert images is not None
         x = images[self.number : self.number + 1]
         x = x * x.abs().clamp_min(1e-6) ** (self.tone - 1)
@@ -137,7 +137,7 @@ class Spec:
 
     def _undersampled(self, scan: Scan) -> Scan:
         """The maps are estimated from what is kept, with its noise; the reference is the full scan as measured."""
-        full, how = scan.entry(self.number), self.sampling
+        full, how = scan.entry(self.number), self.acquisition
         if how.snr is None:
             return undersample(full, how.acceleration, how.mask, self.seed)
         unit = full.normalised()
@@ -168,31 +168,31 @@ class Files:
     slices: int | None = None
     seed: int = 0
 
-    def specs(self, sampling: Sampling) -> list[Spec]:
-        """The scans at one sampling, a subject after the other.
+    def specs(self, acquisition: Acquisition) -> list[Spec]:
+        """The scans at one acquisition, a subject after the other.
 
         Raises:
             FormatError, CorruptFileError, DataError, ShapeError: see `resolvent.data.subjects.read_subjects`.
         """
         return [
-            self._spec(subject, number, sampling, digest)
+            self._spec(subject, number, acquisition, digest)
             for subject, digest in self._all
             for number in _spread(_length(subject), self.slices)
         ]
 
-    def few(self, sampling: Sampling, count: int) -> list[Spec]:
+    def few(self, acquisition: Acquisition, count: int) -> list[Spec]:
         """The middle slices of the first subjects, as many of one file as of another, `count` together."""
         by_file: dict[str, list[Spec]] = {}
         for subject, digest in self._all:
-            middle = self._spec(subject, _length(subject) // 2, sampling, digest)
+            middle = self._spec(subject, _length(subject) // 2, acquisition, digest)
             by_file.setdefault(subject.source, []).append(middle)
         longest = max(map(len, by_file.values()))
         turns = [specs[turn] for turn in range(longest) for specs in by_file.values() if turn < len(specs)]
         return turns[:count]
 
-    def _spec(self, subject: Subject, number: int, sampling: Sampling, digest: str | None) -> Spec:
+    def _spec(self, subject: Subject, number: int, acquisition: Acquisition, digest: str | None) -> Spec:
         name = f"{self.seed}/{Path(subject.source).name}/{subject.name}/{number}"
-        return Spec(subject, number, sampling, zlib.crc32(name.encode()) % 2**31, digest, self.layout)
+        return Spec(subject, number, acquisition, zlib.crc32(name.encode()) % 2**31, digest, self.layout)
 
     @cached_property
     def _all(self) -> list[tuple[Subject, str | None]]:

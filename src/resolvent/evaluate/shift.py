@@ -39,8 +39,8 @@ def sampled(**changes: float) -> Callable[[Spec], Spec | None]:
             return None
         now = dict(changes)
         if "snr" in now:
-            now["snr"] += SNR_DB if spec.sampling.snr is None else spec.sampling.snr
-        return replace(spec, sampling=replace(spec.sampling, **now))
+            now["snr"] += SNR_DB if spec.acquisition.snr is None else spec.acquisition.snr
+        return replace(spec, acquisition=replace(spec.acquisition, **now))
 
     return other
 

@@ -16,7 +16,7 @@ from resolvent.evaluate.bench import Bench, Task
 from resolvent.evaluate.methods import ZERO_FILLED, Method, Regularised, regularised
 from resolvent.evaluate.provenance import provenance
 from resolvent.evaluate.robustness import ACCELERATIONS, LEVELS, WINDOW, WINDOW_LEVEL, Search
-from resolvent.evaluate.scans import Case, Files, Sampling, Spec
+from resolvent.evaluate.scans import Acquisition, Case, Files, Spec
 from resolvent.evaluate.shift import SHIFTS, Shift
 from resolvent.evaluate.store import Row, Store
 from resolvent.evaluate.structure import Insertions
@@ -34,7 +34,7 @@ class Study:
 
     Attributes:
         files: the test data.
-        samplings: how scans are sampled. Convergence, robustness and cost look at the first.
+        acquisitions: how scans are sampled. Convergence, robustness and cost look at the first.
         models: networks, of `load_models`.
         baselines: names of `BASELINES`.
         tune: data on which the weights of baselines are chosen; by their own rules where None.
@@ -52,7 +52,7 @@ class Study:
     """
 
     files: Files
-    samplings: Sequence[Sampling]
+    acquisitions: Sequence[Acquisition]
     models: Sequence[Method] = ()
     baselines: Sequence[str] = ()
     tune: Files | None = None
@@ -110,13 +110,13 @@ class Study:
         methods = _Chosen(self, bench)
         tasks = [
             _task("accuracy", accuracy.measure, method, spec)
-            for sampling in self.samplings
-            for spec in self.files.specs(sampling)
-            for method in methods.at(sampling)
+            for acquisition in self.acquisitions
+            for spec in self.files.specs(acquisition)
+            for method in methods.at(acquisition)
         ]
         scans = bench.do(tasks)
         found = {"accuracy": accuracy.summarise(scans), "scans": scans}
-        first = self.samplings[0]
+        first = self.acquisitions[0]
         probes = self.files.few(first, self.probes)
         if self.convergence:
             found |= self._convergence(bench, methods.at(first), probes)
@@ -130,9 +130,9 @@ class Study:
     def example(self, store: Store) -> tuple[Case, dict[str, Tensor]]:
         """The first scan and its images by the names of the methods, kept beside the results."""
         bench = self._bench(store, lambda text: None)
-        sampling = self.samplings[0]
-        spec = self.files.few(sampling, 1)[0]
-        images = {method.name: bench.image(method, spec) for method in _Chosen(self, bench).at(sampling)}
+        acquisition = self.acquisitions[0]
+        spec = self.files.few(acquisition, 1)[0]
+        images = {method.name: bench.image(method, spec) for method in _Chosen(self, bench).at(acquisition)}
         return bench.case(spec), images
 
     def _bench(self, store: Store, say: Callable[[str], None]) -> Bench:
@@ -151,7 +151,7 @@ class Study:
         return {name: [row for row in rows if row["experiment"] == name] for name in measures}
 
     def _robustness(self, bench: Bench, chosen: _Chosen, probes: Sequence[Spec]) -> dict[str, list[Row]]:
-        methods = chosen.at(self.samplings[0])
+        methods = chosen.at(self.acquisitions[0])
         tasks = [task for spec in probes for method in methods for task in self._perturbed(method, spec)]
         if "sense" in self.baselines:
             sense = methods[list(self.baselines).index("sense")]
@@ -167,16 +167,16 @@ class Study:
         if "samples" in self.perturbations:
             tasks = [
                 _task("accuracy", accuracy.measure, method, spec)
-                for sampling in self._sampled()
-                for spec in self.files.few(sampling, self.probes)
-                for method in chosen.at(sampling)
+                for acquisition in self._sampled()
+                for spec in self.files.few(acquisition, self.probes)
+                for method in chosen.at(acquisition)
             ]
             found["samples"] = robustness.by_acceleration(bench.do(tasks))
         return found
 
-    def _sampled(self) -> list[Sampling]:
-        """The first sampling at all accelerations of the robustness study."""
-        return [replace(self.samplings[0], acceleration=R) for R in self.accelerations]
+    def _sampled(self) -> list[Acquisition]:
+        """The first acquisition at all accelerations of the robustness study."""
+        return [replace(self.acquisitions[0], acceleration=R) for R in self.accelerations]
 
     def _inserted(self, chosen: _Chosen) -> list[Task]:
         """Small structures at all accelerations."""
@@ -187,9 +187,9 @@ class Study:
         ]
         return [
             _task("structures", structure.structures, method, spec, settings, **settings)
-            for sampling in self._sampled()
-            for spec in self.files.few(sampling, self.probes)
-            for method in chosen.at(sampling)
+            for acquisition in self._sampled()
+            for spec in self.files.few(acquisition, self.probes)
+            for method in chosen.at(acquisition)
             for settings in options
         ]
 
@@ -222,7 +222,7 @@ class Study:
 
 
 class _Chosen:
-    """The methods at each sampling, with the weights chosen for it, once.
+    """The methods at each acquisition, with the weights chosen for it, once.
 
     Args:
         study: which methods.
@@ -231,23 +231,23 @@ class _Chosen:
 
     def __init__(self, study: Study, bench: Bench) -> None:
         self._study, self._bench = study, bench
-        self._found: dict[Sampling, list[Method]] = {}
+        self._found: dict[Acquisition, list[Method]] = {}
 
-    def at(self, sampling: Sampling) -> list[Method]:
+    def at(self, acquisition: Acquisition) -> list[Method]:
         """Baselines first, then the models."""
-        if sampling not in self._found:
-            baselines = [self._baseline(name, sampling) for name in self._study.baselines]
-            self._found[sampling] = [*baselines, *self._study.models]
-        return self._found[sampling]
+        if acquisition not in self._found:
+            baselines = [self._baseline(name, acquisition) for name in self._study.baselines]
+            self._found[acquisition] = [*baselines, *self._study.models]
+        return self._found[acquisition]
 
-    def _baseline(self, name: str, sampling: Sampling) -> Method:
+    def _baseline(self, name: str, acquisition: Acquisition) -> Method:
         if name == ZERO_FILLED.name:
             return ZERO_FILLED
         method = regularised(name)
-        return method.by_rule() if self._study.tune is None else self._tuned(method, self._study.tune, sampling)
+        return method.by_rule() if self._study.tune is None else self._tuned(method, self._study.tune, acquisition)
 
-    def _tuned(self, method: Regularised, files: Files, sampling: Sampling) -> Method:
-        specs = files.few(sampling, self._study.probes)
+    def _tuned(self, method: Regularised, files: Files, acquisition: Acquisition) -> Method:
+        specs = files.few(acquisition, self._study.probes)
 
         def score(weight: float) -> float:
             tried = method.at(weight)
