@@ -139,18 +139,15 @@ def check_contraction(T: _Map, x: Tensor, q: float, *, draws: int = 20, ascent: 
     _demand(worst - q, 1e-6, f"T does not contract by {q:g}: found |T(u)-T(v)| / |u-v| = {worst:.6g}, too large by")
 
 
-def check_implicit_gradient(
-    solve: Callable[..., Tensor], inputs: Sequence[Tensor], *, step: float = 1e-5, tol: float = 1e-4
-) -> None:
+def check_implicit_gradient(solve: Callable[..., Tensor], inputs: Sequence[Tensor], *, tol: float = 1e-4) -> None:
     """The gradient of ``solve(*inputs)`` equals central differences along random directions, for each input.
 
     A map that solves an equation and attaches the gradient by the implicit function theorem must pass: `solve` has to
-    solve well enough that differences of `step` are seen.
+    solve well enough that changes of the inputs by 1e-5 of their norms are seen.
 
     Args:
         solve: the inputs to a real or complex tensor, differentiable in those that require it.
         inputs: real or complex tensors in double precision.
-        step: length of the difference relative to the input.
         tol: relative difference allowed.
 
     Raises:
@@ -172,7 +169,7 @@ def check_implicit_gradient(
     grads = torch.autograd.grad(_real_dot(weights, out), inputs, allow_unused=True)
     for i, (t, grad) in enumerate(zip(inputs, grads, strict=True)):
         along = direction(t.detach())
-        h = step * max(float(torch.linalg.vector_norm(t.detach())), step)
+        h = 1e-5 * max(float(torch.linalg.vector_norm(t.detach())), 1e-5)
         values = []
         for sign in (1, -1):
             shifted = [u.detach() + (sign * h * along if j == i else 0) for j, u in enumerate(inputs)]

@@ -101,6 +101,15 @@ def test_other_physics_need_a_bound_and_two_channels():
         to_complex(torch.ones(2, 1, 4))
 
 
+def test_a_reconstructor_takes_physics_of_which_it_is_told_the_norm():
+    blur = deepinv.physics.Blur(filter=torch.ones(1, 1, 3, 3) / 9, padding="circular")
+    model, y = small().eval(), random(2, 8, 8, seed=1, dtype=torch.complex64)
+    image = to_complex(DeepinvReconstructor(model, norm=1.0)(to_channels(y), blur))
+    assert torch.equal(image, model(y, from_deepinv(blur, norm=1.0, batch=2)))
+    with pytest.raises(DataError, match="No bound of the norm of Blur is known"):
+        DeepinvReconstructor(model)(to_channels(y), blur)
+
+
 def test_the_trainer_of_deepinv_lowers_the_loss(tmp_path):
     _, theirs, _ = problem(batch=1)
     images = to_channels(random(3, 9, 8, seed=4, dtype=torch.complex64))

@@ -90,6 +90,14 @@ def test_an_operator_of_mrpro_is_the_same_with_an_axis_of_one_coil():
     check_adjoint(theirs, x, y)
 
 
+def test_an_operator_of_mrpro_sees_the_pixels_that_it_is_said_to():
+    A = SENSE(unit_maps(2, 3, 1, 6, 5), random_mask(2, 1, 6, 5), ndim=2)
+    support = torch.ones(1, 1, 6, 5, dtype=torch.float64)
+    support[..., :2] = 0
+    assert torch.equal(from_mrpro(MRproLike(A), norm=1.0, batch=2, support=support).support, support)
+    assert from_mrpro(MRproLike(A), norm=1.0, batch=2).support is None
+
+
 @pytest.mark.parametrize("wrong", [lambda A, y: 1.01 * A.adjoint(y), lambda A, y: SENSE.adjoint(A, y).conj()])
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
 def test_an_adjoint_that_is_none_is_noticed_when_measurements_come(wrong, dtype):

@@ -151,6 +151,16 @@ def test_density_is_the_ramp_of_many_spokes_and_makes_an_image():
     assert error(A.zero_filled(A(image))) < 0.15 < error(A.adjoint(A(image)))
 
 
+def test_a_spiral_turns_as_often_as_asked_at_even_steps():
+    arms = torch.view_as_complex(spiral(3, PLANE, turns=5, samples=400) / (torch.tensor(PLANE) / 2))
+    assert arms.shape == (3, 400)
+    assert arms[:, 0].abs().max() < 1e-3 and torch.allclose(arms[:, -1].abs(), torch.ones(3, dtype=torch.float64))
+    step = arms[:, 1:] / arms[:, :-1]
+    assert torch.allclose(step[:, 1:].angle().abs().sum(1) / (2 * math.pi), torch.tensor(5.0).double(), atol=0.3)
+    length = arms.diff(dim=1).abs()
+    assert (length.std(1) / length.mean(1) < 0.05).all()
+
+
 @pytest.mark.parametrize("places", [radial(40, (96, 96)), spiral(12, (96, 96))], ids=["radial", "spiral"])
 @pytest.mark.parametrize("snr_db", [20, 35])
 def test_noise_is_found_in_the_outer_samples(places, snr_db):

@@ -115,9 +115,7 @@ def lipschitz_penalty(
     t: float,
     *,
     e: float = 0.1,
-    radius: float = 0.1,
     steps: int = 5,
-    starts: int = 1,
     seed: int = 0,
 ) -> Tensor:
     """The mean of ``log_barrier(l(u), t)`` over the samples u of all `points`, l the estimate of `local_lipschitz`.
@@ -133,16 +131,14 @@ def lipschitz_penalty(
             them.
         t: the limit of the Lipschitz constant, ``1 - m``.
         e: see `log_barrier`.
-        radius: see `local_lipschitz`.
         steps: see `local_lipschitz`.
-        starts: see `local_lipschitz`.
         seed: see `local_lipschitz`; give each training step its own.
 
     Source: A. Pramanik, M. B. Zimmerman, M. Jacob, IEEE TCI 9:260-275 (2023).
     """
     terms = []
     for u in points:
-        pair = local_lipschitz(H, u, radius=radius, steps=steps, starts=starts, seed=seed)
+        pair = local_lipschitz(H, u, steps=steps, starts=1, seed=seed)
         quotient = _norm(H(pair.u) - H(pair.v)) / _norm(pair.u - pair.v)
         terms.append(log_barrier(quotient, t, e))
     return torch.cat(terms).mean()
