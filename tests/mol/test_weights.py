@@ -46,7 +46,11 @@ def replace_weights(folder, content):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("options", [{}, {"ridge": 0.1, "normalise": True, "noise_aware": True}], ids=["plain", "all"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"ridge": 0.1, "normalise": True, "noise_aware": True}, {"normalise": True, "scan_aware": True}],
+    ids=["plain", "noise", "scan"],
+)
 def test_model_survives_the_round_trip(tmp_path, kind, options):
     model = model_of(kind, **options)
     with torch.no_grad():

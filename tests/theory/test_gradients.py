@@ -10,7 +10,8 @@ from problems import DYNAMIC, KINDS, PLANE, VOLUME, LinearScore, dense, random, 
 from resolvent.mol import MOL
 from resolvent.mol.baselines import MoDL
 from resolvent.mol.equation import Work
-from resolvent.mol.units import NOISE_FLOOR
+from resolvent.mol.evidence import unseen
+from resolvent.mol.units import NOISE_FLOOR, UNSEEN_FLOOR, UNSEEN_TYPICAL
 from resolvent.monotone import ScanContext
 
 SETTINGS = [PLANE, VOLUME, DYNAMIC]
@@ -23,7 +24,8 @@ every_case = pytest.mark.parametrize(
 
 def problem(kind, setting, adaptive):
     """A model at the limit of double precision, and theta: weights, lam, k-space and maps."""
-    model = MOL(small_scores(setting.network)[kind], lam=8.0, ridge=0.05, normalise=adaptive, noise_aware=adaptive)
+    lam = 2000.0 if adaptive else 8.0  # of random samples, which contradict each other, the first leaves as much
+    model = MOL(small_scores(setting.network)[kind], lam=lam, ridge=0.05, normalise=adaptive, scan_aware=adaptive)
     model.double()
     model.tol = model.adjoint_tol = 1e-11
     model.linear_tol, model.max_steps = 1e-13, 3000
@@ -59,8 +61,15 @@ def unrolled(model, setting, theta, steps=70):
         return torch.linalg.solve(shift * eye + lam * normal, z.reshape(-1)).reshape(z.shape)
 
     def lam_at(noise):
-        slope = theta.get("noise_slope")
-        log_lam = theta["log_lam"] + (0 if slope is None else slope * torch.log(1 + noise / NOISE_FLOOR))
+        if not model.normalise:
+            return theta["log_lam"].exp()
+        missing = (unseen(A, zero_filled, setting.network)[0] + UNSEEN_FLOOR) / (UNSEEN_TYPICAL + UNSEEN_FLOOR)
+        faithful = A(resolvent(torch.tensor(1000.0).double(), 1.0, 1000 * zero_filled)) - y
+        samples = (A.measured(y) != 0).sum()
+        residual = (A.measured(faithful).abs().square().sum() / samples).sqrt() / (NOISE / noise)  # over the scale
+        log_lam = theta["log_lam"] + theta["unseen_slope"] * missing.log()
+        for slope, level in (("noise_slope", noise), ("misfit_slope", residual)):
+            log_lam = log_lam + theta[slope] * torch.log(1 + level / NOISE_FLOOR)
         return log_lam.exp()
 
     def intensity(x):
@@ -133,7 +142,7 @@ def test_implicit_gradient_is_that_of_finite_differences(kind, setting, adaptive
         "maps": ["maps"],
     }
     if adaptive:
-        groups["noise_slope"] = ["noise_slope"]
+        groups |= {name: [name] for name in ("noise_slope", "unseen_slope", "misfit_slope")}
     grads = dict(zip(theta, torch.autograd.grad(implicit(model, setting, theta), list(theta.values())), strict=True))
     generator = torch.Generator().manual_seed(5)
     errors = {}

@@ -63,8 +63,9 @@ def about_model(name: str) -> dict[str, Any]:
     from resolvent.mol.weights import describe, load
 
     model = load(name)
-    slope = model.noise_slope
-    lam = {"lam": float(model.lam.detach()), "noise_slope": None if slope is None else float(slope.detach())}
+    slopes = {name: getattr(model, name) for name in ("noise_slope", "unseen_slope", "misfit_slope")}
+    lam = {"lam": float(model.lam.detach())}
+    lam |= {name: None if slope is None else float(slope.detach()) for name, slope in slopes.items()}
     if isinstance(model, Baseline):
         facts = {**lam, "network": describe(model)}
     else:

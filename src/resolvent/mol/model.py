@@ -34,7 +34,8 @@ class MOL(ScanUnits):
     With ``normalise=True`` the equation is posed in units of the scan, ``x = s R(y / s)``, see `ScanUnits`: scaled data
     then give the same image and the same steps. Pixels that A does not see (no coil map) are then zero, since they
     would only show what F makes up. With ``normalise=False`` s = 1, and F acts on all pixels. With ``noise_aware=True``
-    the weight of the data follows the noise level of the scan; for a given scan lam is a constant.
+    the weight of the data follows the noise level of the scan, with ``scan_aware=True`` also how much of an image its
+    sampling leaves open, and how well its maps explain its samples; for a given scan lam is a constant.
 
     Args:
         score: the learned operator F.
@@ -42,6 +43,7 @@ class MOL(ScanUnits):
         ridge: weight of ``ridge x`` in the equation; 0 but for models converted from elsewhere.
         normalise: pose the equation in units of the scan, on the pixels that A sees.
         noise_aware: let lam follow the noise level.
+        scan_aware: and the sampling, and how well the maps explain the data.
         adapted: the weights were trained on the scan at hand, so they change with its data.
 
     Attributes:
@@ -61,9 +63,10 @@ class MOL(ScanUnits):
         ridge: float = 0.0,
         normalise: bool = False,
         noise_aware: bool = False,
+        scan_aware: bool = False,
         adapted: bool = False,
     ) -> None:
-        super().__init__(lam, normalise=normalise, noise_aware=noise_aware)
+        super().__init__(lam, normalise=normalise, noise_aware=noise_aware, scan_aware=scan_aware)
         if not 0 <= ridge < math.inf:
             raise ModelError(f"ridge is {ridge}; it must be a finite number and not negative, as it adds to m.")
         self.score = score

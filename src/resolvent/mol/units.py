@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,13 +13,19 @@ from resolvent._errors import DataError, ModelError, ShapeError
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator, Still
 from resolvent.mol.equation import INNER, WINDOW, Work, resolvent
+from resolvent.mol.evidence import misfit, unseen
 from resolvent.mol.identity import Identified
 from resolvent.mol.scale import intensity, noise_of
 from resolvent.monotone import ScanContext
 from resolvent.solve import along
 
 NOISE_FLOOR = 0.002
-"""Noise level, over the image scale, below which lam no longer depends on it."""
+"""Noise level and misfit, over the image scale, below which lam no longer depends on them."""
+UNSEEN_FLOOR, UNSEEN_TYPICAL = 0.02, 0.1
+"""What a scan leaves open, see `unseen`: below which lam no longer depends on it, and where lam is the model's."""
+
+LOOSE = 0.1
+"""Accuracy of the linear reconstruction whose misfit counts."""
 
 
 @dataclass(frozen=True)
@@ -55,30 +62,40 @@ class ScanUnits(Identified):
     the intensity of the object, whatever part of the field of view it fills. Scaled data then give the same image.
     Pixels that A does not see (no coil map) are zero. Otherwise s = 1, and every pixel may be filled.
 
-    With ``noise_aware=True`` the weight of the data follows the noise level of the scan over s,
-    ``log lam = log lam_0 + t log(1 + noise / 0.002)``, with a learned t. For a given scan lam is a constant.
+    With ``noise_aware=True`` the weight of the data follows the noise level of the scan over s; with
+    ``scan_aware=True`` also the part of a typical image that its sampling leaves open, and the `misfit` of its samples
+    over s, with learned t, u and v::
+
+        log lam = log lam_0 + t log(1 + noise / 0.002) + u log((unseen + 0.02) / 0.12) + v log(1 + misfit / 0.002)
+
+    The more of the image is open, the more the network has to guess, and the more the data are worth against it; the
+    less, the more they contradict themselves. For a given scan lam is a constant.
 
     Args:
         lam: weight of the data, positive; learned as ``log lam``, so it stays positive. Dimensionless: |A| <= 1.
         normalise: work in units of the scan, on the pixels that A sees.
         noise_aware: let lam follow the noise level.
+        scan_aware: let it follow all three.
 
     Attributes:
         linear_tol: accuracy of the linear reconstruction and of data-consistency steps.
     """
 
-    def __init__(self, lam: float, *, normalise: bool, noise_aware: bool) -> None:
+    def __init__(self, lam: float, *, normalise: bool, noise_aware: bool, scan_aware: bool) -> None:
         super().__init__()
         if not 0 < lam < math.inf:
             raise ModelError(f"lam is {lam}; the weight of the data must be positive.")
         self.log_lam = nn.Parameter(torch.tensor(math.log(lam)))
-        self.noise_slope = nn.Parameter(torch.tensor(-1.0)) if noise_aware else None
+        slopes = (-0.2, 0.5, -1.0) if scan_aware else (-1.0, None, None) if noise_aware else (None, None, None)
+        self.noise_slope, self.unseen_slope, self.misfit_slope = (
+            None if slope is None else nn.Parameter(torch.tensor(slope)) for slope in slopes
+        )
         self.normalise = normalise
         self.linear_tol = 1e-3
 
     @property
     def lam(self) -> Tensor:
-        """Weight of the data for a scan without noise."""
+        """Weight of the data for a scan without noise (nor misfit, and a tenth of a typical image left open)."""
         return self.log_lam.exp()
 
     def in_units(
@@ -119,12 +136,13 @@ class ScanUnits(Identified):
         matters = sees_noise or self.noise_slope is not None
         sigma = noise_of(y, A, 0.0 if noise is None and not matters else noise)
         scale = intensity(zero_filled) if self.normalise else torch.ones_like(sigma)
-        lam = self._lam_at(sigma / scale)
+        weight = self._weight(y, A, back, sigma, ndim, work)
+        lam = weight(scale)
         tol, window = (max(self.linear_tol, INNER), WINDOW) if loose and not self.normalise else (self.linear_tol, 0)
         sense = resolvent(A, lam, along(lam, back) * back, tol=tol, window=window, work=work)
         if self.normalise:
             scale = intensity(sense)
-            lam = self._lam_at(sigma / scale)
+            lam = weight(scale)
         y, back, zero_filled, sense = (t / along(scale, t) for t in (y, back, zero_filled, sense))
         data = along(lam, back) * back
 
@@ -139,11 +157,23 @@ class ScanUnits(Identified):
         context = ScanContext(sense, zero_filled, sigma / scale, data_consistent, still=still if series else None)
         return UnitScan(A, y, lam, data, scale, A.support if self.normalise else None, context)
 
-    def _lam_at(self, noise: Tensor) -> Tensor:
-        log_lam = self.log_lam.expand_as(noise)
-        if self.noise_slope is not None:
-            log_lam = log_lam + self.noise_slope * torch.log1p(noise / NOISE_FLOOR)
-        return log_lam.exp()
+    def _weight(
+        self, y: KSpace, A: LinearOperator, back: Image, sigma: Tensor, ndim: int, work: Work | None
+    ) -> Callable[[Tensor], Tensor]:
+        """Lam of the scans as a function of their scale."""
+        log_lam, slopes = self.log_lam.expand_as(sigma), [(self.noise_slope, sigma)]
+        if self.unseen_slope is not None:
+            if work is not None:
+                work.applications += 1
+            share = (unseen(A, back, ndim) + UNSEEN_FLOOR) / (UNSEEN_TYPICAL + UNSEEN_FLOOR)
+            log_lam = log_lam + self.unseen_slope * share.log()
+            slopes.append((self.misfit_slope, misfit(A, y, back, tol=min(LOOSE, 100 * self.linear_tol), work=work)))
+
+        def weight(scale: Tensor) -> Tensor:
+            terms = [slope * torch.log1p(level / scale / NOISE_FLOOR) for slope, level in slopes if slope is not None]
+            return sum(terms, log_lam).exp()
+
+        return weight
 
 
 def _check_precision(y: Tensor, back: Tensor, weight: Tensor) -> None:

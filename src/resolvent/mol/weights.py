@@ -84,6 +84,7 @@ def describe(model: MOL | Baseline) -> dict[str, Any]:
         "ridge": model.ridge,
         "normalise": model.normalise,
         "noise_aware": model.noise_slope is not None,
+        **({"scan_aware": True} if model.misfit_slope is not None else {}),
         **({"adapted": True} if model.adapted else {}),
     }
 
@@ -228,7 +229,7 @@ def _description(path: Path) -> dict[str, Any]:
 def _build(description: dict[str, Any]) -> MOL | Baseline:
     rest = dict(description)
     kind = rest.pop("kind", "MOL")
-    flags = ("normalise", "noise_aware", "adapted")
+    flags = ("normalise", "noise_aware", "scan_aware", "adapted")
     options: dict[str, Any] = {key: bool(rest.pop(key)) for key in flags if key in rest}
     options |= {key: float(rest.pop(key)) for key in ("lam", "ridge") if key in rest}
     if kind != "MOL":

@@ -24,6 +24,7 @@ class Baseline(ScanUnits, ABC):
         lam: weight of the data at the start of training; see `ScanUnits`, as for `normalise` and `noise_aware`.
         normalise: work in units of the scan, on the pixels that A sees.
         noise_aware: let lam follow the noise level.
+        scan_aware: and the sampling, and how well the maps explain the data.
         ndim: axes convolved, 2 or 3 (with time as the first for 2-D+time).
         config: the other arguments of the constructor: JSON numbers.
 
@@ -34,12 +35,15 @@ class Baseline(ScanUnits, ABC):
 
     tier = "none"
 
-    def __init__(self, lam: float, *, normalise: bool, noise_aware: bool, ndim: int, **config: float) -> None:
-        super().__init__(lam, normalise=normalise, noise_aware=noise_aware)
+    def __init__(
+        self, lam: float, *, normalise: bool, noise_aware: bool, scan_aware: bool, ndim: int, **config: float
+    ) -> None:
+        super().__init__(lam, normalise=normalise, noise_aware=noise_aware, scan_aware=scan_aware)
         if ndim not in (2, 3):
             raise ModelError(f"ndim is {ndim}; a network convolves 2 or 3 axes. Pass ndim=2 or ndim=3.")
         self.ndim = ndim
-        self.config: dict[str, float] = {"normalise": normalise, "noise_aware": noise_aware, "ndim": ndim, **config}
+        aware = {"noise_aware": noise_aware, **({"scan_aware": True} if scan_aware else {})}
+        self.config: dict[str, float] = {"normalise": normalise, **aware, "ndim": ndim, **config}
 
     @abstractmethod
     def reconstruct(self, scan: UnitScan) -> Image:
