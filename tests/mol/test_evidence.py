@@ -109,7 +109,8 @@ def test_lam_is_that_of_the_formula():
         A, y = brain(sigma, maps, R=4)
         scan = model.in_units(y, A, sigma, ndim=2, sees_noise=True)
         share, level = unseen(A, y[:, 0], 2), misfit(A, y, A.adjoint(y)) / scan.scale
-        expected = 50 * (1 + sigma / scan.scale / 0.002) ** -0.2 * ((share + 0.02) / 0.12) ** 0.5 / (1 + level / 0.002)
+        level = torch.hypot(level, sigma / scan.scale)
+        expected = 50 * ((share + 0.02) / 0.12) ** 0.5 / (1 + level / 0.002)
         torch.testing.assert_close(scan.lam, expected.detach(), rtol=1e-4, atol=0, check_dtype=False)
 
 

@@ -63,7 +63,7 @@ def about_model(name: str) -> dict[str, Any]:
     from resolvent.mol.weights import describe, load
 
     model = load(name)
-    slopes = {name: getattr(model, name) for name in ("noise_slope", "unseen_slope", "misfit_slope")}
+    slopes = {name: getattr(model, name) for name in ("noise_slope", "unseen_slope")}
     lam = {"lam": float(model.lam.detach())}
     lam |= {name: None if slope is None else float(slope.detach()) for name, slope in slopes.items()}
     if isinstance(model, Baseline):

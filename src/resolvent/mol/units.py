@@ -62,20 +62,20 @@ class ScanUnits(Identified):
     the intensity of the object, whatever part of the field of view it fills. Scaled data then give the same image.
     Pixels that A does not see (no coil map) are zero. Otherwise s = 1, and every pixel may be filled.
 
-    With ``noise_aware=True`` the weight of the data follows the noise level of the scan over s; with
-    ``scan_aware=True`` also the part of a typical image that its sampling leaves open, and the `misfit` of its samples
-    over s, with learned t, u and v::
+    With ``noise_aware=True`` the weight of the data follows the noise level of the scan over s,
+    ``log lam = log lam_0 + t log(1 + noise / 0.002)``, with a learned t. With ``scan_aware=True`` the `misfit` of the
+    samples counts as noise does, and the part of a typical image that the sampling leaves open has a say::
 
-        log lam = log lam_0 + t log(1 + noise / 0.002) + u log((unseen + 0.02) / 0.12) + v log(1 + misfit / 0.002)
+        log lam = log lam_0 + t log(1 + sqrt(noise^2 + misfit^2) / 0.002) + u log((unseen + 0.02) / 0.12)
 
     The more of the image is open, the more the network has to guess, and the more the data are worth against it; the
-    less, the more they contradict themselves. For a given scan lam is a constant.
+    less, the noisier they are, and the more they contradict themselves. For a given scan lam is a constant.
 
     Args:
         lam: weight of the data, positive; learned as ``log lam``, so it stays positive. Dimensionless: |A| <= 1.
         normalise: work in units of the scan, on the pixels that A sees.
         noise_aware: let lam follow the noise level.
-        scan_aware: let it follow all three.
+        scan_aware: let it follow misfit and sampling, too.
 
     Attributes:
         linear_tol: accuracy of the linear reconstruction and of data-consistency steps.
@@ -86,10 +86,8 @@ class ScanUnits(Identified):
         if not 0 < lam < math.inf:
             raise ModelError(f"lam is {lam}; the weight of the data must be positive.")
         self.log_lam = nn.Parameter(torch.tensor(math.log(lam)))
-        slopes = (-0.2, 0.5, -1.0) if scan_aware else (-1.0, None, None) if noise_aware else (None, None, None)
-        self.noise_slope, self.unseen_slope, self.misfit_slope = (
-            None if slope is None else nn.Parameter(torch.tensor(slope)) for slope in slopes
-        )
+        self.noise_slope = nn.Parameter(torch.tensor(-1.0)) if noise_aware or scan_aware else None
+        self.unseen_slope = nn.Parameter(torch.tensor(0.5)) if scan_aware else None
         self.normalise = normalise
         self.linear_tol = 1e-3
 
@@ -161,17 +159,18 @@ class ScanUnits(Identified):
         self, y: KSpace, A: LinearOperator, back: Image, sigma: Tensor, ndim: int, work: Work | None
     ) -> Callable[[Tensor], Tensor]:
         """Lam of the scans as a function of their scale."""
-        log_lam, slopes = self.log_lam.expand_as(sigma), [(self.noise_slope, sigma)]
+        log_lam, level = self.log_lam.expand_as(sigma), sigma
         if self.unseen_slope is not None:
             if work is not None:
                 work.applications += 1
             share = (unseen(A, back, ndim) + UNSEEN_FLOOR) / (UNSEEN_TYPICAL + UNSEEN_FLOOR)
             log_lam = log_lam + self.unseen_slope * share.log()
-            slopes.append((self.misfit_slope, misfit(A, y, back, tol=min(LOOSE, 100 * self.linear_tol), work=work)))
+            level = torch.hypot(sigma, misfit(A, y, back, tol=min(LOOSE, 100 * self.linear_tol), work=work))
 
         def weight(scale: Tensor) -> Tensor:
-            terms = [slope * torch.log1p(level / scale / NOISE_FLOOR) for slope, level in slopes if slope is not None]
-            return sum(terms, log_lam).exp()
+            if self.noise_slope is None:
+                return log_lam.exp()
+            return (log_lam + self.noise_slope * torch.log1p(level / scale / NOISE_FLOOR)).exp()
 
         return weight
 

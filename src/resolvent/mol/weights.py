@@ -84,7 +84,7 @@ def describe(model: MOL | Baseline) -> dict[str, Any]:
         "ridge": model.ridge,
         "normalise": model.normalise,
         "noise_aware": model.noise_slope is not None,
-        **({"scan_aware": True} if model.misfit_slope is not None else {}),
+        **({"scan_aware": True} if model.unseen_slope is not None else {}),
         **({"adapted": True} if model.adapted else {}),
     }
 
