@@ -14,7 +14,7 @@ _FAITHFUL = 1000.0
 """Weight of the data in the linear reconstruction whose misfit counts."""
 
 
-def unseen(A: LinearOperator, like: Image, ndim: int) -> Tensor:
+def unseen(A: LinearOperator, like: Image, ndim: int, work: Work | None = None) -> Tensor:
     """The part of the energy of a typical image that A does not measure, ``1 - <x, N x> / |x|^2``, ``(batch,)``.
 
     x is a sum of waves of random phases with the spectrum of smooth pieces with sharp borders,
@@ -27,9 +27,12 @@ def unseen(A: LinearOperator, like: Image, ndim: int) -> Tensor:
         A: the physics, of norm at most 1.
         like: an image ``(batch, *lead, *spatial)``; each of the images along `lead` has the same x.
         ndim: number of spatial axes.
+        work: counts the application of N.
 
     Source: D. J. Field, J. Opt. Soc. Am. A 4:2379-2394 (1987), for the spectra of natural images.
     """
+    if work is not None:
+        work.applications += 1
     spatial = like.shape[-ndim:]
     squares = [(torch.arange(n) - n // 2).double() ** 2 for n in spatial]
     k2 = sum(torch.meshgrid(*squares, indexing="ij"), torch.zeros(spatial, dtype=torch.float64))

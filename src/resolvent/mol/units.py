@@ -161,9 +161,7 @@ class ScanUnits(Identified):
         """Lam of the scans as a function of their scale."""
         log_lam, level = self.log_lam.expand_as(sigma), sigma
         if self.unseen_slope is not None:
-            if work is not None:
-                work.applications += 1
-            share = (unseen(A, back, ndim) + UNSEEN_FLOOR) / (UNSEEN_TYPICAL + UNSEEN_FLOOR)
+            share = (unseen(A, back, ndim, work) + UNSEEN_FLOOR) / (UNSEEN_TYPICAL + UNSEEN_FLOOR)
             log_lam = log_lam + self.unseen_slope * share.log()
             level = torch.hypot(sigma, misfit(A, y, back, tol=min(LOOSE, 100 * self.linear_tol), work=work))
 
