@@ -94,7 +94,7 @@ def training_step(size: int) -> None:
 def network() -> rv.MOL:
     """An untrained model of volumes, as small as is of use."""
     score = CertifiedStack(m=0.1, channels=16, layers=5, trunk_layers=4, ndim=3)
-    return rv.MOL(score, lam=200.0, normalise=True, noise_aware=True)
+    return rv.MOL(score, lam=200.0, normalise=True)
 
 
 def measure(device: torch.device, size: int = 128) -> str:

@@ -59,7 +59,6 @@ model:
   score: {kind: CertifiedStack, m: 0.1, channels: 8, layers: 3, trunk_layers: 2}
   lam: 100
   normalise: true
-  noise_aware: true
 data:
   folder: out
   train: [subject0.nii.gz, subject1.nii.gz, subject2.nii.gz]

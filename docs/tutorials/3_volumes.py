@@ -90,6 +90,5 @@ volumes = rv.MOL(
     CertifiedStack(m=0.1, channels=8, layers=2, ndim=3),
     lam=100.0,
     normalise=True,
-    noise_aware=True,
 )
 print(volumes.solve(scan.kspace, A))  # untrained: certified, and no good

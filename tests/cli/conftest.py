@@ -65,7 +65,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A strict model, untrained."""
     torch.manual_seed(0)
     score = ConditionedStack(m=0.1, channels=8, layers=2, width=8, passes=1)
-    network = rv.MOL(score, lam=100.0, normalise=True, noise_aware=True)
+    network = rv.MOL(score, lam=100.0, normalise=True)
     return rv.save(network, tmp_path_factory.mktemp("models") / "tiny", {"data": "none"})
 
 

@@ -12,7 +12,7 @@ def test_an_adapted_model_is_written_and_reconstructs(resolvent, scan, store, tm
     path, folder = store(scan), tmp_path / "adapted"
     torch.manual_seed(0)
     score = CertifiedStack(m=0.1, channels=8, layers=2, trunk_layers=1)
-    rv.save(rv.MOL(score, lam=10.0, normalise=True, noise_aware=True), tmp_path / "new")
+    rv.save(rv.MOL(score, lam=10.0, normalise=True), tmp_path / "new")
     run = resolvent("adapt", path, "-o", folder, "--model", tmp_path / "new", "--steps", 12, "--rate", 1e-2, "--json")
     assert run.code == 0, run.err
     assert run.json["better"] and run.json["after"] < run.json["before"]

@@ -14,7 +14,7 @@ from resolvent.monotone import CertifiedStack, PlainCNN, ResidualStack
 def model():
     torch.manual_seed(0)
     score = CertifiedStack(m=0.1, channels=8, layers=2, trunk_layers=1)
-    return rv.MOL(score, lam=100.0, normalise=True, noise_aware=True)
+    return rv.MOL(score, lam=100.0, normalise=True)
 
 
 @pytest.fixture(scope="module")

@@ -275,7 +275,7 @@ def conditioned(**options):
     return MOL(small_scores(2, m=0.3)["ConditionedStack"], lam=20.0, **options).double()
 
 
-@pytest.mark.parametrize("options", [{}, {"normalise": True, "noise_aware": True}], ids=["plain", "scaled"])
+@pytest.mark.parametrize("options", [{}, {"normalise": True}], ids=["plain", "scaled"])
 def test_with_the_conditioning_held_no_attack_exceeds_the_bound(options):
     model = conditioned(**options)
     A, y = measured(PLANE, batch=2)
@@ -303,7 +303,7 @@ def test_image_of_a_held_attack_solves_the_equation_of_the_clean_scan_with_new_d
 
 
 def test_the_image_reported_is_that_of_the_model():
-    model = conditioned(normalise=True, noise_aware=True)
+    model = conditioned(normalise=True)
     A, y = measured(PLANE)
     found = attack_model(model, y, A, 0.05, steps=2, starts=1, methods=("pgd",))
     noise = estimate_noise(y)
@@ -313,7 +313,7 @@ def test_the_image_reported_is_that_of_the_model():
 
 
 def test_scaling_the_data_scales_the_perturbation_and_leaves_the_gain():
-    model = conditioned(normalise=True, noise_aware=True)
+    model = conditioned(normalise=True)
     A, y = measured(PLANE)
     one, thousand = (attack_model(model, y * k, A, 0.05, steps=2, starts=1, methods=("pgd",)) for k in (1.0, 1e3))
     assert thousand.gain_worst.item() == pytest.approx(one.gain_worst.item(), rel=0.01)
@@ -354,7 +354,7 @@ def test_an_attack_finer_than_single_precision_starts_where_that_ends():
 
 
 def test_the_noise_level_is_not_attacked():
-    model = conditioned(noise_aware=True)
+    model = conditioned(normalise=True)
     A, y = measured(PLANE)
     options = {"steps": 1, "starts": 1, "draws": 1, "methods": ("pgd",)}
     guessed, given = (attack_model(model, y, A, 0.05, **options, noise=n) for n in (None, estimate_noise(y)))
@@ -453,7 +453,7 @@ def test_no_attack_of_a_certified_conditioning_exceeds_its_constant():
 def test_what_units_and_lam_follow_counts_as_conditioning():
     A, y = measured(PLANE)
     score = small_scores(2)["ResidualStack"]
-    still, adapting = (MOL(score, 30.0, normalise=adapts, noise_aware=adapts).double() for adapts in (False, True))
+    still, adapting = (MOL(score, 30.0, normalise=adapts).double() for adapts in (False, True))
     nothing = attack_conditioning(still, y, A, 0.1, noise=0.1, steps=5, starts=1)
     assert nothing.gain_worst < 1e-9
     assert nothing.gain_bound == 0

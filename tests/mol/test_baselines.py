@@ -13,7 +13,7 @@ from resolvent.mol.baselines.network import noise_level
 from resolvent.solve import norm
 from resolvent.train.run import begin
 
-OPTIONS = {"normalise": True, "noise_aware": True}
+OPTIONS = {"normalise": True}
 NOISE = 0.05
 
 
@@ -109,7 +109,7 @@ def test_pixels_that_no_coil_sees_are_zero(kind):
 
 @kinds
 def test_noise_level_is_seen_and_estimated_where_it_is_not_given(kind):
-    model, y, A = model_of(kind, noise_aware=False), PLANE.kspace(), PLANE.operator()
+    model, y, A = model_of(kind, normalise=False), PLANE.kspace(), PLANE.operator()
     with torch.no_grad():
         quiet, loud, estimated = (model(y, A, noise) for noise in (0.01, 0.3, None))
     assert float(norm(quiet - loud)) > 1e-3 * float(norm(quiet))
@@ -132,7 +132,7 @@ def test_admm_net_takes_the_steps_of_its_formula(shared):
     model, A, y = model_of(ADMMNet, shared=shared), PLANE.operator(), PLANE.kspace()
     with torch.no_grad():
         model.rates.copy_(torch.tensor([1.0, 0.7, 1.3]))
-        scan = model.in_units(y, A, NOISE, ndim=2, sees_noise=True)
+        scan = model.in_units(y, A, NOISE, ndim=2)
         level = noise_level(scan, 2)
         matrix = dense(A, PLANE.image)
         system = torch.eye(matrix.shape[1]) + scan.lam * matrix.mH @ matrix
@@ -148,7 +148,7 @@ def test_admm_net_takes_the_steps_of_its_formula(shared):
 
 
 def test_unrolled_stack_is_the_strict_model_stopped_early_until_its_kernels_are_trained():
-    strict = MOL(small_scores(2)["CertifiedStack"], 8.0, normalise=True, noise_aware=True).double()
+    strict = MOL(small_scores(2)["CertifiedStack"], 8.0, normalise=True).double()
     strict.linear_tol = 1e-12
     sizes = {key: value for key, value in strict.score.config.items() if key != "ndim"}
     model = UnrolledStack(steps=4, **OPTIONS, **sizes).double()
@@ -171,7 +171,7 @@ def test_unrolled_stack_is_the_strict_model_stopped_early_until_its_kernels_are_
 def test_de_grad_solves_its_equation():
     model, A, y = model_of(DEGrad), PLANE.operator(), PLANE.kspace()
     with torch.no_grad():
-        scan = model.in_units(y, A, NOISE, ndim=2, sees_noise=True)
+        scan = model.in_units(y, A, NOISE, ndim=2)
         x = model(y, A, NOISE) / scan.scale
         D = x + model.network(x, noise_level(scan, 2))
         slope = scan.lam * A.normal(x) - scan.lam * A.adjoint(scan.y) + D
@@ -181,7 +181,7 @@ def test_de_grad_solves_its_equation():
 
 def test_unet_looks_beyond_one_convolution_and_only_at_the_linear_image():
     model = model_of(UNet)
-    scan = model.in_units(PLANE.kspace(), PLANE.operator(), NOISE, ndim=2, sees_noise=True)
+    scan = model.in_units(PLANE.kspace(), PLANE.operator(), NOISE, ndim=2)
     z = torch.zeros(1, 3, 17, 13, dtype=torch.float64, requires_grad=True)
     (reach,) = torch.autograd.grad(model._correction(z)[0, 0, 8, 6], z)
     assert model._correction(z).shape == (1, 2, 17, 13)

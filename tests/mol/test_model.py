@@ -42,7 +42,7 @@ def scan(setting=PLANE, batch=1, dtype=torch.complex64, seed=3):
 @kinds
 @pytest.mark.parametrize("scale", [1e-30, 1e-6, 1e6, 1e12])
 def test_scaled_data_take_the_same_steps_to_the_same_image(kind, scale):
-    model = model_of(kind, normalise=True, noise_aware=True)
+    model = model_of(kind, normalise=True)
     y, A = scan()
     scale = 2.0 ** round(math.log2(scale))
     one, other = model.solve(y, A), model.solve(scale * y, A)
@@ -64,7 +64,7 @@ def test_without_normalisation_the_score_sees_the_units_of_the_data():
 @kinds
 @pytest.mark.parametrize("setting", [PLANE, VOLUME, DYNAMIC, TWO_SETS_DYNAMIC], ids=lambda s: s.name)
 def test_slice_alone_and_with_neighbours_is_the_same_image(kind, setting):
-    model = model_of(kind, setting, normalise=True, noise_aware=True)
+    model = model_of(kind, setting, normalise=True)
     y, A = scan(setting, batch=3)
     y[1] = 30 * random(*y[1].shape, seed=50).to(y.dtype) * (y[1] != 0)  # a hard neighbour: noise
     together = model.solve(y, A, tol=1e-4)
@@ -78,7 +78,7 @@ def test_slice_alone_and_with_neighbours_is_the_same_image(kind, setting):
 @kinds
 @pytest.mark.parametrize("setting", [PLANE, VOLUME, DYNAMIC], ids=lambda s: s.name)
 def test_reference_is_within_the_distance_that_is_certified(kind, setting):
-    model = model_of(kind, setting, normalise=True, noise_aware=True)
+    model = model_of(kind, setting, normalise=True)
     y, A = scan(setting, batch=2)
     reference = solve_reference(model, y, A)
     assert reference.dtype == torch.complex128
@@ -129,7 +129,7 @@ def test_start_is_in_the_units_of_the_data():
 
 
 def test_record_is_json_and_the_text_is_one_line():
-    model = model_of("ConditionedStack", normalise=True, noise_aware=True)
+    model = model_of("ConditionedStack", normalise=True)
     model.identity = {"name": "test", "sha256": "0"}
     y, A = scan(batch=2)
     recon = model.solve(y, A)
@@ -231,14 +231,19 @@ def test_conditioning_is_computed_once_a_solve():
 
 
 def test_noise_is_estimated_unless_it_is_given():
-    model = model_of("ResidualStack", noise_aware=True)
+    model = model_of("ResidualStack", normalise=True)
     y, A = scan(batch=2)
-    given = model.solve(y, A, noise=torch.tensor([0.02, 0.5]))
-    assert given.lam[1] < given.lam[0] < model.lam  # more noise, less weight of the data
-    torch.testing.assert_close(given.lam, model.solve(y, A, noise=torch.tensor([0.02, 0.5])).lam)
+    given, silent = model.solve(y, A, noise=torch.tensor([0.02, 5.0])), model.solve(y, A, noise=0.0)
+    assert (given.lam < silent.lam).all()  # more noise, less weight of the data
+    assert given.lam[1] / silent.lam[1] < 0.5 * given.lam[0] / silent.lam[0]
+    torch.testing.assert_close(given.lam, model.solve(y, A, noise=torch.tensor([0.02, 5.0])).lam)
     assert not model.solve(y, A).lam.equal(given.lam)
-    silent = model.solve(y, A, noise=0.0)
-    torch.testing.assert_close(silent.lam, model.lam.detach().expand(2))
+
+
+def test_lam_of_a_model_that_does_not_normalise_is_that_of_its_weights():
+    model = model_of("ResidualStack")
+    y, A = scan(batch=2)
+    torch.testing.assert_close(model.solve(y, A, noise=0.5).lam, model.lam.detach().expand(2))
 
 
 def test_forward_is_the_solve_and_carries_gradients():

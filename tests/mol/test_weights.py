@@ -48,14 +48,14 @@ def replace_weights(folder, content):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "options",
-    [{}, {"ridge": 0.1, "normalise": True, "noise_aware": True}, {"normalise": True, "scan_aware": True}],
-    ids=["plain", "noise", "scan"],
+    [{}, {"ridge": 0.1, "normalise": True}],
+    ids=["plain", "scan"],
 )
 def test_model_survives_the_round_trip(tmp_path, kind, options):
     model = model_of(kind, **options)
     with torch.no_grad():
         model.log_lam.add_(0.123)
-        if model.noise_slope is not None:
+        if model.normalise:
             model.noise_slope.fill_(-0.7)
     twin = load(save(model, tmp_path / "m", {"trained on": ["nothing"]}))
     y = PLANE.kspace().to(torch.complex64)
@@ -348,13 +348,13 @@ def scan_of_plane():
     return y, PLANE.operator(maps=PLANE.random_maps().to(torch.complex64), mask=random_mask(1, 6, 5).float())
 
 
-SMALL = {"kind": "MoDL", "channels": 4, "depth": 2, "steps": 2, "normalise": True, "noise_aware": True, "ndim": 2}
+SMALL = {"kind": "MoDL", "channels": 4, "depth": 2, "steps": 2, "normalise": True, "ndim": 2}
 BASELINES = [
     SMALL,
     {**SMALL, "kind": "ADMMNet", "shared": False},
     {**SMALL, "kind": "ADMMNet", "shared": True},
     {key: value for key, value in {**SMALL, "kind": "DEGrad"}.items() if key != "steps"},
-    {"kind": "UNet", "channels": 2, "levels": 1, "normalise": True, "noise_aware": True, "ndim": 2},
+    {"kind": "UNet", "channels": 2, "levels": 1, "normalise": True, "ndim": 2},
 ]
 
 
@@ -379,7 +379,7 @@ def test_baseline_survives_the_round_trip_and_claims_nothing(tmp_path, descripti
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_description_builds_the_same_model(kind):
-    model = model_of(kind, ridge=0.1, normalise=True, noise_aware=True)
+    model = model_of(kind, ridge=0.1, normalise=True)
     twin = build(json.loads(json.dumps({**describe(model), "lam": 17.0})))
     assert describe(twin) == describe(model)
     assert {k: v.shape for k, v in twin.state_dict().items()} == {k: v.shape for k, v in model.state_dict().items()}

@@ -123,7 +123,7 @@ def test_image_under_a_limit_is_the_same():
 
 
 def test_gradient_of_the_equation_is_that_of_finite_differences():
-    model = rv.MOL(small_scores(VOLUME.network)["CertifiedPlanes"], lam=8.0, normalise=True, noise_aware=True).double()
+    model = rv.MOL(small_scores(VOLUME.network)["CertifiedPlanes"], lam=8.0, normalise=True).double()
     model.tol = model.adjoint_tol = 1e-11
     model.linear_tol, model.max_steps = 1e-12, 1000
     A = rv.SENSE(unit_maps(1, 2, 3, 4, 5), torch.ones(1, 3, 4, 5), ndim=3)

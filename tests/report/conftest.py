@@ -35,7 +35,7 @@ def made(folder: Path, name: str, scan: rv.Scan, ndim: int = 2, **options: int) 
     """Reconstruct with an untrained network, and write the page."""
     torch.manual_seed(0)
     score = {"kind": "ConditionedStack", "ndim": ndim, "m": 0.1, "channels": 4, "layers": 2, "width": 4, "passes": 1}
-    model = build({"score": score, "normalise": True, "noise_aware": True})
+    model = build({"score": score, "normalise": True})
     assert isinstance(model, rv.MOL)
     rv.write(scan, folder / f"{name}.h5")
     outcome = reconstruct(scan, model, compare=True, **options)

@@ -86,7 +86,7 @@ def test_error_bound_is_not_idle():
 @pytest.mark.parametrize("normalise", [False, True])
 def test_solve_stops_within_its_tolerance_and_says_so(kind, lam, normalise):
     A, y = PLANE.operator(2), PLANE.kspace(2)
-    model = exact(MOL(small_scores(2)[kind], lam, normalise=normalise, noise_aware=normalise))
+    model = exact(MOL(small_scores(2)[kind], lam, normalise=normalise))
     equation, scale, context = model.pose(y, A, 0.02)
     solution = scale.reshape(-1, 1, 1) * solved(equation, context.sense)
     for tol in (0.3, 0.03, 1e-3, 1e-6):
@@ -276,7 +276,7 @@ def test_networks_that_differ_by_e_have_solutions_that_differ_by_e_over_m(kind):
         ("ResidualStack", {}, "all-data", "proved"),
         ("ResidualStack", {"ridge": 0.1}, "all-data", "proved"),
         ("ResidualStack", {"normalise": True}, "per-scan", "conditioning held"),
-        ("ProductNetwork", {"noise_aware": True}, "per-scan", "conditioning held"),
+        ("ProductNetwork", {"normalise": True}, "per-scan", "conditioning held"),
         ("ConditionedStack", {}, "per-scan", "conditioning held"),
         ("PlainCNN", {}, "estimated", "estimated"),
         ("PlainCNN", {"normalise": True}, "estimated", "estimated"),

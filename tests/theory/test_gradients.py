@@ -25,7 +25,7 @@ every_case = pytest.mark.parametrize(
 def problem(kind, setting, adaptive):
     """A model at the limit of double precision, and theta: weights, lam, k-space and maps."""
     lam = 2000.0 if adaptive else 8.0  # of random samples, which contradict each other, the first leaves as much
-    model = MOL(small_scores(setting.network)[kind], lam=lam, ridge=0.05, normalise=adaptive, scan_aware=adaptive)
+    model = MOL(small_scores(setting.network)[kind], lam=lam, ridge=0.05, normalise=adaptive)
     model.double()
     model.tol = model.adjoint_tol = 1e-11
     model.linear_tol, model.max_steps = 1e-13, 3000
@@ -224,7 +224,7 @@ def test_bound_of_the_adjoint_error_is_at_least_the_error(kind, m):
 
 def test_gradient_of_modl_is_that_of_finite_differences():
     torch.manual_seed(0)
-    model = MoDL(channels=4, depth=3, steps=3, lam=8.0, normalise=True, noise_aware=True).double()
+    model = MoDL(channels=4, depth=3, steps=3, lam=8.0, normalise=True).double()
     model.linear_tol = 1e-13
     names = [n for n, _ in model.named_parameters()]
     theta = [p.detach().clone().requires_grad_() for _, p in model.named_parameters()]

@@ -93,7 +93,7 @@ def test_modl_is_plain_steps_of_size_one_from_sense(setting):
     torch.manual_seed(0)
     modl = MoDL(channels=4, depth=3, lam=20.0, ndim=setting.network).double()
     modl.linear_tol = 1e-13
-    level = noise_level(modl.in_units(y, A, 0.1, ndim=modl.ndim, sees_noise=True), modl.ndim)
+    level = noise_level(modl.in_units(y, A, 0.1, ndim=modl.ndim), modl.ndim)
     equation, _, _ = exact(MOL(Residual(modl, level), lam=20.0)).pose(y, A)
     x = equation.resolvent(equation.data, shift=1.0, tol=1e-14)  # SENSE; that of the pose is a mere start
     for modl.steps in range(4):

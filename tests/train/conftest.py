@@ -18,7 +18,6 @@ SETTINGS = {
         "score": {"kind": "CertifiedStack", "channels": 6, "layers": 1, "trunk_layers": 1},
         "lam": 30,
         "normalise": True,
-        "noise_aware": True,
     },
     "data": {
         "train": ["train.h5"],

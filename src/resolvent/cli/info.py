@@ -63,9 +63,8 @@ def about_model(name: str) -> dict[str, Any]:
     from resolvent.mol.weights import describe, load
 
     model = load(name)
-    slopes = {name: getattr(model, name) for name in ("noise_slope", "unseen_slope")}
-    lam = {"lam": float(model.lam.detach())}
-    lam |= {name: None if slope is None else float(slope.detach()) for name, slope in slopes.items()}
+    slopes = ("noise_slope", "unseen_slope") if model.normalise else ()
+    lam = {"lam": float(model.lam.detach())} | {name: float(getattr(model, name).detach()) for name in slopes}
     if isinstance(model, Baseline):
         facts = {**lam, "network": describe(model)}
     else:

@@ -27,7 +27,7 @@ class ForeignOperator(LinearOperator):
 
     `certify` rests on both that are declared here, the adjoint and the norm. Both are tried once, at random vectors and
     in a few power iterations, when the first measurements come: that finds what is grossly wrong, and proves nothing
-    right. Beyond that they are taken on trust.
+    right. Beyond that they are taken on trust. Where nothing was measured y must be zero: nothing else says where.
 
     Args:
         norm: a bound of the largest singular value of A: proved, not estimated.

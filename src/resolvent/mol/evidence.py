@@ -8,7 +8,7 @@ from torch import Tensor
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator, ifft
 from resolvent.mol.equation import WINDOW, Work, resolvent
-from resolvent.solve import along, inner
+from resolvent.solve import along, inner, norm
 
 _FAITHFUL = 1000.0
 """Weight of the data in the linear reconstruction whose misfit counts."""
@@ -60,5 +60,4 @@ def misfit(A: LinearOperator, y: KSpace, back: Image, *, tol: float = 0.1, work:
     x = resolvent(A, lam, along(lam, back) * back, tol=tol, window=WINDOW, work=work)
     y = A.measured(y)
     samples = (y != 0).flatten(1).sum(1).clamp_min(1)
-    residual = A(x) - y
-    return (inner(residual, residual) / samples).sqrt()
+    return norm(A(x) - y) / samples.to(lam.dtype).sqrt()

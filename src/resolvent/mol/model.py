@@ -31,19 +31,17 @@ class MOL(ScanUnits):
     ``model.solve(y, A)`` is x* with its `Solution` and `Certificate`. x* depends on nothing but the equation: not on
     the start, the step size or the solver.
 
-    With ``normalise=True`` the equation is posed in units of the scan, ``x = s R(y / s)``, see `ScanUnits`: scaled data
-    then give the same image and the same steps. Pixels that A does not see (no coil map) are then zero, since they
-    would only show what F makes up. With ``normalise=False`` s = 1, and F acts on all pixels. With ``noise_aware=True``
-    the weight of the data follows the noise level of the scan, with ``scan_aware=True`` also how much of an image its
-    sampling leaves open, and how well its maps explain its samples; for a given scan lam is a constant.
+    With ``normalise=True`` the equation is posed in the units of the scan, ``x = s R(y / s)``, see `ScanUnits`: scaled
+    data then give the same image and the same steps; pixels that A does not see (no coil map) are zero, since they
+    would only show what F makes up; and lam follows the noise of the scan, how well its maps explain its samples, and
+    how much of an image its sampling leaves open. For a given scan it is a constant. With ``normalise=False`` s = 1,
+    F acts on all pixels, and lam is the same for all scans.
 
     Args:
         score: the learned operator F.
         lam: weight of the data, positive; learned as ``log lam``, so it stays positive. Dimensionless: |A| <= 1.
         ridge: weight of ``ridge x`` in the equation; 0 but for models converted from elsewhere.
-        normalise: pose the equation in units of the scan, on the pixels that A sees.
-        noise_aware: let lam follow the noise level.
-        scan_aware: and the sampling, and how well the maps explain the data.
+        normalise: pose the equation in the units of the scan.
         adapted: the weights were trained on the scan at hand, so they change with its data.
 
     Attributes:
@@ -62,11 +60,9 @@ class MOL(ScanUnits):
         *,
         ridge: float = 0.0,
         normalise: bool = False,
-        noise_aware: bool = False,
-        scan_aware: bool = False,
         adapted: bool = False,
     ) -> None:
-        super().__init__(lam, normalise=normalise, noise_aware=noise_aware, scan_aware=scan_aware)
+        super().__init__(lam, normalise=normalise)
         if not 0 <= ridge < math.inf:
             raise ModelError(f"ridge is {ridge}; it must be a finite number and not negative, as it adds to m.")
         self.score = score
@@ -114,7 +110,7 @@ class MOL(ScanUnits):
     @property
     def tier(self) -> Tier:
         """What the certificate of this model holds for."""
-        adapts = self.normalise or self.noise_slope is not None or self.adapted
+        adapts = self.normalise or self.adapted
         return "per-scan" if self.score.tier == "all-data" and adapts else self.score.tier
 
     def pose(
@@ -137,8 +133,8 @@ class MOL(ScanUnits):
         """
         work = work or Work()
         conditioned = self.score.conditioning(1.0).value > 0
-        sees_noise = conditioned and self.tier != "all-data"  # there the level is a constant that was stated, or 0
-        scan = self.in_units(y, A, noise, work, ndim=self.score.ndim, sees_noise=sees_noise, loose=not conditioned)
+        noise = 0.0 if noise is None and self.tier == "all-data" else noise
+        scan = self.in_units(y, A, noise, work, ndim=self.score.ndim, conditioned=conditioned)
         context = replace(scan.context, tile=tile)
         score = self.score.condition(context).in_tiles(self.score.radius, tile)
         score = replace(score, ridge=self.ridge, support=scan.support)

@@ -58,37 +58,36 @@ class UnitScan:
 class ScanUnits(Identified):
     """What reconstructions in units of the scan share: lam, and how it and the scale follow from the scan.
 
+    With ``normalise=False`` images are in the units of y, every pixel may be filled, and lam is lam_0 for all scans.
+
     With ``normalise=True`` a scan is divided by ``s = sqrt(sum |x0|^4 / sum |x0|^2)`` of its linear reconstruction x0:
     the intensity of the object, whatever part of the field of view it fills. Scaled data then give the same image.
-    Pixels that A does not see (no coil map) are zero. Otherwise s = 1, and every pixel may be filled.
-
-    With ``noise_aware=True`` the weight of the data follows the noise level of the scan over s,
-    ``log lam = log lam_0 + t log(1 + noise / 0.002)``, with a learned t. With ``scan_aware=True`` the `misfit` of the
-    samples counts as noise does, and the part of a typical image that the sampling leaves open has a say::
+    Pixels that A does not see (no coil map) are zero. The weight of the data follows what the samples are worth: their
+    noise level and `misfit` over s, and the part of a typical image that they leave open (`unseen`)::
 
         log lam = log lam_0 + t log(1 + sqrt(noise^2 + misfit^2) / 0.002) + u log((unseen + 0.02) / 0.12)
 
     The more of the image is open, the more the network has to guess, and the more the data are worth against it; the
-    less, the noisier they are, and the more they contradict themselves. For a given scan lam is a constant.
+    less, the noisier they are, and the more they contradict themselves. lam_0, t and u are learned; for a given scan
+    lam is a constant.
 
     Args:
-        lam: weight of the data, positive; learned as ``log lam``, so it stays positive. Dimensionless: |A| <= 1.
-        normalise: work in units of the scan, on the pixels that A sees.
-        noise_aware: let lam follow the noise level.
-        scan_aware: let it follow misfit and sampling, too.
+        lam: weight of the data lam_0, positive; learned as ``log lam``, so it stays positive. Dimensionless: |A| <= 1.
+        normalise: work in the units of the scan.
 
     Attributes:
         linear_tol: accuracy of the linear reconstruction and of data-consistency steps.
     """
 
-    def __init__(self, lam: float, *, normalise: bool, noise_aware: bool, scan_aware: bool) -> None:
+    def __init__(self, lam: float, *, normalise: bool) -> None:
         super().__init__()
         if not 0 < lam < math.inf:
             raise ModelError(f"lam is {lam}; the weight of the data must be positive.")
         self.log_lam = nn.Parameter(torch.tensor(math.log(lam)))
-        self.noise_slope = nn.Parameter(torch.tensor(-1.0)) if noise_aware or scan_aware else None
-        self.unseen_slope = nn.Parameter(torch.tensor(0.5)) if scan_aware else None
         self.normalise = normalise
+        if normalise:
+            self.noise_slope = nn.Parameter(torch.tensor(-1.0))
+            self.unseen_slope = nn.Parameter(torch.tensor(0.5))
         self.linear_tol = 1e-3
 
     @property
@@ -104,8 +103,7 @@ class ScanUnits(Identified):
         work: Work | None = None,
         *,
         ndim: int,
-        sees_noise: bool,
-        loose: bool = False,
+        conditioned: bool = True,
     ) -> UnitScan:
         """The scans in the units of the model.
 
@@ -116,8 +114,8 @@ class ScanUnits(Identified):
                 anything depends on it, else 0.
             work: counts the applications of N.
             ndim: number of axes that the network convolves.
-            sees_noise: whether the network depends on the noise level.
-            loose: the model makes no other use of the linear reconstruction than to start there.
+            conditioned: whether the network depends on the linear reconstruction and on the noise level; a solve may
+                start at the former all the same.
 
         Raises:
             ShapeError: the network convolves more axes than the image has.
@@ -131,12 +129,12 @@ class ScanUnits(Identified):
                 f"the image has {zero_filled.ndim - 1} axes after the batch; the network convolves {ndim}. "
                 "Pass the data of (batch, *lead, *spatial), or a model for 2-D images."
             )
-        matters = sees_noise or self.noise_slope is not None
+        matters = conditioned or self.normalise
         sigma = noise_of(y, A, 0.0 if noise is None and not matters else noise)
         scale = intensity(zero_filled) if self.normalise else torch.ones_like(sigma)
         weight = self._weight(y, A, back, sigma, ndim, work)
         lam = weight(scale)
-        tol, window = (max(self.linear_tol, INNER), WINDOW) if loose and not self.normalise else (self.linear_tol, 0)
+        tol, window = (self.linear_tol, 0) if matters else (max(self.linear_tol, INNER), WINDOW)
         sense = resolvent(A, lam, along(lam, back) * back, tol=tol, window=window, work=work)
         if self.normalise:
             scale = intensity(sense)
@@ -159,16 +157,14 @@ class ScanUnits(Identified):
         self, y: KSpace, A: LinearOperator, back: Image, sigma: Tensor, ndim: int, work: Work | None
     ) -> Callable[[Tensor], Tensor]:
         """Lam of the scans as a function of their scale."""
-        log_lam, level = self.log_lam.expand_as(sigma), sigma
-        if self.unseen_slope is not None:
-            share = (unseen(A, back, ndim, work) + UNSEEN_FLOOR) / (UNSEEN_TYPICAL + UNSEEN_FLOOR)
-            log_lam = log_lam + self.unseen_slope * share.log()
-            level = torch.hypot(sigma, misfit(A, y, back, tol=min(LOOSE, 100 * self.linear_tol), work=work))
+        if not self.normalise:
+            return lambda scale: self.lam.expand_as(scale)
+        share = (unseen(A, back, ndim, work) + UNSEEN_FLOOR) / (UNSEEN_TYPICAL + UNSEEN_FLOOR)
+        level = torch.hypot(sigma, misfit(A, y, back, tol=min(LOOSE, 100 * self.linear_tol), work=work))
 
         def weight(scale: Tensor) -> Tensor:
-            if self.noise_slope is None:
-                return log_lam.exp()
-            return (log_lam + self.noise_slope * torch.log1p(level / scale / NOISE_FLOOR)).exp()
+            noise = torch.log1p(level / scale / NOISE_FLOOR)
+            return (self.log_lam + self.noise_slope * noise + self.unseen_slope * share.log()).exp()
 
         return weight
 

@@ -57,8 +57,8 @@ def build(description: dict[str, Any]) -> MOL | Baseline:
 
     Args:
         description: of a `MOL`: ``{"kind": "MOL", "score": {"kind": "CertifiedStack", "channels": 24, ...}, "ridge": 0,
-            "normalise": true, "noise_aware": true}``, and of a baseline its kind with the arguments of its constructor:
-            ``{"kind": "MoDL", "steps": 10, ...}``. Each may have ``"lam"``, the weight of the data at the start of
+            "normalise": true}``, and of a baseline its kind with the arguments of its constructor: ``{"kind": "MoDL",
+            "steps": 10, ...}``. Each may have ``"lam"``, the weight of the data at the start of
             training. Where a key is left out, the default of the constructor holds; the kind is then MOL.
 
     Raises:
@@ -83,8 +83,6 @@ def describe(model: MOL | Baseline) -> dict[str, Any]:
         "score": {"kind": type(model.score).__name__, **model.score.config},
         "ridge": model.ridge,
         "normalise": model.normalise,
-        "noise_aware": model.noise_slope is not None,
-        **({"scan_aware": True} if model.unseen_slope is not None else {}),
         **({"adapted": True} if model.adapted else {}),
     }
 
@@ -229,7 +227,7 @@ def _description(path: Path) -> dict[str, Any]:
 def _build(description: dict[str, Any]) -> MOL | Baseline:
     rest = dict(description)
     kind = rest.pop("kind", "MOL")
-    flags = ("normalise", "noise_aware", "scan_aware", "adapted")
+    flags = ("normalise", "adapted")
     options: dict[str, Any] = {key: bool(rest.pop(key)) for key in flags if key in rest}
     options |= {key: float(rest.pop(key)) for key in ("lam", "ridge") if key in rest}
     if kind != "MOL":

@@ -22,6 +22,22 @@ from resolvent.train.objects import object_image
 _MAPS, _NEAR = 0.34, 0.6  # fraction of scans with measured maps, and with maps that are zero away from the object
 
 
+class Shared(NamedTuple):
+    """What the scans of a batch have in common.
+
+    Attributes:
+        shape: of the image that is drawn, ``(y, x)`` or ``(z, y, x)``.
+        coils: their number.
+        frames: of a series, else None.
+        readout: whether the planes of a volume lie along the readout: z is then its last axis.
+    """
+
+    shape: tuple[int, ...]
+    coils: int
+    frames: int | None = None
+    readout: bool = False
+
+
 class Batch(NamedTuple):
     """Scans of one matrix and coil count.
 
@@ -81,8 +97,8 @@ def draw_batch(
     frames, readout = (depth if scans.spatial == "2d+t" else None), False
     if scans.spatial == "3d":  # planes are few; where they lie along the readout, both encoded axes are long
         shape, readout = (depth, *shape), rng.random() < 0.5
-    maps = measured_maps if len(shape) == 2 else ()
-    drawn = [_draw(subjects, scans, rng, shape, readout, frames, n_coils, maps, denoise) for _ in range(size)]
+    shared, maps = Shared(shape, n_coils, frames, readout), measured_maps if len(shape) == 2 else ()
+    drawn = [draw_scan(subjects, scans, shared, rng, measured_maps=maps, denoise=denoise) for _ in range(size)]
     y, maps, mask, noise, reference, which = map(torch.stack, zip(*drawn, strict=True))
     A = SENSE(maps, mask, ndim=len(shape))
     return Batch(y, A, mask.unsqueeze(1), noise, reference, which)
@@ -121,17 +137,17 @@ def draw_measured(scan: Scan, scans: Scans, rng: np.random.Generator, size: int)
     return Batch(mask * y, A, mask, noise, reference, torch.zeros(size, dtype=torch.int64))
 
 
-def _draw(
+def draw_scan(
     subjects: Sequence[Subject],
     scans: Scans,
+    shared: Shared,
     rng: np.random.Generator,
-    shape: tuple[int, ...],
-    readout: bool,
-    frames: int | None,
-    n_coils: int,
-    measured_maps: Sequence[Tensor],
-    denoise: bool,
+    *,
+    measured_maps: Sequence[Tensor] = (),
+    denoise: bool = False,
 ) -> tuple[Tensor, ...]:
+    """One scan of a batch, see `draw_batch`: k-space, maps, mask, noise level, reference and number of the subject."""
+    shape, n_coils, frames, readout = shared
     spatial = len(shape)
     which = draw_subject(subjects, scans, frames, rng)
     subject = subjects[which]

@@ -23,9 +23,7 @@ class DEGrad(Baseline):
         channels: width of the hidden layers.
         depth: number of convolutions.
         lam: weight of the data at the start of training, positive. The larger, the slower.
-        normalise: work in units of the scan, on the pixels that A sees; see `ScanUnits`.
-        noise_aware: let lam follow the noise level.
-        scan_aware: and the sampling, and how well the maps explain the data.
+        normalise: work in the units of the scan, see `ScanUnits`.
         ndim: axes convolved, 2 or 3.
 
     Attributes:
@@ -49,19 +47,9 @@ class DEGrad(Baseline):
         depth: int = 5,
         lam: float = 10.0,
         normalise: bool = False,
-        noise_aware: bool = False,
-        scan_aware: bool = False,
         ndim: int = 2,
     ) -> None:
-        super().__init__(
-            lam,
-            normalise=normalise,
-            noise_aware=noise_aware,
-            scan_aware=scan_aware,
-            ndim=ndim,
-            channels=channels,
-            depth=depth,
-        )
+        super().__init__(lam, normalise=normalise, ndim=ndim, channels=channels, depth=depth)
         self.network = Denoiser(channels, depth, ndim)
         self.tol, self.max_steps, self.adjoint_tol = 1e-4, 100, 1e-3
 

@@ -21,10 +21,8 @@ class Baseline(ScanUnits, ABC):
     """A learned reconstruction with the call of `MOL`, in the same units, and without an equation that is certified.
 
     Args:
-        lam: weight of the data at the start of training; see `ScanUnits`, as for `normalise` and `noise_aware`.
-        normalise: work in units of the scan, on the pixels that A sees.
-        noise_aware: let lam follow the noise level.
-        scan_aware: and the sampling, and how well the maps explain the data.
+        lam: weight of the data at the start of training.
+        normalise: work in the units of the scan, see `ScanUnits`.
         ndim: axes convolved, 2 or 3 (with time as the first for 2-D+time).
         config: the other arguments of the constructor: JSON numbers.
 
@@ -35,15 +33,12 @@ class Baseline(ScanUnits, ABC):
 
     tier = "none"
 
-    def __init__(
-        self, lam: float, *, normalise: bool, noise_aware: bool, scan_aware: bool, ndim: int, **config: float
-    ) -> None:
-        super().__init__(lam, normalise=normalise, noise_aware=noise_aware, scan_aware=scan_aware)
+    def __init__(self, lam: float, *, normalise: bool, ndim: int, **config: float) -> None:
+        super().__init__(lam, normalise=normalise)
         if ndim not in (2, 3):
             raise ModelError(f"ndim is {ndim}; a network convolves 2 or 3 axes. Pass ndim=2 or ndim=3.")
         self.ndim = ndim
-        aware = {"noise_aware": noise_aware, **({"scan_aware": True} if scan_aware else {})}
-        self.config: dict[str, float] = {"normalise": normalise, **aware, "ndim": ndim, **config}
+        self.config: dict[str, float] = {"normalise": normalise, "ndim": ndim, **config}
 
     @abstractmethod
     def reconstruct(self, scan: UnitScan) -> Image:
@@ -57,7 +52,7 @@ class Baseline(ScanUnits, ABC):
             A: the physics.
             noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
         """
-        scan = self.in_units(y, A, noise, ndim=self.ndim, sees_noise=True)
+        scan = self.in_units(y, A, noise, ndim=self.ndim)
         x = scan.seen(self.reconstruct(scan))
         return along(scan.scale, x) * x
 

@@ -21,9 +21,7 @@ class UNet(Baseline):
         channels: width at full resolution; it doubles with each level.
         levels: how often the image is halved.
         lam: weight of the data in s at the start of training, positive.
-        normalise: work in units of the scan, on the pixels that A sees; see `ScanUnits`.
-        noise_aware: let lam follow the noise level.
-        scan_aware: and the sampling, and how well the maps explain the data.
+        normalise: work in the units of the scan, see `ScanUnits`.
         ndim: axes convolved, 2 or 3.
 
     Source: O. Ronneberger, P. Fischer, T. Brox, MICCAI 2015; K. H. Jin et al., IEEE TIP 26:4509-4522 (2017), for the
@@ -43,19 +41,9 @@ class UNet(Baseline):
         levels: int = 3,
         lam: float = 100.0,
         normalise: bool = False,
-        noise_aware: bool = False,
-        scan_aware: bool = False,
         ndim: int = 2,
     ) -> None:
-        super().__init__(
-            lam,
-            normalise=normalise,
-            noise_aware=noise_aware,
-            scan_aware=scan_aware,
-            ndim=ndim,
-            channels=channels,
-            levels=levels,
-        )
+        super().__init__(lam, normalise=normalise, ndim=ndim, channels=channels, levels=levels)
         widths = [channels * 2**level for level in range(levels + 1)]
         upsample, conv = (nn.ConvTranspose2d, nn.Conv2d) if ndim == 2 else (nn.ConvTranspose3d, nn.Conv3d)
         self.down = nn.ModuleList(_pair(a, b, ndim) for a, b in zip([3, *widths], widths, strict=False))

@@ -27,9 +27,7 @@ class MoDL(Baseline):
         depth: number of convolutions.
         steps: number K of steps.
         lam: weight of the data at the start of training, positive.
-        normalise: work in units of the scan, on the pixels that A sees; see `ScanUnits`.
-        noise_aware: let lam follow the noise level.
-        scan_aware: and the sampling, and how well the maps explain the data.
+        normalise: work in the units of the scan, see `ScanUnits`.
         ndim: axes convolved, 2 or 3.
 
     Source: H. K. Aggarwal, M. P. Mani, M. Jacob, IEEE TMI 38:394-405 (2019), eqs. 9-12.
@@ -49,12 +47,10 @@ class MoDL(Baseline):
         steps: int = 10,
         lam: float = 100.0,
         normalise: bool = False,
-        noise_aware: bool = False,
-        scan_aware: bool = False,
         ndim: int = 2,
     ) -> None:
         sizes = {"channels": channels, "depth": depth, "steps": steps}
-        super().__init__(lam, normalise=normalise, noise_aware=noise_aware, scan_aware=scan_aware, ndim=ndim, **sizes)
+        super().__init__(lam, normalise=normalise, ndim=ndim, **sizes)
         self.steps = steps
         self.denoiser = Denoiser(channels, depth, ndim)
 
@@ -74,9 +70,7 @@ class UnrolledStack(Baseline):
     Args:
         steps: number K of steps.
         lam: weight of the data at the start of training, positive.
-        normalise: work in units of the scan, on the pixels that A sees; see `ScanUnits`.
-        noise_aware: let lam follow the noise level.
-        scan_aware: and the sampling, and how well the maps explain the data.
+        normalise: work in the units of the scan, see `ScanUnits`.
         ndim: axes convolved, 2 or 3.
         stack: the other arguments of `CertifiedStack`.
 
@@ -89,16 +83,12 @@ class UnrolledStack(Baseline):
         steps: int = 10,
         lam: float = 100.0,
         normalise: bool = False,
-        noise_aware: bool = False,
-        scan_aware: bool = False,
         ndim: int = 2,
         **stack: Any,
     ) -> None:
         score = CertifiedStack(ndim=ndim, **stack)
         sizes = {key: value for key, value in score.config.items() if key != "ndim"}
-        super().__init__(
-            lam, normalise=normalise, noise_aware=noise_aware, scan_aware=scan_aware, ndim=ndim, steps=steps, **sizes
-        )
+        super().__init__(lam, normalise=normalise, ndim=ndim, steps=steps, **sizes)
         shapes_only = next(score.parameters()).is_meta  # they have no norm
         kernels = (unit.get_parameter("weight") if shapes_only else unit() for unit in score.convs)
         score.convs = nn.ModuleList(FreeKernel(kernel.detach()) for kernel in kernels)
@@ -145,9 +135,7 @@ class ADMMNet(Baseline):
         steps: number K of steps.
         shared: one network for all steps instead of one for each.
         lam: weight of the data at the start of training, positive.
-        normalise: work in units of the scan, on the pixels that A sees; see `ScanUnits`.
-        noise_aware: let lam follow the noise level.
-        scan_aware: and the sampling, and how well the maps explain the data.
+        normalise: work in the units of the scan, see `ScanUnits`.
         ndim: axes convolved, 2 or 3.
 
     Source: Y. Yang, J. Sun, H. Li, Z. Xu, NIPS 2016, and IEEE PAMI 42:521-538 (2020), whose stages have weights and
@@ -165,12 +153,10 @@ class ADMMNet(Baseline):
         shared: bool = False,
         lam: float = 100.0,
         normalise: bool = False,
-        noise_aware: bool = False,
-        scan_aware: bool = False,
         ndim: int = 2,
     ) -> None:
         sizes = {"channels": channels, "depth": depth, "steps": steps, "shared": shared}
-        super().__init__(lam, normalise=normalise, noise_aware=noise_aware, scan_aware=scan_aware, ndim=ndim, **sizes)
+        super().__init__(lam, normalise=normalise, ndim=ndim, **sizes)
         self.denoisers = nn.ModuleList(Denoiser(channels, depth, ndim) for _ in range(1 if shared else steps))
         self.rates = nn.Parameter(torch.ones(steps))
 
