@@ -134,6 +134,18 @@ def test_the_example_shows_the_first_scan(small, tmp_path):
     assert torch.equal(images["zero-filled"], case.A.adjoint(case.y))
 
 
+def test_the_example_is_not_reconstructed_again(small, tmp_path, monkeypatch):
+    one = replace(small, robustness=False, convergence=False, cost=False)
+    store = Store(tmp_path / "rows.jsonl")
+    found = one.run(store)
+    for kind in {type(method) for method in (*one.models, ZERO_FILLED)}:
+        monkeypatch.setattr(kind, "reconstruct", lambda *_: pytest.fail("a second time"))
+    case, images = one.example(store)
+    first = [row for row in found["scans"] if row["subject"] == one.files.few(one.acquisitions[0], 1)[0].subject.name]
+    psnr = {row["method"]: row["psnr"] for row in first}
+    assert {name: rv.data.metrics(case.reference, x)["psnr"] for name, x in images.items()} == pytest.approx(psnr, 1e-5)
+
+
 def test_what_cannot_be_compared_is_refused(small, tmp_path, strict):
     for wrong in ({"models": (), "baselines": ()}, {"models": (strict, strict)}, {"baselines": ("magic",)}):
         with pytest.raises(rv.ResolventError, match="cannot be compared"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import groupby
+
+from torch import Tensor
 
 from resolvent.data import metrics
 from resolvent.evaluate.methods import Method
@@ -21,9 +23,14 @@ ALL = "all"
 """Stands for all data files together."""
 
 
-def measure(method: Method, case: Case) -> list[Row]:
-    """PSNR, SSIM and NMSE of one scan, with seconds and what is known of the solve; `case.reference` is the truth."""
+def measure(method: Method, case: Case, keep: Callable[[Tensor], None] | None = None) -> list[Row]:
+    """PSNR, SSIM and NMSE of one scan, with seconds and what is known of the solve; `case.reference` is the truth.
+
+    The image is handed to `keep`, if there is one.
+    """
     image, facts = method.reconstruct(case.y, case.A, case.noise)
+    if keep is not None:
+        keep(image)
     scores = metrics(case.reference, image)
     return [{**scores, "psnr": min(scores["psnr"], PERFECT), **facts}]
 

@@ -7,6 +7,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -84,14 +85,21 @@ class Bench:
         return [found for row in rows for found in self._store[row]]
 
     def image(self, method: Method, spec: Spec) -> Tensor:
-        """The image of a scan, computed once and kept in a file."""
-        path = self._store.beside(self.row(Task("image", method, spec, lambda case: [])), ".npy")
+        """The image of a scan: that which was kept, else computed now."""
+        path = self._path(method, spec)
         if not path.exists():
             case = self.case(spec)
-            image = method.reconstruct(case.y, case.A, case.noise)[0]
-            with whole(str(path), [str(path)]) as drafts:
-                np.save(drafts[0], image.numpy(force=True))
+            self.keep(method, spec, method.reconstruct(case.y, case.A, case.noise)[0])
         return torch.from_numpy(np.load(path))
+
+    def keep(self, method: Method, spec: Spec, image: Tensor) -> None:
+        """Keep the image of a scan in a file."""
+        path = str(self._path(method, spec))
+        with whole(path, [path]) as drafts:
+            np.save(drafts[0], image.numpy(force=True))
+
+    def _path(self, method: Method, spec: Spec) -> Path:
+        return self._store.beside(self.row(Task("image", method, spec, lambda case: [])), ".npy")
 
     def case(self, spec: Spec) -> Case:
         """The scan, made unless it is one of the last."""

@@ -108,8 +108,15 @@ class Study:
             )
         bench = self._bench(store, say)
         methods = _Chosen(self, bench)
+        shown = self._shown.about
         tasks = [
-            _task("accuracy", accuracy.measure, method, spec)
+            _task(
+                "accuracy",
+                accuracy.measure,
+                method,
+                spec,
+                keep=partial(bench.keep, method, spec) if spec.about == shown else None,
+            )
             for acquisition in self.acquisitions
             for spec in self.files.specs(acquisition)
             for method in methods.at(acquisition)
@@ -130,10 +137,13 @@ class Study:
     def example(self, store: Store) -> tuple[Case, dict[str, Tensor]]:
         """The first scan and its images by the names of the methods, kept beside the results."""
         bench = self._bench(store, lambda text: None)
-        acquisition = self.acquisitions[0]
-        spec = self.files.few(acquisition, 1)[0]
-        images = {method.name: bench.image(method, spec) for method in _Chosen(self, bench).at(acquisition)}
-        return bench.case(spec), images
+        spec, methods = self._shown, _Chosen(self, bench).at(self.acquisitions[0])
+        return bench.case(spec), {method.name: bench.image(method, spec) for method in methods}
+
+    @property
+    def _shown(self) -> Spec:
+        """The scan of the example."""
+        return self.files.few(self.acquisitions[0], 1)[0]
 
     def _bench(self, store: Store, say: Callable[[str], None]) -> Bench:
         return Bench(store, {"seed": self.files.seed, **provenance()}, say)
