@@ -9,9 +9,9 @@ from resolvent._errors import DataError, ShapeError
 from resolvent.linop import LinearOperator, Sampling, estimate_noise
 from resolvent.mol import MOL
 from resolvent.mol.ascent import METHODS
-from resolvent.mol.attack import attack
 from resolvent.mol.targets import attack_conditioning, attack_model, attack_sense
 from resolvent.mol.windows import within
+from resolvent.mol.worst_case import attack
 from resolvent.monotone import Bound, MonotoneOperator, Score
 from resolvent.solve import norm
 

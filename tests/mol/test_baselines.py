@@ -7,9 +7,9 @@ from problems import DYNAMIC, PLANE, VOLUME, dense, random, random_mask, small_s
 from resolvent import SENSE
 from resolvent._errors import ModelError
 from resolvent.mol import MOL
-from resolvent.mol.attack import attack
 from resolvent.mol.baselines import ADMMNet, DEGrad, MoDL, UNet, UnrolledStack
 from resolvent.mol.baselines.network import noise_level
+from resolvent.mol.worst_case import attack
 from resolvent.solve import norm
 from resolvent.train.run import begin
 

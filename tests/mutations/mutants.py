@@ -565,13 +565,13 @@ MUTANTS = (
     ),
     Mutant(
         "attack of samples that were not measured",
-        "mol/attack.py",
+        "mol/worst_case.py",
         (("noise = noise.to(sampled.device, dtype) * sampled", "noise = noise.to(sampled.device, dtype)"),),
         ("mol/test_attack.py", "-k", "lives_on"),
     ),
     Mutant(
         "gain measured with the loose solves of the search",
-        "mol/attack.py",
+        "mol/worst_case.py",
         (("_Target(reconstruct, measure or reconstruct, y", "_Target(reconstruct, reconstruct, y"),),
         ("mol/test_attack.py", "-k", "accurately"),
     ),

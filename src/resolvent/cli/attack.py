@@ -16,7 +16,7 @@ from resolvent.cli.output import Debug, Json, emit, progress, reporting
 
 if TYPE_CHECKING:
     from resolvent.data import Scan
-    from resolvent.mol.attack import Attack
+    from resolvent.mol.worst_case import Attack
 
 LINEAR = "sense"
 """What stands for a model in the command line: the linear reconstruction, of which the worst case is known."""

@@ -17,9 +17,9 @@ from resolvent.data import psnr
 from resolvent.evaluate.methods import Method
 from resolvent.evaluate.scans import Case
 from resolvent.evaluate.store import Row, common, plain
-from resolvent.mol.attack import Attack, attack, sampled_by
 from resolvent.mol.model import MOL
 from resolvent.mol.targets import attack_model, attack_sense
+from resolvent.mol.worst_case import Attack, attack, sampled_by
 from resolvent.solve import lanczos, norm
 
 LEVELS = (0.0025, 0.005, 0.01, 0.02, 0.025, 0.05, 0.08)
@@ -38,7 +38,7 @@ LINEAR_STEPS = 100
 
 @dataclass(frozen=True)
 class Search:
-    """How long the worst case is searched for; see `resolvent.mol.attack.attack`."""
+    """How long the worst case is searched for; see `resolvent.mol.attack`."""
 
     steps: int = 200
     starts: int = 6

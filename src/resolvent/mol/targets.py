@@ -12,11 +12,11 @@ from torch import Tensor
 from resolvent._errors import DataError
 from resolvent._types import KSpace
 from resolvent.linop import LinearOperator
-from resolvent.mol.attack import Attack, Reconstruct, attack
 from resolvent.mol.baselines import sense_weight
 from resolvent.mol.equation import Equation, resolvent
 from resolvent.mol.model import MOL
 from resolvent.mol.scale import noise_of
+from resolvent.mol.worst_case import Attack, Reconstruct, attack
 from resolvent.solve import along, norm
 
 ACCURACY = 5e-3
