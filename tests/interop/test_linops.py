@@ -51,10 +51,17 @@ def test_a_model_gives_the_same_image_with_sense_of_sigpy():
     ours, theirs = sense(PLANE)
     model = MOL(ResidualStack(channels=4, layers=2).double(), 20.0, normalise=True).double()
     model.linear_tol = 1e-12  # scale and lam follow linear reconstructions, which end elsewhere without a density
-    y = ours.measured(random(3, 3, *PLANE.image))  # what lies beside the samples would be misfit to the other
+    y = random(3, 3, *PLANE.image)  # in what was not measured, too
     a, b = (model.solve(y, A, tol=1e-8, noise=0.0) for A in (ours, theirs))
     assert torch.allclose(a.image, b.image, rtol=0, atol=1e-7)
     assert b.certificate.distance < 1e-7
+
+
+def test_what_was_measured_is_what_the_operator_reaches():
+    ours, theirs = sense(PLANE)
+    y = random(2, 3, *PLANE.image).requires_grad_()
+    assert torch.equal(theirs.measured(y), ours.measured(y)) and theirs.measured(y).requires_grad
+    assert (ours.measured(y) == 0).any()
 
 
 def test_gradients_pass_through_an_operator_of_sigpy():

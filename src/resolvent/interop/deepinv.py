@@ -114,7 +114,10 @@ class DeepinvReconstructor(nn.Module):
             y: measurements ``(batch, 2, ...)``.
             physics: a ``LinearPhysics``.
             noise: standard deviation of the complex noise of a sample; by default that of the noise model of the
-                physics, ``sqrt(2) sigma``, else it is estimated from y.
+                physics, ``sqrt(2) sigma``, else it is estimated from multi-coil k-space.
+
+        Raises:
+            DataError: the model goes by the noise level, and none of these says it.
         """
         A = from_deepinv(physics, norm=self.norm, batch=len(y))
         return to_channels(self.model(to_complex(y), A, noise))
@@ -142,7 +145,7 @@ class _FromDeepinv(ForeignOperator):
                 sigma = sigma[self.rows]
             return math.sqrt(2) * sigma.expand(len(y))
         if hasattr(self.physics, "coil_maps"):
-            return estimate_noise(y, 3 if self.physics.three_d else 2)
+            return estimate_noise(self.measured(y), 3 if self.physics.three_d else 2)
         return super().noise(y)
 
     def to_double(self) -> Self:

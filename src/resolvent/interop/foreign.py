@@ -27,7 +27,7 @@ class ForeignOperator(LinearOperator):
 
     `certify` rests on both that are declared here, the adjoint and the norm. Both are tried once, at random vectors and
     in a few power iterations, when the first measurements come: that finds what is grossly wrong, and proves nothing
-    right. Beyond that they are taken on trust. Where nothing was measured y must be zero: nothing else says where.
+    right. Beyond that they are taken on trust.
 
     Args:
         norm: a bound of the largest singular value of A: proved, not estimated.
@@ -78,6 +78,14 @@ class ForeignOperator(LinearOperator):
             self._try(x, y)
             self.tried = True
         return x
+
+    def measured(self, y: Tensor) -> Tensor:
+        """``y`` where A of a random image is not zero: elsewhere nothing was measured, as far as A says."""
+        with torch.no_grad():
+            like = self.adjoint(y)
+            generator = torch.Generator().manual_seed(0)
+            there = self(torch.randn(like.shape, dtype=like.dtype, generator=generator).to(like)) != 0
+        return there * y
 
     @property
     def norm_bound(self) -> Tensor:
