@@ -68,4 +68,4 @@ comparison(
 
 # %%
 # The model has seen photographs, and no projections. With 40 angles, which is one number above, filtered back
-# projection has the higher PSNR (25.0 dB, the model 24.3) and still the lower SSIM.
+# projection has 24.9 dB and the model 26.0.
