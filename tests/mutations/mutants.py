@@ -600,9 +600,9 @@ MUTANTS = (
         ("mol/test_attack.py", "-k", "accurately"),
     ),
     Mutant(
-        "held attack without lam",
+        "held attack of the clean data",
         "mol/targets.py",
-        (("data=along(equation.lam, data) * data)", "data=data)"),),
+        (("replace(equation, y=y, data", "replace(equation, data"),),
         ("mol/test_attack.py", "-k", "held"),
     ),
 )
