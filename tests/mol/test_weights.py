@@ -46,11 +46,7 @@ def replace_weights(folder, content):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"ridge": 0.1, "normalise": True}],
-    ids=["plain", "scan"],
-)
+@pytest.mark.parametrize("options", [{}, {"ridge": 0.1, "normalise": True}], ids=["plain", "scan"])
 def test_model_survives_the_round_trip(tmp_path, kind, options):
     model = model_of(kind, **options)
     with torch.no_grad():

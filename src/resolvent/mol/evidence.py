@@ -12,6 +12,8 @@ from resolvent.solve import along, inner, norm
 
 _FAITHFUL = 1000.0
 """Weight of the data in the linear reconstruction whose misfit counts."""
+LOOSE = 0.1
+"""Its accuracy, which tells the misfit within a percent."""
 
 
 def unseen(A: LinearOperator, like: Image, ndim: int, work: Work | None = None) -> Tensor:
@@ -42,7 +44,7 @@ def unseen(A: LinearOperator, like: Image, ndim: int, work: Work | None = None) 
     return (1 - inner(x, A.normal(x)) / inner(x, x)).clamp(0, 1)
 
 
-def misfit(A: LinearOperator, y: KSpace, back: Image, *, tol: float = 0.1, work: Work | None = None) -> Tensor:
+def misfit(A: LinearOperator, y: KSpace, back: Image, *, tol: float = LOOSE, work: Work | None = None) -> Tensor:
     """What no image explains: root mean square of ``A x - b`` over the measured samples, ``(batch,)``, in units of y.
 
     x is a linear reconstruction that follows the data closely, ``(I + 1000 N)^-1 1000 A^H b``. With exact maps the
@@ -53,7 +55,7 @@ def misfit(A: LinearOperator, y: KSpace, back: Image, *, tol: float = 0.1, work:
         A: the physics, of norm at most 1.
         y: measurements b.
         back: ``A^H b``.
-        tol: accuracy of x; a tenth tells the misfit within a percent.
+        tol: accuracy of x.
         work: counts the applications of N.
     """
     lam = back.new_full((len(back),), _FAITHFUL, dtype=back.real.dtype)

@@ -13,7 +13,7 @@ from resolvent._errors import DataError, ModelError, ShapeError
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator, Still
 from resolvent.mol.equation import INNER, WINDOW, Work, resolvent
-from resolvent.mol.evidence import misfit, unseen
+from resolvent.mol.evidence import LOOSE, misfit, unseen
 from resolvent.mol.identity import Identified
 from resolvent.mol.scale import intensity, noise_of
 from resolvent.monotone import ScanContext
@@ -23,9 +23,6 @@ NOISE_FLOOR = 0.002
 """Noise level and misfit, over the image scale, below which lam no longer depends on them."""
 UNSEEN_FLOOR, UNSEEN_TYPICAL = 0.02, 0.1
 """What a scan leaves open, see `unseen`: below which lam no longer depends on it, and where lam is the model's."""
-
-LOOSE = 0.1
-"""Accuracy of the linear reconstruction whose misfit counts."""
 
 
 @dataclass(frozen=True)

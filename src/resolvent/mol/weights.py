@@ -58,8 +58,8 @@ def build(description: dict[str, Any]) -> MOL | Baseline:
     Args:
         description: of a `MOL`: ``{"kind": "MOL", "score": {"kind": "CertifiedStack", "channels": 24, ...}, "ridge": 0,
             "normalise": true}``, and of a baseline its kind with the arguments of its constructor: ``{"kind": "MoDL",
-            "steps": 10, ...}``. Each may have ``"lam"``, the weight of the data at the start of
-            training. Where a key is left out, the default of the constructor holds; the kind is then MOL.
+            "steps": 10, ...}``. Each may have ``"lam"``, the weight of the data at the start of training. Where a key
+            is left out, the default of the constructor holds; the kind is then MOL.
 
     Raises:
         ModelError: an unknown kind or key, or a number out of its range.
