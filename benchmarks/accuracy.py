@@ -42,9 +42,9 @@ def published_solve(
     watch = Watch(exact, accuracies, case.y.device, equation.work)
 
     def run() -> None:
-        x = equation.resolvent(equation.data, shift=1.0, tol=INNER)
+        x = equation.resolvent(data := equation.data, shift=1.0, tol=INNER)
         for _ in range(max_steps):
-            x = published.step(equation, x)
+            x = published.step(equation, x, data)
             watch.see(x)
 
     return watch.run(run)

@@ -34,10 +34,10 @@ def resolvent(equation: Equation, b: Tensor, x: Tensor) -> Tensor:
     return x
 
 
-def step(equation: Equation, x: Tensor) -> Tensor:
-    """One published step."""
+def step(equation: Equation, x: Tensor, data: Tensor) -> Tensor:
+    """One published step; `data` is ``lam A^H b``."""
     equation.work.evaluations += 1
-    return resolvent(equation, x - ALPHA * equation.score(x) + ALPHA * equation.data, x)
+    return resolvent(equation, x - ALPHA * equation.score(x) + ALPHA * data, x)
 
 
 def attach(equation: Equation, x: Tensor) -> Tensor:

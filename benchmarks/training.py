@@ -34,9 +34,9 @@ def published_image(mol: rv.MOL, case: Case) -> Tensor:
     """60 published iterations from the linear reconstruction, with the published gradient attached."""
     with torch.no_grad():
         equation, _, context = mol.pose(case.y, case.A, case.noise)
-        x = context.sense
+        x, data = context.sense, equation.data
         for _ in range(published.TRAINING_STEPS):
-            x = published.step(equation, x)
+            x = published.step(equation, x, data)
     return published.attach(mol.pose(case.y, case.A, case.noise)[0], x)
 
 

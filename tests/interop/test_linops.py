@@ -62,6 +62,18 @@ def test_what_was_measured_is_what_the_operator_reaches():
     y = random(2, 3, *PLANE.image).requires_grad_()
     assert torch.equal(theirs.measured(y), ours.measured(y)) and theirs.measured(y).requires_grad
     assert (ours.measured(y) == 0).any()
+    rows = torch.tensor([1, 1, 0])
+    assert torch.equal(theirs.select(rows).measured(y[rows]), ours.select(rows).measured(y[rows]))
+    assert torch.equal(sense(PLANE)[1].select(rows).measured(y[rows]), ours.select(rows).measured(y[rows]))
+
+
+def test_what_was_measured_is_found_once():
+    _, theirs = sense(PLANE)
+    y, applied = random(2, 3, *PLANE.image), []
+    theirs.measured(y)
+    forward, theirs.there = theirs.there, lambda x: applied.append(x) or forward(x)
+    theirs.measured(y)
+    assert not applied
 
 
 def test_gradients_pass_through_an_operator_of_sigpy():

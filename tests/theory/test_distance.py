@@ -44,7 +44,7 @@ def group(kind, setting, batch, generator) -> tuple[Equation, torch.Tensor]:
     context = ScanContext(
         sense, zero_filled, uniform(0.01, 0.3, batch), lambda u: resolvent(A, lam, u + data, tol=1e-8)
     )
-    return Equation(A, y, lam, data, score.condition(context), 1.0, score.m), sense
+    return Equation(A, y, lam, score.condition(context), 1.0, score.m), sense
 
 
 def stopped(equation, start, batch, generator) -> Iterator[tuple[Equation, torch.Tensor, torch.Tensor]]:

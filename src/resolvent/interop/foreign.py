@@ -53,7 +53,7 @@ class ForeignOperator(LinearOperator):
         self.register_buffer("seen", support)
         self.batch = batch
         self.rows: Tensor | None = None
-        self.tried = False
+        self.reached: Tensor | None = None
 
     @abstractmethod
     def there(self, x: Tensor) -> Tensor:
@@ -74,18 +74,18 @@ class ForeignOperator(LinearOperator):
             DataError: it is not the adjoint of `forward`, or the norm is above the bound that was given.
         """
         x = self._of_samples(self.back, y)
-        if not self.tried:
-            self._try(x, y)
-            self.tried = True
+        if self.reached is None:
+            self.reached = self._try(x, y)
         return x
 
     def measured(self, y: Tensor) -> Tensor:
         """``y`` where A of a random image is not zero: elsewhere nothing was measured, as far as A says."""
-        with torch.no_grad():
-            like = self.adjoint(y)
-            generator = torch.Generator().manual_seed(0)
-            there = self(torch.randn(like.shape, dtype=like.dtype, generator=generator).to(like)) != 0
-        return there * y
+        if self.reached is None:
+            with torch.no_grad():
+                self.adjoint(y)
+        assert self.reached is not None
+        rows = slice(None) if self.rows is None else self.rows
+        return self.reached[rows].to(y.device) * y
 
     @property
     def norm_bound(self) -> Tensor:
@@ -105,14 +105,19 @@ class ForeignOperator(LinearOperator):
         return new
 
     @torch.no_grad()
-    def _try(self, image: Tensor, data: Tensor) -> None:
-        """The adjoint at a random x, and a y that is ``A x`` and as much that is random; the norm from that x on."""
+    def _try(self, image: Tensor, data: Tensor) -> Tensor:
+        """The adjoint at a random x, and a y that is ``A x`` and as much that is random; the norm from that x on.
+
+        Returns:
+            where ``A x`` is not zero, for the whole batch or, if the samples share A, once.
+        """
         whole = self._map(lambda t: t)
-        whole.rows, whole.tried = None, True
+        whole.rows = None
         generator = torch.Generator().manual_seed(0)
         count = len(data) if self.rows is None else self.batch
         x, y = (torch.randn(count, *t.shape[1:], dtype=t.dtype, generator=generator).to(t) for t in (image, data))
         there = whole(x).to(y.dtype)
+        whole.reached = reached = there != 0
         error = float(adjoint_error(whole, x, there + y * (there.norm() / y.norm())).max())
         if not error <= TOLERANCE:
             raise DataError(
@@ -126,6 +131,7 @@ class ForeignOperator(LinearOperator):
                 f"norm is {given[worst]:.6g} but |A x| is {found[worst]:.6g} at an x of length 1, so it is no bound "
                 "of |A|. Pass one that is proved."
             )
+        return reached if self.batch > 1 else reached[:1]
 
     def _of_samples(self, change: Callable[[Tensor], Tensor], t: Tensor) -> Tensor:
         if self.rows is None:

@@ -78,7 +78,7 @@ def _preimage(equation: Equation, exact: Equation, g: Tensor, shift: float, *, t
     def system(part: Equation) -> tuple[Matrix, Matrix | None]:
         return lambda p: part.shifted(p, shift), part.A.preconditioner(shift, part.lam)
 
-    rhs, (matvec, near) = g.to(equation.data.dtype), system(equation)
+    rhs, (matvec, near) = g.to(equation.lam.dtype.to_complex()), system(equation)
     p = conjugate_gradient(
         matvec,
         rhs,

@@ -60,7 +60,6 @@ class Equation:
         A: the physics.
         y: measurements b ``(batch, coil, ...)``, in the units in which F was trained.
         lam: weight of the data, positive, ``(batch,)``.
-        data: ``lam A^H b``.
         score: F, with its conditioning.
         c: centre of F: ``|F - c I|_Lip <= r = c - m``.
         m: monotonicity constant of F, with its kind.
@@ -70,11 +69,16 @@ class Equation:
     A: LinearOperator
     y: Tensor
     lam: Tensor
-    data: Tensor
     score: Score
     c: float
     m: Bound
     work: Work = field(default_factory=Work)
+
+    @property
+    def data(self) -> Tensor:
+        """``lam A^H b``, computed at each call; no solve needs it."""
+        back = self.A.adjoint(self.y.to(self.lam.dtype.to_complex()))
+        return along(self.lam, back) * back
 
     @property
     def contraction(self) -> float:
@@ -204,15 +208,13 @@ class Equation:
             A=self.A.select(index),
             y=self.y[index],
             lam=self.lam[index],
-            data=self.data[index],
             score=self.score.select(index),
         )
 
     def to_double(self) -> Equation:
         """The same equation in double precision: the same weights and conditioning, its numbers not rounded again."""
-        A, lam = self.A.to_double(), self.lam.detach().double()
-        data = A.adjoint(self.y.detach().to(torch.complex128))
-        return replace(self, A=A, lam=lam, data=along(lam, data) * data, score=self.score.to_double())
+        lam = self.lam.detach().double()
+        return replace(self, A=self.A.to_double(), y=self.y.detach(), lam=lam, score=self.score.to_double())
 
 
 def shifted(A: LinearOperator, lam: Tensor, p: Tensor, shift: float) -> Tensor:

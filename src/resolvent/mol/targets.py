@@ -222,9 +222,7 @@ class _Solver:
             equation, scale, _ = self.model.pose(y, A, self.noise[index])
         else:
             equation, scale = self.held[0].select(index), self.held[1][index]
-            y = y / along(scale, y)
-            data = A.adjoint(y)
-            equation = replace(equation, y=y, data=along(equation.lam, data) * data)
+            equation = replace(equation, y=y / along(scale, y))
         start = start / along(scale.detach(), start)
         solution = equation.solve(start, tol=self.tol, max_steps=self.model.max_steps)
         self.converged = self.converged and solution.converged
