@@ -35,6 +35,18 @@ def test_image_certificate_and_gradient_are_those_of_the_processor():
 
 
 @pytest.mark.parametrize("dilation", [1, 2])
+def test_gradients_of_convolutions_keep_single_precision(dilation):
+    x, weight = torch.randn(1, 32, 64, 64, device="cuda"), torch.randn(32, 32, 3, 3, device="cuda")
+    found = []
+    for one in ((x, weight), (x.double(), weight.double())):
+        leaves = [t.clone().requires_grad_() for t in one]
+        conv(*leaves, dilation=dilation).square().sum().backward()
+        found.append([t.grad for t in leaves])
+    for ours, exact in zip(*found, strict=True):
+        assert float((ours - exact).norm() / exact.norm()) < 1e-5
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
 def test_convolutions_keep_single_precision_unless_products_do_not(dilation):
     x, weight = torch.randn(1, 32, 64, 64, device="cuda"), torch.randn(32, 32, 3, 3, device="cuda")
     exact = conv(x.double(), weight.double(), dilation=dilation)

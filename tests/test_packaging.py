@@ -12,6 +12,10 @@ import resolvent
 ROOT = Path(__file__).parents[1]
 
 
+def test_parts_are_found_without_an_import_of_their_own():
+    assert resolvent.linop.SENSE is resolvent.SENSE and "mol" in dir(resolvent)
+
+
 def pins() -> set[str]:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     return {canonicalize_name(Requirement(line).name) for line in lines if line and not line.startswith("#")}

@@ -24,7 +24,7 @@ print(f"{scan.mask.mean():.0%} of the samples were measured; noise {scan.noise:.
 # The model is a learned operator F. The image is the one solution of ``lam A^H (A x - b) + F(x) = 0``, and ``tol``
 # says how close to it you want to be. The file says how much noise there is; left out, it is estimated from k-space.
 
-A = rv.SENSE(scan.maps, scan.mask)
+A = scan.operator()
 model = rv.load("brain-2d")
 recon = model.solve(scan.kspace, A, noise=scan.noise, tol=1e-3)
 print(recon)

@@ -105,7 +105,7 @@ from resolvent.figures import comparison
 scan = rv.simulate(
     rv.read("out/subject3.nii.gz").image[:1], n_coils=4, acceleration=3, seed=7
 )
-A = rv.SENSE(scan.maps, scan.mask)
+A = scan.operator()
 recon = rv.load("out/run/toy").solve(scan.kspace, A)
 images = {
     "zero_filled": A.adjoint(scan.kspace),

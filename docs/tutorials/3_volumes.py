@@ -34,7 +34,7 @@ print(scan.kspace.shape)  # batch, coil, z, y, x
 # The packaged model convolves planes. A volume is then one equation all the same: A couples all planes, F acts on
 # each, and one certificate holds for the whole volume.
 
-A = rv.SENSE(scan.maps, scan.mask, ndim=3)
+A = scan.operator()
 model = rv.load("brain-2d")
 recon = model.solve(scan.kspace, A, tol=1e-3)
 print(recon)

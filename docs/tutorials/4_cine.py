@@ -40,7 +40,7 @@ print(scan.kspace.shape)  # batch, coil, time, y, x
 # begins with what all frames say together, and sees frames and the planes along time; ``brain-2d`` sees each frame by
 # itself.
 
-A = rv.SENSE(scan.maps, scan.mask)
+A = scan.operator()
 recon = rv.load("cine").solve(scan.kspace, A, tol=1e-2)
 print(recon)
 by_frame = rv.load("brain-2d").solve(scan.kspace, A, tol=1e-2)

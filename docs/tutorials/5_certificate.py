@@ -19,7 +19,7 @@ head = ((rows / 0.85) ** 2 + (columns / 0.7) ** 2 < 1) * (
     1 + 0.4 * torch.cos(9 * rows) * torch.cos(7 * columns)
 )
 scan = rv.simulate(head, n_coils=6, acceleration=4, seed=0)
-A = rv.SENSE(scan.maps, scan.mask)
+A = scan.operator()
 model = rv.load("brain-2d")
 
 # %%

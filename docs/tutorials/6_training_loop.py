@@ -50,7 +50,7 @@ optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
 losses = []
 for step in range(40):
     scan = draw(seed=step)
-    A = rv.SENSE(scan.maps, scan.mask)
+    A = scan.operator()
     x = model(scan.kspace, A)
     loss = (x - scan.reference).norm() / scan.reference.norm()
     optimiser.zero_grad()

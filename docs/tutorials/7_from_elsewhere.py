@@ -42,7 +42,7 @@ import resolvent as rv
 # A batch axis is all that is missing. SENSE of SigPy and SENSE of this library agree on the same maps:
 
 scan = rv.simulate(torch.ones(48, 40), n_coils=4, acceleration=3, seed=0)
-A = rv.SENSE(scan.maps, scan.mask)
+A = scan.operator()
 theirs = mr.linop.Sense(scan.maps[0].numpy(), weights=scan.mask[0].numpy())
 ours = A.adjoint(scan.kspace)[0]
 other = torch.from_numpy(theirs.H(scan.kspace[0].numpy()))

@@ -25,6 +25,8 @@ _HOMES = {
     "resolvent.mol.weights": ("load", "save"),
 }
 """Where each public name lives: it is imported when it is first used, so that the program starts at once."""
+_PARTS = ("data", "evaluate", "figures", "interop", "linop", "mol", "monotone", "solve", "testing", "train")
+"""Modules that are found in the same way."""
 
 
 def __getattr__(name: str) -> Any:
@@ -32,11 +34,13 @@ def __getattr__(name: str) -> Any:
         if name in names:
             found = globals()[name] = getattr(import_module(home), name)
             return found
+    if name in _PARTS:
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_PARTS})
 
 
 __all__ = [

@@ -13,6 +13,9 @@ name       axes                                        notes
 along ``batch``. With several map sets (soft-SENSE) the set is the first lead axis of image and maps.
 """
 
+from dataclasses import fields
+from typing import Any
+
 from jaxtyping import Complex, Shaped
 from torch import Tensor
 
@@ -21,4 +24,22 @@ KSpace = Complex[Tensor, "batch coil *kspace"]
 Maps = Complex[Tensor, "batch coil *maps"]
 Mask = Shaped[Tensor, "*mask"]
 
-__all__ = ["Image", "KSpace", "Maps", "Mask"]
+
+class Brief:
+    """A dataclass that prints in a line: of a tensor its type and shape, and nothing of what is as by default."""
+
+    def __repr__(self) -> str:
+        """``Scan(kspace=complex64 (1, 4, 48, 40), ...)``."""
+        told = [
+            f"{one.name}={_told(value)}"
+            for one in fields(self)  # pyright: ignore[reportArgumentType]
+            if (value := getattr(self, one.name)) is not one.default
+        ]
+        return f"{type(self).__name__}({', '.join(told)})"
+
+
+def _told(value: Any) -> str:
+    return f"{str(value.dtype)[6:]} {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+
+
+__all__ = ["Brief", "Image", "KSpace", "Maps", "Mask"]

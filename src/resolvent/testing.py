@@ -161,7 +161,7 @@ def check_implicit_gradient(solve: Callable[..., Tensor], inputs: Sequence[Tenso
     generator = torch.Generator().manual_seed(0)
 
     def direction(like: Tensor) -> Tensor:
-        noise = torch.randn(like.shape, dtype=like.dtype, generator=generator).to(like.device)
+        noise = torch.randn(like.shape, dtype=like.dtype, device="cpu", generator=generator).to(like.device)
         return noise / torch.linalg.vector_norm(noise)
 
     out = solve(*inputs)
@@ -196,7 +196,7 @@ def _worst_pair(
     size = norm(x).clamp_min(1e-12).reshape(-1, *(1,) * (x.ndim - 1))
 
     def draw(length: float) -> Tensor:
-        noise = torch.randn(x.shape, dtype=x.dtype, generator=generator).to(x.device)
+        noise = torch.randn(x.shape, dtype=x.dtype, device="cpu", generator=generator).to(x.device)
         return length * size * noise / norm(noise).reshape(size.shape)
 
     for i in range(draws):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from resolvent._errors import DataError
+from resolvent.data.io import write
 from resolvent.data.scan import Geometry, Scan, Trajectory
 from resolvent.data.simulate import simulate
 from resolvent.linop.fourier import ifft
@@ -22,6 +23,17 @@ def scan() -> Scan:
     return Scan(
         kspace=5 * crandn(2, 3, 8, 10), mask=torch.ones(1, 8, 10), noise=0.5, reference=crandn(2, 8, 10, seed=1)
     )
+
+
+def test_conjugate_k_space_is_k_space(scan: Scan, tmp_path):
+    turned = scan.replace(kspace=scan.kspace.conj(), reference=scan.reference.conj(), coil_maps=scan.kspace.conj())
+    torch.testing.assert_close(turned.normalised().kspace, scan.normalised().kspace.conj().resolve_conj())
+    assert turned.validated().single().maps.numpy().dtype == "complex64"
+    write(turned, tmp_path / "turned.cfl")
+
+
+def test_scan_prints_in_a_line(scan: Scan):
+    assert repr(scan).startswith("Scan(kspace=complex64 (2, 3, 8, 10), mask=float32 (1, 8, 10), noise=0.5, reference=")
 
 
 def test_scan_is_frozen(scan: Scan):

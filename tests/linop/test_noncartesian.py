@@ -80,8 +80,8 @@ def test_on_the_places_of_the_grid_it_is_sense(shape):
     A, B = NonCartesian(maps, grid(*shape)), SENSE(maps, torch.ones(shape), ndim=len(shape))
     torch.testing.assert_close(A(x), B(x), rtol=0, atol=1e-11)
     torch.testing.assert_close(A.norm_bound, B.norm_bound, rtol=1e-4, atol=0)
-    torch.testing.assert_close(A.density, torch.ones_like(A.density), rtol=0, atol=1e-10)
-    assert A.density is not None and B.density is None
+    torch.testing.assert_close(A.compensation, torch.ones_like(A.compensation), rtol=0, atol=1e-10)
+    assert A.compensation is not None and B.compensation is None
 
 
 def test_frames_and_scans_have_their_own_trajectories():
@@ -94,13 +94,13 @@ def test_frames_and_scans_have_their_own_trajectories():
         for t in range(4):
             one = NonCartesian(maps[b : b + 1, :, 0], own[b, t], mask[b, t])
             torch.testing.assert_close(A(x)[b : b + 1, :, t], one(x[b : b + 1, t]), rtol=0, atol=1e-11)
-            torch.testing.assert_close(A.density[b, :, t], one.density[0], rtol=0, atol=1e-11)
+            torch.testing.assert_close(A.compensation[b, :, t], one.compensation[0], rtol=0, atol=1e-11)
     check_adjoint(A, x, random(*A(x).shape, seed=3), tol=1e-12)
     check_normal(A, x, tol=1e-12)
     index = torch.tensor([1])
     torch.testing.assert_close(A.select(index).normal(x[1:]), A.normal(x)[1:], rtol=0, atol=1e-12)
     shared = NonCartesian(maps, radial(3, PLANE))  # one trajectory for all
-    assert shared.density.shape == (1, 1, 1, 3, 16)
+    assert shared.compensation.shape == (1, 1, 1, 3, 16)
     check_adjoint(shared, x, random(2, 3, 4, 3, 16, seed=3), tol=1e-12)
     check_normal(shared, x, tol=1e-12)
 
@@ -112,7 +112,7 @@ def test_what_the_adjoint_gave_is_the_zero_filled_image_only_where_the_density_i
     back = even.adjoint(z)
     assert even.zero_filled(z, back) is back
     assert torch.equal(even.zero_filled(z), back)
-    weighted = uneven.adjoint(uneven.density * y)
+    weighted = uneven.adjoint(uneven.compensation * y)
     assert torch.equal(uneven.zero_filled(y, uneven.adjoint(y)), weighted)
 
 
@@ -141,7 +141,7 @@ def test_density_is_the_ramp_of_many_spokes_and_makes_an_image():
     """Full sampling by even spokes: a sample stands for a strip ``pi |k| / spokes`` wide and half a cell long."""
     n, angle = 32, torch.arange(80, dtype=torch.float64) * math.pi / 80
     places = torch.arange(-16, 16, 0.5).double()[:, None] * torch.stack([angle.sin(), angle.cos()], -1)[:, None]
-    weights = NonCartesian(torch.ones(1, 1, n, n, dtype=torch.complex128), places).density[0, 0]
+    weights = NonCartesian(torch.ones(1, 1, n, n, dtype=torch.complex128), places).compensation[0, 0]
     k = places.square().sum(-1).sqrt()
     inside = (k > 3) & (k < n / 2 - 2)
     torch.testing.assert_close(weights[inside], math.pi * k[inside] / 80 / 2, rtol=0.15, atol=0)

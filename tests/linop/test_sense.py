@@ -144,15 +144,16 @@ def test_shared_maps_serve_a_batch_of_masks():
     torch.testing.assert_close(SENSE(maps, mask)(x), SENSE(maps.expand(2, -1, -1, -1), mask)(x), rtol=0, atol=0)
 
 
-def test_number_of_spatial_axes_is_read_off_the_maps():
+def test_number_of_spatial_axes_is_read_off_the_maps_where_they_tell_it():
     assert SENSE(unit_maps(1, 2, 4, 5), torch.ones(4, 5)).ndim == 2
-    assert SENSE(unit_maps(1, 2, 3, 4, 5), torch.ones(3, 4, 5)).ndim == 3
     dynamic = SENSE(unit_maps(1, 2, 1, 4, 5), torch.ones(1, 3, 4, 5))
     assert (dynamic.ndim, dynamic.lead) == (2, (3,))
     changing = SENSE(unit_maps(1, 2, 3, 4, 5), torch.ones(1, 3, 4, 5), ndim=2)
     assert (changing.ndim, changing.lead) == (2, (3,))
     x = random(1, 3, 4, 5)
     torch.testing.assert_close(changing.normal(x), changing.adjoint(changing(x)), rtol=0, atol=1e-13)
+    with pytest.raises(ShapeError, match=r"those of a volume, or change over time.*ndim=3.*ndim=2.*Scan.operator"):
+        SENSE(unit_maps(1, 2, 3, 4, 5), torch.ones(3, 4, 5))
 
 
 @pytest.mark.parametrize("setting", [PLANE, VOLUME], ids=lambda s: s.name)
@@ -182,6 +183,42 @@ def test_operators_are_immutable():
     for name in ("weighted_maps", "encode", "power"):
         with pytest.raises(AttributeError, match=rf"SENSE.{name} cannot be rebound.*Build a new one"):
             setattr(A, name, torch.zeros(1))
+
+
+@pytest.mark.filterwarnings("ignore:Complex modules", "ignore:Casting complex")
+@pytest.mark.parametrize("change", [torch.float64, torch.complex128, torch.float16, "double", "float"], ids=str)
+def test_precision_is_not_changed_in_place(change):
+    A = PLANE.operator() if change == "float" else SENSE(PLANE.random_maps().to(torch.complex64), torch.ones(6, 5))
+    with pytest.raises(DataError, match=r"precision of SENSE cannot be changed in place.*A.to_double\(\).*Scan.single"):
+        getattr(A, change)() if isinstance(change, str) else A.to(change)
+    assert A.weighted_maps.is_complex() and A.to("cpu") is A
+
+
+def test_operator_says_what_it_is_made_of():
+    assert "weighted_maps=(1, 3, 6, 5)" in repr(PLANE.operator()) and "complex128" in repr(PLANE.operator())
+
+
+class Picked(LinearOperator):
+    """Some pixels by their index: an integer tensor beside others."""
+
+    def __init__(self, index):
+        super().__init__()
+        self.register_buffer("index", index)
+
+    def forward(self, x):
+        return x.flatten(1).gather(1, self.index.expand(len(x), -1))
+
+    def adjoint(self, y):
+        return y.new_zeros(len(y), 30).scatter(1, self.index.expand(len(y), -1), y).unflatten(1, (6, 5))
+
+    @property
+    def norm_bound(self):
+        return torch.ones(1, dtype=torch.float64)
+
+
+def test_integers_stay_integers_in_double_precision():
+    A, x = Picked(torch.tensor([[3, 7, 11]])), random(2, 6, 5)
+    assert A.to_double()(x).equal(A(x)) and A.to_double().index.dtype == torch.int64
 
 
 def test_operator_does_not_follow_later_changes_of_maps_and_mask():
@@ -226,6 +263,13 @@ def test_double_precision_is_the_same_operator(setting):
     check_adjoint(double, x, setting.kspace(), tol=1e-13)
     assert dense(double, setting.image).norm(p=2) > 0
     assert torch.linalg.matrix_norm(dense(double, setting.image), 2) <= double.norm_bound[0]
+
+
+def test_norm_bound_of_rounded_phases_is_one_in_double_precision_too():
+    for n in (5, 7, 9, 11, 13):  # where no phase is a number of single precision
+        maps = unit_maps(1, 2, n, n).to(torch.complex64)
+        double = SENSE(maps, torch.ones(n, n)).to_double()
+        assert torch.linalg.matrix_norm(dense(double, (n, n)), 2) <= double.norm_bound[0]
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -291,7 +335,7 @@ BAD = {
         ShapeError,
         "leaves no 2 or 3 spatial",
     ),
-    "four axes": (lambda: SENSE(unit_maps(1, 1, 2, 2, 2, 2), ONES), ShapeError, "Pass (batch, coil"),
+    "two axes": (lambda: SENSE(unit_maps(1, 1, 6, 5)[0], ONES), ShapeError, "Pass (batch, coil"),
     "sets": (
         lambda: SENSE(unit_maps(1, 2, 3, 6, 5), ONES, sets=2),
         ShapeError,

@@ -1,5 +1,7 @@
 """Adapting to one scan: it learns from the samples alone, and takes nothing from what is proved."""
 
+import copy
+
 import pytest
 import torch
 
@@ -36,6 +38,13 @@ def test_the_image_is_better_though_no_reference_was_seen(model, scan):
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
     assert (done.model.tol, done.model.max_steps) == (model.tol, model.max_steps)
     assert recons[1].record()["model"] == {"adapted_from": model.identity}
+
+
+def test_a_frozen_model_adapts_like_another(model, scan):
+    frozen = copy.deepcopy(model).requires_grad_(False)
+    with torch.no_grad():
+        done = adapt(frozen, scan.kspace, scan.operator(), scan.noise, steps=2)
+    assert done.after == adapt(model, scan.kspace, scan.operator(), scan.noise, steps=2).after != done.before
 
 
 def test_it_is_a_function_of_the_samples_and_the_seed(model, scan):

@@ -5,7 +5,7 @@ import torch
 
 from problems import DYNAMIC, PLANE, VOLUME, dense, random, random_mask, small_scores
 from resolvent import SENSE
-from resolvent._errors import ModelError
+from resolvent._errors import DataError, ModelError
 from resolvent.mol import MOL
 from resolvent.mol.baselines import ADMMNet, DEGrad, MoDL, UNet, UnrolledStack
 from resolvent.mol.baselines.network import noise_level
@@ -42,6 +42,15 @@ def test_image_has_the_axes_of_the_scan(kind, setting):
     assert x.shape == (2, *setting.image)
     assert x.dtype == torch.complex128
     assert model.tier == "none"
+
+
+@kinds
+def test_samples_without_data_are_refused_and_nothing_is_attached_for_nothing(kind):
+    model, y, A = model_of(kind).requires_grad_(False), PLANE.kspace(2), PLANE.operator(2)
+    assert not model(y, A, NOISE).requires_grad
+    y[1] = 0
+    with pytest.raises(DataError, match="k-space of sample 1 is zero everywhere"):
+        model(y, A, NOISE)
 
 
 @kinds

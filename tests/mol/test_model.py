@@ -260,6 +260,35 @@ def test_forward_is_the_solve_and_carries_gradients():
 
 
 @kinds
+def test_nothing_is_attached_where_nothing_has_a_gradient(kind):
+    model = model_of(kind).requires_grad_(False)
+    y, A = scan()
+    assert not model(y, A).requires_grad
+    assert model(y.requires_grad_(), A).requires_grad
+
+
+@kinds
+@pytest.mark.parametrize(
+    "where", [torch.autocast("cpu", torch.bfloat16), torch.device("meta")], ids=["autocast", "meta"]
+)
+def test_what_pytorch_does_by_default_is_no_part_of_the_solve(kind, where):
+    model = model_of(kind, normalise=True)
+    y, A = scan()
+    found = [model.solve(y, A).image, model(y, A)]
+    with where:
+        again = [model.solve(y, A).image, model(y, A)]
+    for one, other in zip(found, again, strict=True):
+        assert one.equal(other)
+
+
+def test_a_start_in_another_precision_is_brought_to_that_of_the_data():
+    model = model_of("ResidualStack")
+    y, A = scan()
+    image = model.solve(y, A).image
+    assert model.solve(y, A, start=image.to(torch.complex128)).image.dtype == image.dtype
+
+
+@kinds
 def test_memory_of_a_differentiable_solve_does_not_grow_with_its_steps(kind):
     y, A = scan(dtype=torch.complex128)
     model = model_of(kind, dtype=torch.float64, normalise=True)
@@ -329,11 +358,12 @@ def test_data_that_are_not_finite_are_refused(bad):
         model_of("ResidualStack").solve(y, A)
 
 
-def test_data_of_zeros_are_refused():
+@pytest.mark.parametrize("call", ["solve", "forward"])
+def test_data_of_zeros_are_refused(call):
     y, A = scan(batch=2)
     y[1] = 0
     with pytest.raises(DataError, match=r"k-space of sample 1 is zero everywhere.*Leave out that slice"):
-        model_of("ResidualStack").solve(y, A)
+        getattr(model_of("ResidualStack"), call)(y, A)
 
 
 def test_data_with_too_few_axes_for_the_network_are_refused():

@@ -107,6 +107,26 @@ def test_points_of_a_kernel_may_lie_apart(dtype, dilation, monkeypatch: pytest.M
     torch.testing.assert_close(forth, back)
 
 
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("biased", [True, False])
+def test_convolution_of_a_gpu_has_the_gradients_of_conv2d(dilation, biased):
+    x, weight = random(2, 3, 7, 6).real.requires_grad_(), random(4, 3, 3, 3, seed=1).real.requires_grad_()
+    bias = random(4, seed=2).real.requires_grad_() if biased else None
+    given = [t for t in (x, weight, bias) if t is not None]
+    found = []
+    for out in (
+        convolution._InPrecision.apply(x, weight, bias, dilation),
+        conv2d(x, weight, bias, padding=dilation, dilation=dilation),
+    ):
+        slopes = grad(out.square().sum(), given, create_graph=True)
+        twice = grad(sum(s.square().sum() for s in slopes), given)
+        found.append([out, *slopes, *twice])
+    for ours, exact in zip(*found, strict=True):
+        torch.testing.assert_close(ours, exact)
+    mapped = torch.func.vmap(lambda one: convolution._InPrecision.apply(one, weight, bias, dilation))(x.unsqueeze(1))
+    torch.testing.assert_close(mapped[:, 0], found[1][0])
+
+
 def test_those_of_a_kernel_of_three_axes_may_not():
     x, weight, _ = case(1, 5)
     with pytest.raises(ValueError, match="dilation must be 1"):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from resolvent._errors import DataError
-from resolvent._types import Maps
+from resolvent._types import Brief, Maps
 
 if TYPE_CHECKING:
     from resolvent.linop import LinearOperator
@@ -35,8 +35,8 @@ class Geometry:
         return Geometry(affine)
 
 
-@dataclass(frozen=True, eq=False)
-class Volume:
+@dataclass(frozen=True, eq=False, repr=False)
+class Volume(Brief):
     """An image that came from a file: `simulate` makes a scan of it.
 
     Attributes:
@@ -52,8 +52,8 @@ class Volume:
     ndim: int = 2
 
 
-@dataclass(frozen=True, eq=False)
-class Trajectory:
+@dataclass(frozen=True, eq=False, repr=False)
+class Trajectory(Brief):
     """Where the samples of a non-Cartesian scan lie.
 
     Attributes:
@@ -66,8 +66,8 @@ class Trajectory:
     matrix: tuple[int, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Scan:
+@dataclass(frozen=True, eq=False, repr=False)
+class Scan(Brief):
     """k-space as measured, with what is known about it. Frozen: every change makes a new scan.
 
     The fields are `KSpace`, `Mask`, `Maps` and `Image` of `resolvent._types`; whether they are is checked by
@@ -100,6 +100,13 @@ class Scan:
     source: str = ""
     calibration: Scan | None = None
     trajectory: Trajectory | None = None
+
+    def __post_init__(self) -> None:
+        """Conjugates that PyTorch has put off are taken: NumPy, and a complex tensor seen as a real one, need them."""
+        for name in ("kspace", "coil_maps", "reference"):
+            values = getattr(self, name)
+            if isinstance(values, Tensor):
+                object.__setattr__(self, name, values.resolve_conj().resolve_neg())
 
     @cached_property
     def maps(self) -> Maps:
@@ -276,7 +283,7 @@ def coil_images(scan: Scan) -> Tensor:
     lead = (1,) * (scan.kspace.ndim - 2 - scan.ndim)
     ones = torch.ones(1, scan.n_coils, *lead, *scan.matrix, dtype=scan.kspace.dtype, device=scan.kspace.device)
     A = NonCartesian(ones, scan.trajectory.places, scan.mask)
-    return A.coil_images(A.density * scan.kspace)
+    return A.coil_images(A.compensation * scan.kspace)
 
 
 def _divided(values: Tensor, by: float) -> Tensor:

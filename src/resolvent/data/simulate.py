@@ -99,7 +99,7 @@ def simulate(
     )
 
 
-def undersample(scan: Scan, acceleration: float, kind: str = "gaussian2d", seed: int = 0) -> Scan:
+def undersample(scan: Scan, acceleration: float, mask_kind: str = "gaussian2d", seed: int = 0) -> Scan:
     """Leave out samples of a fully sampled scan, so that a reconstruction can be compared with the full one.
 
     The maps are those of the file or, failing that, ESPIRiT maps of the undersampled scan, or of its separate
@@ -110,7 +110,7 @@ def undersample(scan: Scan, acceleration: float, kind: str = "gaussian2d", seed:
     Args:
         scan: fully sampled.
         acceleration: see `make_mask`.
-        kind: see `make_mask`. With one lead axis (time) the mask differs from frame to frame.
+        mask_kind: `kind` of `make_mask`. With one lead axis (time) the mask differs from frame to frame.
         seed: fixes the mask.
 
     Raises:
@@ -134,16 +134,16 @@ def undersample(scan: Scan, acceleration: float, kind: str = "gaussian2d", seed:
             "undersampled again. Reconstruct it as it is, or pass a fully sampled scan."
         )
     shape, lead = tuple(scan.kspace.shape[-scan.ndim :]), tuple(scan.kspace.shape[2 : -scan.ndim])
-    mask = _mask(kind, shape, lead, acceleration, seed).to(scan.kspace.device)
+    mask = _mask(mask_kind, shape, lead, acceleration, seed).to(scan.kspace.device)
     under = scan.replace(kspace=scan.kspace * mask.unsqueeze(1), mask=mask, reference=None)
     try:
         maps = under.maps
     except DataError as error:
-        largest = calibrated_up_to(kind, shape, SMALLEST)
+        largest = calibrated_up_to(mask_kind, shape, SMALLEST)
         if not 1 <= largest < acceleration:
             raise
         raise DataError(
-            f"At acceleration {acceleration:g} a {kind} mask of {' x '.join(map(str, shape))} has less than the "
+            f"At acceleration {acceleration:g} a {mask_kind} mask of {' x '.join(map(str, shape))} has less than the "
             f"{SMALLEST} lines in its centre from which ESPIRiT makes coil maps. Choose an acceleration up to "
             f"{math.floor(10 * largest) / 10:g}, or pass coil maps."
         ) from error

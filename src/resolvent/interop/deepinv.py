@@ -11,7 +11,8 @@ from typing_extensions import Self
 
 from resolvent._errors import DataError, ShapeError
 from resolvent._types import Image
-from resolvent.interop.foreign import ForeignOperator, copied, doubled
+from resolvent.interop.foreign import ForeignOperator, copied
+from resolvent.linop.base import doubled
 from resolvent.linop.noise import estimate_noise
 from resolvent.mol import MOL
 from resolvent.mol.baselines import Baseline
@@ -46,7 +47,7 @@ def to_channels(x: Image) -> Tensor:
     tensor([[[3.],
              [4.]]])
     """
-    return torch.view_as_real(x).movedim(-1, 1)
+    return torch.view_as_real(x.resolve_conj()).movedim(-1, 1)
 
 
 def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> ForeignOperator:

@@ -115,7 +115,10 @@ class ForeignOperator(LinearOperator):
         whole.rows = None
         generator = torch.Generator().manual_seed(0)
         count = len(data) if self.rows is None else self.batch
-        x, y = (torch.randn(count, *t.shape[1:], dtype=t.dtype, generator=generator).to(t) for t in (image, data))
+        x, y = (
+            torch.randn(count, *t.shape[1:], dtype=t.dtype, device="cpu", generator=generator).to(t)
+            for t in (image, data)
+        )
         there = whole(x).to(y.dtype)
         whole.reached = reached = there != 0
         error = float(adjoint_error(whole, x, there + y * (there.norm() / y.norm())).max())
@@ -159,8 +162,3 @@ def copied(module: nn.Module, change: Callable[[Tensor], Tensor] = lambda t: t) 
     parts = module._modules.items()
     vars(new)["_modules"] = {name: None if part is None else copied(part, change) for name, part in parts}
     return new
-
-
-def doubled(t: Tensor) -> Tensor:
-    """The tensor in double precision, if it holds real or complex numbers."""
-    return t.to(torch.complex128) if t.is_complex() else t.double() if t.is_floating_point() else t

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from resolvent._errors import DataError, ShapeError
-from resolvent.interop.foreign import ForeignOperator, copied, doubled
+from resolvent.interop.foreign import ForeignOperator, copied
+from resolvent.linop.base import doubled
 
 
 def from_sigpy(linop: Any, *, norm: float, support: Tensor | None = None) -> ForeignOperator:

@@ -17,7 +17,10 @@ class LinearOperator(nn.Module, ABC):
     """A linear map A from images to measurements, complex to complex, one independent map a sample of the batch.
 
     Operators are immutable: their tensors cannot be rebound, because a solve and its gradient must see the same A.
-    A new operator is made by building it again.
+    A new operator is made by building it again. ``A.to(device)`` moves it; its precision is that of what it was made
+    of, or that of `to_double`.
+
+    Every tensor of a subclass, registered as a buffer, has a batch axis first, of length 1 if all samples share it.
     """
 
     @abstractmethod
@@ -60,7 +63,7 @@ class LinearOperator(nn.Module, ABC):
         return None
 
     @property
-    def density(self) -> Tensor | None:
+    def compensation(self) -> Tensor | None:
         """Weights of the measurements that even out their density; None if it is even. They enter no equation."""
         return None
 
@@ -71,8 +74,8 @@ class LinearOperator(nn.Module, ABC):
             y: measurements.
             back: ``A^H y``, if it is known: no work is done then where the density is even.
         """
-        if self.density is not None:
-            return self.adjoint(self.density * y)
+        if self.compensation is not None:
+            return self.adjoint(self.compensation * y)
         return self.adjoint(y) if back is None else back
 
     def measured(self, y: Tensor) -> Tensor:
@@ -105,7 +108,13 @@ class LinearOperator(nn.Module, ABC):
 
     def to_double(self) -> Self:
         """The same operator in double precision."""
-        return self._map(lambda t: t.to(torch.complex128 if t.is_complex() else torch.float64))
+        return self._map(doubled)
+
+    def extra_repr(self) -> str:
+        """Of each tensor its shape; and the precision."""
+        shapes = [f"{name}={tuple(t.shape)}" for name, t in self.named_buffers(recurse=False)]
+        kinds = {str(t.dtype)[6:]: None for t in self.buffers(recurse=False)}
+        return ", ".join([*shapes, *kinds])
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
         """A copy with every buffer replaced by ``change(buffer)``."""
@@ -119,6 +128,16 @@ class LinearOperator(nn.Module, ABC):
         }
         return new
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Refuse another precision: PyTorch would drop the imaginary parts, or leave complex numbers as they are."""
+        for t in self.buffers():
+            if fn(t.flatten()[:1].detach()).dtype != t.dtype:
+                raise DataError(
+                    f"the precision of {type(self).__name__.strip('_')} cannot be changed in place. "
+                    "Take A.to_double(), or build A of maps in the precision that is wanted (for scans: `Scan.single`)."
+                )
+        return super()._apply(fn, recurse)
+
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to rebind a tensor of the operator."""
         if name in vars(self).get("_buffers", {}):
@@ -126,6 +145,11 @@ class LinearOperator(nn.Module, ABC):
                 f"{type(self).__name__}.{name} cannot be rebound: operators are immutable. Build a new one."
             )
         super().__setattr__(name, value)
+
+
+def doubled(t: Tensor) -> Tensor:
+    """The tensor in double precision, if it holds real or complex numbers."""
+    return t.to(torch.complex128) if t.is_complex() else t.double() if t.is_floating_point() else t
 
 
 class _Adjoint(LinearOperator):
@@ -173,9 +197,9 @@ class _Product(LinearOperator):
         return outer * self.inner.norm_bound.to(outer.device)  # that of an operator without tensors is a constant
 
     @property
-    def density(self) -> Tensor | None:
+    def compensation(self) -> Tensor | None:
         """That of the measurements of A."""
-        return self.outer.density
+        return self.outer.compensation
 
     def measured(self, y: Tensor) -> Tensor:
         """What A measures."""

@@ -1,5 +1,6 @@
 """The centred orthonormal Fourier transform, and the phases that centre it without moving a sample."""
 
+import cmath
 import math
 
 import torch
@@ -33,12 +34,12 @@ def centring_phase(shape: tuple[int, ...], like: Tensor) -> tuple[Tensor, comple
     From ``(f - h)(n - h) = f n - h f - h n + h^2``: ``p[n] = exp(2 pi i h n / N)`` and ``c = exp(-2 pi i h^2 / N)`` on
     every axis, ``h = N // 2``. Exact for odd and even sizes. Because ``|p| = |c| = 1`` they cancel in ``A^H A``.
     """
-    phase = torch.ones((), dtype=torch.complex128)
+    phase = torch.ones((), dtype=torch.complex128, device="cpu")
     constant = 1.0 + 0.0j
     for size in shape:
         h = size // 2
-        turns = torch.arange(size, dtype=torch.int64) * h % size  # integers: no rounding for large sizes
+        turns = torch.arange(size, dtype=torch.int64, device="cpu") * h % size  # integers: no rounding for large sizes
         line = torch.exp(2j * math.pi * turns.to(torch.float64) / size)
         phase = phase.unsqueeze(-1) * line
-        constant *= complex(torch.exp(torch.tensor(-2j * math.pi * (h * h % size) / size, dtype=torch.complex128)))
+        constant *= cmath.exp(-2j * math.pi * (h * h % size) / size)
     return phase.to(device=like.device, dtype=like.dtype), constant

@@ -175,7 +175,7 @@ class Still(LinearOperator):
     @property
     def norm_bound(self) -> Tensor:
         """1, but for rounding: proved."""
-        return _rounded(torch.ones(1), torch.ones(1))
+        return _rounded(torch.ones(1, device="cpu"), torch.ones(1, device="cpu"))
 
 
 class Decimation(LinearOperator):
@@ -218,7 +218,7 @@ class Decimation(LinearOperator):
     @property
     def norm_bound(self) -> Tensor:
         """1: exact."""
-        return torch.ones(1, dtype=torch.float64)
+        return torch.ones(1, dtype=torch.float64, device="cpu")
 
 
 def fourier(mask: Tensor) -> SENSE:

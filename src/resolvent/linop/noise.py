@@ -62,7 +62,7 @@ def _sigma(kspace: Tensor, ndim: int, radius: Tensor | None) -> Tensor:
     y, strength = y[there], strength[there]
     share = strength / strength.quantile(0.5, interpolation="higher")
     y = y * (torch.maximum(share, 1 - share) / share).reshape(-1, *(1,) * (y.ndim - 1))
-    white = torch.randn(y.shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(0)).to(y)
+    white = torch.randn(y.shape, dtype=torch.complex64, device="cpu", generator=torch.Generator().manual_seed(0)).to(y)
     found = [_smallest(y, white, width, ndim, radius) for width in WIDTHS]
     return size * torch.stack([level for level in found if level is not None]).amin()
 

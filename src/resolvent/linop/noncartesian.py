@@ -12,7 +12,7 @@ from resolvent._errors import DataError, ShapeError
 from resolvent._types import Image, KSpace, Maps
 from resolvent.linop.base import LinearOperator
 from resolvent.linop.noise import estimate_noise
-from resolvent.linop.nufft import density, exponential_sums, nufft, nufft_adjoint
+from resolvent.linop.nufft import compensation, exponential_sums, nufft, nufft_adjoint
 from resolvent.linop.shapes import check_batch, fits
 
 
@@ -81,7 +81,7 @@ class NonCartesian(LinearOperator):
         places = places.double().expand(*shape, ndim)
         flat_places, flat_mask = places.reshape(-1, math.prod(self.samples), ndim), mask.expand(shape)
         flat_mask = flat_mask.reshape(flat_places.shape[:-1]).double()
-        weights = density(flat_mask, flat_places, self.spatial).reshape(shape).unsqueeze(1)
+        weights = compensation(flat_mask, flat_places, self.spatial).reshape(shape).unsqueeze(1)
         self.register_buffer("maps", maps)
         self.register_buffer("trajectory", places)
         self.register_buffer("mask", mask.expand(shape).to(maps.real.dtype).unsqueeze(1))  # a coil axis of length 1
@@ -143,8 +143,8 @@ class NonCartesian(LinearOperator):
         return (self.maps.detach() != 0).any(1).to(self.mask.dtype)
 
     @property
-    def density(self) -> Tensor:
-        """Share of a grid cell that a sample has (see `nufft.density`), ``(batch or 1, 1, *lead or 1, *samples)``."""
+    def compensation(self) -> Tensor:
+        """Of each sample its share of a grid cell (`nufft.compensation`), ``(batch or 1, 1, *lead or 1, *samples)``."""
         return self.weights
 
     def measured(self, y: KSpace) -> KSpace:

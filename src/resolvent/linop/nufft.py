@@ -56,7 +56,7 @@ def exponential_sums(weights: Tensor, places: Tensor, matrix: tuple[int, ...]) -
     return _transform(1, samples, places, matrix, tuple(2 * n for n in matrix)).squeeze(1)
 
 
-def density(mask: Tensor, places: Tensor, matrix: tuple[int, ...]) -> Tensor:
+def compensation(mask: Tensor, places: Tensor, matrix: tuple[int, ...]) -> Tensor:
     """Weights w of samples with ``sum_i psi(k_j - k_i) w_i = 1``: about the share of a grid cell that a sample has.
 
     ``w <- w / (psi * w)`` with ``psi(k) = prod (sin(pi k) / (N sin(pi k / N)))^2``, which is 1 at 0, not negative, and

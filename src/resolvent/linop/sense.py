@@ -34,15 +34,14 @@ class SENSE(LinearOperator):
             ``(batch, coil, set, *lead or 1, *spatial)``.
         mask: ``(batch or 1, *lead or 1, *spatial)``, or only ``spatial``, or with a coil axis of length 1; real
             weights in [0, 1], 1 where measured. Lead axes of length 1 in maps and mask serve a lead of any length.
-        ndim: number of spatial axes, 2 or 3. By default the axes after the coils without leading axes of length 1,
-            so maps ``(b, c, y, x)`` and ``(b, c, 1, y, x)`` are 2-D and ``(b, c, z, y, x)`` are 3-D. Maps that change
-            over time need ``ndim=2``.
+        ndim: number of spatial axes, 2 or 3. It must be said where maps have three axes after the coils that are longer
+            than 1: they may be those of a volume, or change over time. Else it is 2.
         sets: number of map sets. The set is the first lead axis of the image.
         coil_chunk: number of coils transformed at once in `normal` and `adjoint`: less memory, same numbers. By default
             one where a coil image fills the cache of a core (that is also the fastest), else all.
 
     Raises:
-        ShapeError: the axes of maps and mask do not agree.
+        ShapeError: the axes of maps and mask do not agree, or do not tell `ndim`.
         DataError: maps or mask are not finite or all zero, or the mask leaves [0, 1].
 
     Source: K. P. Pruessmann et al., SENSE, MRM 42:952-962 (1999); M. Uecker et al., ESPIRiT, MRM 71:990-1001 (2014)
@@ -67,10 +66,12 @@ class SENSE(LinearOperator):
         super().__init__()
         first = 2 + (sets > 1)  # index of the first lead or spatial axis of the maps
         if ndim is None:
-            shape = list(maps.shape[first:])
-            while len(shape) > 2 and shape[0] == 1:
-                shape.pop(0)
-            ndim = len(shape)
+            if any(length > 1 for length in maps.shape[first:-2]):
+                raise ShapeError(
+                    f"maps {tuple(maps.shape)} are those of a volume, or change over time: the axes do not tell. "
+                    "Pass ndim=3 for a volume, ndim=2 for slices over time, or take `Scan.operator`."
+                )
+            ndim = 2
         if ndim not in (2, 3) or maps.ndim < first + ndim:
             raise ShapeError(
                 f"maps have {maps.ndim} axes {tuple(maps.shape)}, which leaves no 2 or 3 spatial axes after batch"
@@ -179,9 +180,9 @@ class SENSE(LinearOperator):
             maps = maps.to(torch.complex128)
             gram = torch.einsum("bcs...,bct...->b...st", maps.conj(), maps)
             energy = torch.linalg.eigvalsh(gram)[..., -1]
-        largest = self.power.detach().to(torch.float64).flatten(1).amax(1) * energy.flatten(1).amax(1)
-        rounding = 1 + 8 * torch.finfo(self.power.dtype).eps  # of the phases multiplied into the maps
-        return largest.sqrt() * rounding
+        encode = self.encode.detach().to(torch.complex128).abs()  # the mask, times phases as they were rounded
+        largest = torch.maximum(encode.square(), self.power.detach()).flatten(1).amax(1) * energy.flatten(1).amax(1)
+        return largest.sqrt() * (1 + 8 * torch.finfo(self.power.dtype).eps)
 
     @property
     def support(self) -> Tensor:

@@ -91,13 +91,16 @@ def adapt(
     used, judged = (part.unsqueeze(1) for part in split(measured, JUDGED, seed))
     before = _error(model, y, A, sigma, used, judged)
     pupil = copy.deepcopy(model)
+    if not any(p.requires_grad for p in pupil.parameters()):  # a model that was frozen to reconstruct with it
+        pupil.requires_grad_()
     pupil.tol, pupil.adjoint_tol, pupil.linear_tol, pupil.max_steps = TOL, ADJOINT_TOL, LINEAR_TOL, 30
     optimiser = torch.optim.Adam(pupil.parameters(), lr=rate)
     for step in range(steps):
         say(f"adapting · step {step + 1} of {steps}")
-        i = torch.tensor([step % len(y)])
+        i = torch.tensor([step % len(y)], device=y.device)
         given, held = (part.unsqueeze(1) for part in split(used[i, 0], HELD, seed + 1 + step))
-        loss = _predicted(pupil, y[i], A.select(i), sigma[i], given, held).log().mean()
+        with torch.enable_grad():
+            loss = _predicted(pupil, y[i], A.select(i), sigma[i], given, held).log().mean()
         optimiser.zero_grad()
         loss.backward()
         size = nn.utils.clip_grad_norm_(pupil.parameters(), CLIP)
@@ -123,5 +126,5 @@ def _predicted(model: MOL, y: Tensor, A: LinearOperator, noise: Tensor, given: T
 @torch.no_grad()
 def _error(model: MOL, y: Tensor, A: LinearOperator, noise: Tensor, given: Tensor, held: Tensor) -> float:
     """Mean over the slices, one at a time."""
-    ones = [torch.tensor([i]) for i in range(len(y))]
+    ones = [torch.tensor([i], device=y.device) for i in range(len(y))]
     return float(torch.cat([_predicted(model, y[i], A.select(i), noise[i], given[i], held[i]) for i in ones]).mean())

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from resolvent._types import Brief
 from resolvent.mol.equation import Equation, Matrix
 from resolvent.monotone import Kind, Tier
 from resolvent.solve import conjugate_gradient, inner, norm
 
 
-@dataclass(frozen=True)
-class Certificate:
+@dataclass(frozen=True, repr=False)
+class Certificate(Brief):
     """Bounds for one reconstruction; numbers are the worst of the batch.
 
     Attributes:
@@ -64,6 +65,8 @@ def data_gain(lam: Tensor, m: float, norm_bound: Tensor | float, conditioning: f
 
     The smaller one is returned, ``(batch,)``; without conditioning the first is ``sqrt(lam / m) / 2``.
     """
+    if isinstance(norm_bound, Tensor):
+        norm_bound = norm_bound.to(lam.device)  # an operator without tensors has it on the processor
     by_energy = (conditioning + (conditioning**2 + m * lam).sqrt()) / (2 * m)
     return torch.minimum(by_energy, (lam * norm_bound + conditioning) / m)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resolvent.linop import LinearOperator
 from resolvent.monotone import Bound, Score
-from resolvent.solve import Solution, along, conjugate_gradient, fixed_point, implicit, norm
+from resolvent.solve import Solution, along, conjugate_gradient, fixed_point, implicit, norm, tracked
 from resolvent.solve.fixed_point import Step, reach
 from resolvent.solve.implicit import VectorJacobian
 
@@ -176,11 +176,13 @@ class Equation:
         return step
 
     def attach(self, x: Tensor, *, tol: float, max_steps: int) -> Tensor:
-        """x, the root of G, with its gradient with respect to weights, lam, b and maps.
+        """x, the root of G, with its gradient with respect to those of weights, lam, b and maps that have one.
 
         The adjoint equation ``(lam N + J_F^H) w = v`` is solved by the same contraction as the equation itself:
         ``w <- w - (c I + lam N)^-1 (J_G^H w - v)``.
         """
+        if not tracked((self.y, self.lam, *self.score.shared, *self.score.own, *self.A.buffers())):
+            return x
 
         def adjoint_solve(vector_jacobian: VectorJacobian, v: Tensor) -> Tensor:
             allowed = self.accuracies()
@@ -276,10 +278,6 @@ def resolvent(
             ).x
 
     x = solve(rhs, start)
-    if not torch.is_grad_enabled() or not (rhs.requires_grad or lam.requires_grad or _tracked(A)):
+    if not tracked((rhs, lam, *A.buffers())):
         return x
     return implicit(x, lambda x: matrix(A, lam)(x) - rhs, lambda _, v: solve(v))
-
-
-def _tracked(A: LinearOperator) -> bool:
-    return any(t.requires_grad for t in A.buffers())

@@ -36,9 +36,9 @@ def unseen(A: LinearOperator, like: Image, ndim: int, work: Work | None = None) 
     if work is not None:
         work.applications += 1
     spatial = like.shape[-ndim:]
-    squares = [(torch.arange(n) - n // 2).double() ** 2 for n in spatial]
-    k2 = sum(torch.meshgrid(*squares, indexing="ij"), torch.zeros(spatial, dtype=torch.float64))
-    random = torch.randn(spatial, dtype=torch.complex128, generator=torch.Generator().manual_seed(0))
+    squares = [(torch.arange(n, device="cpu") - n // 2).double() ** 2 for n in spatial]
+    k2 = torch.stack(torch.meshgrid(*squares, indexing="ij")).sum(0)
+    random = torch.randn(spatial, dtype=torch.complex128, device="cpu", generator=torch.Generator().manual_seed(0))
     x = ifft((1 + k2) ** (-(ndim + 1) / 4) * random, ndim).to(like.device, like.dtype).expand(like.shape)
     x = x if A.support is None else A.support * x
     return (1 - inner(x, A.normal(x)) / inner(x, x)).clamp(0, 1)

@@ -93,7 +93,7 @@ def fit(A: LinearOperator, x: Image, y: KSpace, noise: Tensor | float | None) ->
     y = A.measured(y)
     size = norm(y)
     misfit = norm(A(x) - y) / size
-    sigma = torch.as_tensor(torch.nan if noise is None else noise).to(size)
+    sigma = torch.as_tensor(torch.nan if noise is None else noise, device=size.device).to(size)
     return Fit(misfit, sigma * (y != 0).flatten(1).sum(1).sqrt() / size)
 
 

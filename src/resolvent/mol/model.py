@@ -19,7 +19,7 @@ from resolvent.mol.equation import Equation, Work
 from resolvent.mol.fit import fit
 from resolvent.mol.memory import plan
 from resolvent.mol.reconstruction import Reconstruction
-from resolvent.mol.units import ScanUnits
+from resolvent.mol.units import ScanUnits, check_signal, full_precision
 from resolvent.monotone import Bound, MonotoneOperator, ScanContext, Tier, Tile
 from resolvent.solve import Status, along
 
@@ -141,6 +141,7 @@ class MOL(ScanUnits):
         equation = Equation(A, scan.y, scan.lam, score, self.c.value, self.m, work)
         return equation, scan.scale, context
 
+    @full_precision
     def forward(
         self, y: KSpace, A: LinearOperator, noise: Tensor | float | None = None, *, work: Work | None = None
     ) -> Image:
@@ -151,13 +152,18 @@ class MOL(ScanUnits):
 
         Accuracy is set by the attributes `tol` and `adjoint_tol`. A solve that does not
         converge is returned all the same: use `solve` where that must be known.
+
+        Raises:
+            ShapeError: y, A and the network do not fit together.
+            DataError: y is not finite, or zero.
         """
+        check_signal(y)
         equation, scale, context = self.pose(y, A, noise, work)
         x = equation.solve(starting_point(equation, context), tol=self.tol, max_steps=self.max_steps).x
-        if torch.is_grad_enabled():
-            x = equation.attach(x, tol=self.adjoint_tol, max_steps=self.max_steps)
+        x = equation.attach(x, tol=self.adjoint_tol, max_steps=self.max_steps)
         return along(scale, x) * x
 
+    @full_precision
     @torch.no_grad()
     def solve(
         self,
@@ -189,14 +195,14 @@ class MOL(ScanUnits):
             DataError: y is not finite, or zero.
             MemoryLimitError: the solve does not fit into `max_memory`.
         """
-        self._check(y)
+        check_signal(y)
         tile = None if max_memory is None else plan(self, y, A, max_memory).tile
         level = noise
         if noise is None:
             with suppress(DataError):  # a model that needs the level will ask again
                 level = A.noise(y)
         equation, scale, context = self.pose(y, A, noise if self.tier == "all-data" else level, tile=tile)
-        x0 = starting_point(equation, context) if start is None else start / along(scale, start)
+        x0 = starting_point(equation, context) if start is None else (start / along(scale, start)).to(equation.y)
         solution = equation.solve(x0, tol=tol, max_steps=max_steps)
         K = self.score.conditioning(float(equation.lam.max())).value if self.tier == "all-data" else 0.0
         certificate = certify(equation, solution.x, self.tier, K)
@@ -213,17 +219,6 @@ class MOL(ScanUnits):
             noise=context.noise,
             model=self.identity,
         )
-
-    def _check(self, y: Tensor) -> None:
-        largest = y.abs().flatten(1).amax(1)
-        if not bool(torch.isfinite(largest).all()):
-            sample = int((~torch.isfinite(largest)).nonzero()[0])
-            raise DataError(f"k-space of sample {sample} holds NaN or infinite values. Repair or leave out that slice.")
-        if not bool((largest > 0).all()):
-            sample = int((largest == 0).nonzero()[0])
-            raise DataError(
-                f"k-space of sample {sample} is zero everywhere: there is no image in it. Leave out that slice."
-            )
 
 
 def starting_point(equation: Equation, context: ScanContext) -> Tensor:

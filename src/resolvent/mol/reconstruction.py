@@ -16,7 +16,7 @@ from resolvent.mol.fit import Fit, numbers
 from resolvent.solve import Solution
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reconstruction:
     """An image with everything that is known about it.
 
@@ -72,7 +72,7 @@ class Reconstruction:
             },
         }
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """Size, how the solve ended, and the certificate, in one line."""
         shape = "x".join(str(n) for n in self.image.shape[1:])
         count = f"{self.image.shape[0]} of " if self.image.shape[0] > 1 else ""

@@ -226,9 +226,7 @@ class _Solver:
         start = start / along(scale.detach(), start)
         solution = equation.solve(start, tol=self.tol, max_steps=self.model.max_steps)
         self.converged = self.converged and solution.converged
-        x = solution.x
-        if torch.is_grad_enabled():
-            x = equation.attach(x, tol=SLOPE, max_steps=self.model.max_steps)
+        x = equation.attach(solution.x, tol=SLOPE, max_steps=self.model.max_steps)
         x = along(scale, x) * x
         self.last = given.detach(), x.detach()
         return x

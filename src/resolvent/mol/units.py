@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from resolvent.mol.scale import intensity, noise_of
 from resolvent.monotone import ScanContext
 from resolvent.solve import along
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 NOISE_FLOOR = 0.002
 """Noise level and misfit, over the image scale, below which lam no longer depends on them."""
 UNSEEN_FLOOR, UNSEEN_TYPICAL = 0.02, 0.1
@@ -164,6 +167,34 @@ class ScanUnits(Identified):
             return (self.log_lam + self.noise_slope * noise + self.unseen_slope * share.log()).exp()
 
         return weight
+
+
+def full_precision(method: Method) -> Method:
+    """`method` of ``(self, y, ...)``, out of reach of `torch.autocast`: it computes in the precision of y."""
+
+    @functools.wraps(method)
+    def run(self: ScanUnits, y: Tensor, *args: Any, **options: Any) -> Any:
+        with torch.autocast(y.device.type, enabled=False):
+            return method(self, y, *args, **options)
+
+    return cast(Method, run)
+
+
+def check_signal(y: KSpace) -> None:
+    """Refuse measurements that are not finite, or of a sample without any: it would have no scale.
+
+    Raises:
+        DataError: such a sample.
+    """
+    largest = y.abs().flatten(1).amax(1)
+    if not bool(torch.isfinite(largest).all()):
+        sample = int((~torch.isfinite(largest)).nonzero()[0])
+        raise DataError(f"k-space of sample {sample} holds NaN or infinite values. Repair or leave out that slice.")
+    if not bool((largest > 0).all()):
+        sample = int((largest == 0).nonzero()[0])
+        raise DataError(
+            f"k-space of sample {sample} is zero everywhere: there is no image in it. Leave out that slice."
+        )
 
 
 def _check_precision(y: Tensor, back: Tensor, weight: Tensor) -> None:

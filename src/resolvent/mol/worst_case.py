@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from resolvent._errors import DataError, ShapeError
-from resolvent._types import Image, KSpace
+from resolvent._types import Brief, Image, KSpace
 from resolvent.linop import LinearOperator
 from resolvent.mol.ascent import METHODS
 from resolvent.mol.windows import within, worst_places
@@ -20,8 +20,8 @@ Reconstruct = Callable[[Tensor, LinearOperator], Tensor]
 """From measurements and physics, both of the same batch, to the image: the call of a model."""
 
 
-@dataclass(frozen=True)
-class Attack:
+@dataclass(frozen=True, repr=False)
+class Attack(Brief):
     """What an attack found: a LOWER bound of the worst case, estimated, never a guarantee.
 
     All gains are ``|dx| / |d|``: dx the change of the image, inside `window` if there is one, d that of the data.
@@ -279,7 +279,7 @@ def sampled_by(A: LinearOperator, y: Tensor) -> Tensor:
 def _white(sampled: Tensor, draws: int, dtype: torch.dtype, seed: int) -> Tensor:
     """White noise of unit norm on the measured samples, ``(draws, batch, ...)``; the same numbers for every sample."""
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(draws, 1, *sampled.shape[1:], generator=generator, dtype=torch.complex128)
+    noise = torch.randn(draws, 1, *sampled.shape[1:], device="cpu", generator=generator, dtype=torch.complex128)
     noise = noise.to(sampled.device, dtype) * sampled
     flat = noise.flatten(0, 1)
     return (flat / along(norm(flat), flat)).unflatten(0, noise.shape[:2])

@@ -80,14 +80,14 @@ def _largest_by_elimination(matrices: Tensor) -> Tensor:
     """
     out, inp = matrices.shape[1:]
     size = torch.view_as_real(matrices).abs().amax().clamp_min(torch.finfo(torch.float64).tiny)
-    values, top = [], torch.zeros((), dtype=torch.float64)
+    values, top = [], matrices.real.new_zeros(())
     for part in matrices.split(2**16 // (out * inp) + 1):  # a megabyte, which stays in the cache
         part = torch.view_as_complex(torch.view_as_real(part.contiguous()) / size)  # squares must not overflow
         gram = part.mH @ part if inp <= out else part @ part.mH
-        found = torch.zeros(len(gram), dtype=torch.float64)
+        found = gram.real.new_zeros(len(gram))
         found[::7] = torch.linalg.eigvalsh(gram[::7])[:, -1]
         top = torch.maximum(top, found.max())
-        below = torch.linalg.cholesky_ex(top * torch.eye(gram.shape[-1], dtype=gram.dtype) - gram)
+        below = torch.linalg.cholesky_ex(top * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device) - gram)
         left = below.info.nonzero()[:, 0]
         found[left] = torch.linalg.eigvalsh(gram[left])[:, -1]
         top = torch.maximum(top, found.max())

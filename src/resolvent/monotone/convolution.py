@@ -32,8 +32,9 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, dilation: int = 
         x = _channels_last(x).movedim(-1, 1)
         if x.dtype == torch.float64 and x.device.type == "cpu" and not torch.is_grad_enabled():
             return _in_strips(x, weight, bias, dilation)
-        with _precision(x):
-            return conv2d(x, weight, bias, padding=dilation * (weight.shape[-1] // 2), dilation=dilation)
+        if x.is_cuda:
+            return _InPrecision.apply(x, weight, bias, dilation)  # pyright: ignore[reportReturnType]
+        return conv2d(x, weight, bias, padding=dilation * (weight.shape[-1] // 2), dilation=dilation)
     if dilation != 1:
         raise ValueError("the points of a 3-D kernel lie next to each other; dilation must be 1")
     if x.shape[2] <= _planes_at_once(x):
@@ -45,6 +46,31 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, dilation: int = 
 def conv_adjoint(x: Tensor, weight: Tensor, dilation: int = 1) -> Tensor:
     """Adjoint of `conv` without bias: convolution with the flipped, transposed kernel (odd sizes)."""
     return conv(x, weight.transpose(0, 1).flip(tuple(range(2, weight.ndim))), dilation=dilation)
+
+
+class _InPrecision(torch.autograd.Function):
+    """The 2-D convolution in `_precision`, and its gradient, too: PyTorch goes by what is set when either runs."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        with _precision(x):
+            return conv2d(x, weight, bias, padding=dilation * (weight.shape[-1] // 2), dilation=dilation)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, weight, bias, ctx.dilation = inputs
+        ctx.save_for_backward(x, weight)
+        ctx.biases = None if bias is None else [len(bias)]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x, weight = ctx.saved_tensors
+        padding, asked = ctx.dilation * (weight.shape[-1] // 2), ctx.needs_input_grad[:3]
+        how = ([1, 1], [padding] * 2, [ctx.dilation] * 2, False, [0, 0], 1)
+        with _precision(grad):
+            return *torch.ops.aten.convolution_backward(grad, x, weight, ctx.biases, *how, asked), None
 
 
 class _PlaneByPlane(torch.autograd.Function):
@@ -115,7 +141,7 @@ def _in_strips(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) ->
 
 
 def _precision(x: Tensor) -> AbstractContextManager[None]:
-    """On a GPU, PyTorch rounds the numbers of a convolution to ten bits unless told not to; here as products do.
+    """On a GPU, PyTorch rounds the numbers of a convolution to ten bits unless told not to; here as those of products.
 
     `torch.set_float32_matmul_precision`, by default "highest", decides for both.
     """

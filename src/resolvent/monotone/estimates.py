@@ -66,7 +66,7 @@ def local_lipschitz(
     best, worst_v = torch.full_like(size, -math.inf), u.clone()
     for start in range(starts):
         length = radius * size / 2**start
-        d = torch.randn(u.shape, dtype=u.dtype, generator=generator).to(u.device)
+        d = torch.randn(u.shape, dtype=u.dtype, device="cpu", generator=generator).to(u.device)
         d = _along(length / _norm(d), u) * d
         for step in range(steps + 1):
             v = (u + d).requires_grad_()

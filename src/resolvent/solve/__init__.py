@@ -2,7 +2,7 @@
 
 from resolvent.solve.cg import conjugate_gradient
 from resolvent.solve.fixed_point import fixed_point
-from resolvent.solve.implicit import implicit
+from resolvent.solve.implicit import implicit, tracked
 from resolvent.solve.solution import Solution, Status
 from resolvent.solve.spectrum import Ritz, lanczos
 from resolvent.solve.vectors import along, inner, norm
@@ -18,4 +18,5 @@ __all__ = [
     "inner",
     "lanczos",
     "norm",
+    "tracked",
 ]

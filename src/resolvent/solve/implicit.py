@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -47,6 +47,11 @@ def implicit(
         return torch.autograd.grad(g, point, w, retain_graph=True)[0]
 
     return _Attach.apply(g, x, lambda v: adjoint_solve(vector_jacobian, v))  # pyright: ignore[reportReturnType]
+
+
+def tracked(tensors: Iterable[Tensor]) -> bool:
+    """Whether a result of these tensors has a gradient: without one there is nothing to attach."""
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
 class _Attach(torch.autograd.Function):

@@ -8,6 +8,8 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from resolvent._types import Brief
+
 
 class Status(str, Enum):
     """How the solve of a sample ended; the value is the message, ordered from best to worst."""
@@ -25,8 +27,8 @@ class Status(str, Enum):
         return self.value
 
 
-@dataclass(frozen=True)
-class Solution:
+@dataclass(frozen=True, repr=False)
+class Solution(Brief):
     """The result of an iterative solve of a batch of independent problems.
 
     Attributes:

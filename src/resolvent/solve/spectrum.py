@@ -131,4 +131,4 @@ def _coupled(small: Tensor, beta: Tensor) -> Tensor:
 
 def _random(like: Tensor, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(like.shape, dtype=like.dtype, generator=generator).to(like.device)
+    return torch.randn(like.shape, dtype=like.dtype, device="cpu", generator=generator).to(like.device)

@@ -8,7 +8,7 @@ from torch import Tensor
 from resolvent._types import Image
 from resolvent.mol.baselines.network import Baseline, Denoiser, noise_level
 from resolvent.mol.units import UnitScan
-from resolvent.solve import along, fixed_point, implicit
+from resolvent.solve import along, fixed_point, implicit, tracked
 from resolvent.solve.implicit import VectorJacobian
 
 
@@ -64,7 +64,7 @@ class DEGrad(Baseline):
         with torch.no_grad():
             start = scan.context.sense
             x = fixed_point(lambda x: x - step * slope(x), start, tol=self.tol, max_steps=self.max_steps).x
-        if not torch.is_grad_enabled():
+        if not tracked((scan.data, scan.lam, level, *self.parameters(), *scan.A.buffers())):
             return x
 
         def adjoint_solve(vector_jacobian: VectorJacobian, v: Tensor) -> Tensor:

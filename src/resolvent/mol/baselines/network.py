@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from resolvent._errors import ModelError
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator
-from resolvent.mol.units import ScanUnits, UnitScan
+from resolvent.mol.units import ScanUnits, UnitScan, check_signal, full_precision
 from resolvent.monotone.channels import from_channels, to_channels
 from resolvent.monotone.operator import noise_channel
 from resolvent.solve import along
@@ -44,6 +44,7 @@ class Baseline(ScanUnits, ABC):
     def reconstruct(self, scan: UnitScan) -> Image:
         """The image in the units of the model."""
 
+    @full_precision
     def forward(self, y: KSpace, A: LinearOperator, noise: Tensor | float | None = None) -> Image:
         """The image, differentiable in weights, lam, y and maps.
 
@@ -51,7 +52,11 @@ class Baseline(ScanUnits, ABC):
             y: measurements ``(batch, coil, *lead, *spatial)``.
             A: the physics.
             noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
+
+        Raises:
+            DataError: y is not finite, or zero.
         """
+        check_signal(y)
         scan = self.in_units(y, A, noise, ndim=self.ndim)
         x = scan.seen(self.reconstruct(scan))
         return along(scan.scale, x) * x
