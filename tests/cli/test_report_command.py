@@ -44,6 +44,17 @@ def test_a_page_that_cannot_be_written_is_found_out_first(resolvent, store, scan
         assert "Give an image in .nii.gz, .nii, .h5 or .npy" in resolvent("view", picture).error
 
 
+def test_the_record_of_another_image_says_nothing_of_this_one(resolvent, store, scan, estimated, model, tmp_path):
+    resolvent("recon", store(scan), "--model", estimated, "-o", tmp_path / "x.nii.gz")
+    resolvent("recon", store(scan), "--model", model, "-o", tmp_path / "x.npy")  # the record has the same name
+    own, other = (
+        resolvent("view", tmp_path / f"x.{kind}", "-o", tmp_path / f"{kind}.html") for kind in ("npy", "nii.gz")
+    )
+    assert "warning" not in own.err and "is the record of another image than" in other.err
+    assert "statement proved" in (tmp_path / "npy.html").read_text()
+    assert "statement proved" not in (tmp_path / "nii.gz.html").read_text()
+
+
 def test_an_estimated_model_is_warned_about(resolvent, store, scan, estimated, tmp_path):
     resolvent("recon", store(scan), "--model", estimated, "--report", tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()

@@ -54,13 +54,22 @@ def test_the_worst_scan_is_named():
 def test_hardly_anything_but_noise_is_a_doubt(noise, said):
     found = Fit(torch.tensor([0.1, noise]), torch.tensor([0.1, noise]))
     assert found.doubtful == found.record()["doubtful"] == said
-    assert found.doubt == (f"the noise is {100 * noise:g} % of |b|: {ONLY_NOISE}" if said else "")
+    assert found.doubt == (f"slice 1: the noise is {100 * noise:g} % of |b|: {ONLY_NOISE}" if said else "")
     assert found.text == "|A x - b| = 10 % of |b| (noise 10 %)"
 
 
 def test_two_doubts_are_both_said():
     found = Fit(torch.tensor([0.3, 1.0]), torch.tensor([0.1, 1.0]))
-    assert WRONG_PHYSICS in found.doubt and ONLY_NOISE in found.doubt and "100 %" in found.doubt
+    assert found.doubt == (
+        f"slice 0: |A x - b| = 30 % of |b| (noise 10 %): {WRONG_PHYSICS}; "
+        f"slice 1: the noise is 100 % of |b|: {ONLY_NOISE}"
+    )
+
+
+def test_what_noise_leaves_of_nothing_is_not_blamed_on_the_physics():
+    found = Fit(torch.tensor([0.04, 0.99]), torch.tensor([0.04, 0.97]))
+    assert found.unexplained[1] > DOUBTFUL and WRONG_PHYSICS not in found.doubt
+    assert found.doubt.startswith("slice 1: the noise is 97 % of |b|")
 
 
 @pytest.mark.parametrize("A", [Sampling(torch.eye(8)), Sampling(torch.eye(8)) @ Blur(torch.ones(3, 3) / 9, (8, 8))])

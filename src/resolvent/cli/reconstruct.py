@@ -83,7 +83,7 @@ class Outcome:
             "acceleration": round(scan.acceleration, 3),
             "maps": "in the file" if scan.coil_maps is not None else "estimated (ESPIRiT)",
             "curve": curve(self.recon.solution),
-            **({"remarks": [*self.remarks, *self.cautions]} if self.remarks or self.cautions else {}),
+            **{name: list(said) for name, said in (("remarks", self.remarks), ("cautions", self.cautions)) if said},
             **compared,
         }
 

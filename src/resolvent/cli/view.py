@@ -11,7 +11,7 @@ import typer
 from resolvent._version import __version__
 from resolvent.cli.inputs import read_image
 from resolvent.cli.naming import stem
-from resolvent.cli.output import Debug, Json, emit, progress, reporting
+from resolvent.cli.output import Debug, Json, complain, emit, progress, reporting
 
 LARGEST = 2**26
 """Bytes of a record; a longer one is not read."""
@@ -59,18 +59,23 @@ def _make(image: str, page: str) -> None:
     from resolvent.report import write_page
 
     volume = read_image(image)
+    record = record_of(image)
+    if record is None:
+        complain(f"warning: {stem(image)}.json is the record of another image than {image}, and was left out.")
     write_page(
         page,
         {"image": volume.image},
-        record_of(image),
+        record or {},
         title=Path(image).name,
         ndim=volume.ndim,
         affine=None if volume.geometry is None else volume.geometry.affine,
     )
 
 
-def record_of(image: str) -> dict[str, Any]:
-    """The record beside an image; empty if there is none that can be read."""
+def record_of(image: str) -> dict[str, Any] | None:
+    """The record beside an image; empty if there is none that can be read, None if it is that of another image."""
+    from resolvent.data.io.output import sha256
+
     path = Path(image).with_name(stem(image) + ".json")
     try:
         if path.stat().st_size > LARGEST:
@@ -78,4 +83,6 @@ def record_of(image: str) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return found if found.get("output_sha256") == sha256(image) else None

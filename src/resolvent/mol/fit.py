@@ -15,7 +15,8 @@ from resolvent.solve import norm
 DOUBTFUL = 0.1
 """Largest part of the measurements, as a norm, that an image with the right physics leaves unexplained."""
 WRONG_PHYSICS = (
-    "coil maps, mask or trajectory may not be those of this scan, or something changed while it was measured"
+    "coil maps, mask or trajectory may not be those of this scan, k-space may not be centred, something may have "
+    "changed while it was measured, or the noise was underestimated"
 )
 """What it may mean if more is left."""
 NOISY = 0.9
@@ -49,27 +50,40 @@ class Fit:
         return (self.misfit.square() - self.noise.square()).clamp_min(0).sqrt()
 
     @property
+    def _wrong(self) -> Tensor:
+        """Which scans leave more than `DOUBTFUL` unexplained, those apart that are nothing but noise."""
+        return (self.unexplained > DOUBTFUL) & ~(self.noise > NOISY)
+
+    @property
     def doubtful(self) -> bool:
         """Whether of some scan more than `DOUBTFUL` is unexplained, or more than `NOISY` is noise."""
-        return bool((self.unexplained > DOUBTFUL).any() or (self.noise > NOISY).any())
+        return bool((self._wrong | (self.noise > NOISY)).any())
 
     @property
     def doubt(self) -> str:
         """What is wrong, for a message; empty if the image explains the measurements."""
         found = []
-        if bool((self.unexplained > DOUBTFUL).any()):
-            found.append(f"{self.text}: {WRONG_PHYSICS}")
-        if bool((noisy := self.noise[self.noise > NOISY]).any()):
-            found.append(f"the noise is {percent(float(noisy.amax()))} of |b|: {ONLY_NOISE}")
+        if bool(self._wrong.any()):
+            worst = int(torch.where(self._wrong, self.unexplained, -1).argmax())
+            found.append(f"{self._named(worst)}{self._said(worst)}: {WRONG_PHYSICS}")
+        if bool((self.noise > NOISY).any()):
+            worst = int(self.noise.nan_to_num(-1).argmax())
+            found.append(f"{self._named(worst)}the noise is {percent(float(self.noise[worst]))} of |b|: {ONLY_NOISE}")
         return "; ".join(found)
+
+    def _named(self, number: int) -> str:
+        return f"slice {number}: " if len(self.misfit) > 1 else ""
+
+    def _said(self, number: int) -> str:
+        known = bool(torch.isfinite(self.unexplained[number]))
+        noise = f"noise {percent(float(self.noise[number]))}" if known else "noise unknown"
+        return f"|A x - b| = {percent(float(self.misfit[number]))} of |b| ({noise})"
 
     @property
     def text(self) -> str:
         """One line for a person, about the worst sample."""
         known = bool(torch.isfinite(self.unexplained).all())
-        worst = int((self.unexplained if known else self.misfit).argmax())
-        noise = f"noise {percent(float(self.noise[worst]))}" if known else "noise unknown"
-        return f"|A x - b| = {percent(float(self.misfit[worst]))} of |b| ({noise})"
+        return self._said(int((self.unexplained if known else self.misfit).argmax()))
 
     def record(self) -> dict[str, bool | list[float | None]]:
         """JSON types; None for what is unknown."""

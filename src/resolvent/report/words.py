@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from resolvent.mol.fit import DOUBTFUL, NOISY, ONLY_NOISE, WRONG_PHYSICS, percent
@@ -40,7 +41,7 @@ def certificate(record: Record) -> list[Statement]:
     """One solution, the distance to it, stability; a single refusal where there is no certificate."""
     of = record.get("certificate")
     if not isinstance(of, dict):
-        text = "No record of a certificate lies beside this image: nothing is known about how it was made."
+        text = "No record of a certificate of this image lies beside it: nothing is known about how it was made."
         return [Statement("refused", "Certificate", "Certificate", text, "refused")]
     tier, kind, m = of.get("tier"), of.get("data_gain_kind"), number(of.get("m"))
     proved = of.get("proved") is True and tier in PROVED
@@ -117,7 +118,7 @@ def warnings(record: Record) -> list[tuple[str, str]]:
         found.append(("Certificate refused", "The residual is not finite. Do not use this image."))
     elif of.get("proved") is not True:
         found.append(("Nothing is proved", "All numbers of the certificate below are estimates."))
-    if (left := _worst(record, "unexplained")) is not None and left > DOUBTFUL:
+    if (left := _worst(record, "unexplained", quiet=True)) is not None and left > DOUBTFUL:
         text = (
             f"{percent(left)} of them, as a norm, is left, and is not noise. {WRONG_PHYSICS.capitalize()}. "
             "The certificate does not say otherwise: it is about the solution of the equation, whatever maps stand in "
@@ -127,15 +128,18 @@ def warnings(record: Record) -> list[tuple[str, str]]:
     if (noise := _worst(record, "noise")) is not None and noise > NOISY:
         text = f"{percent(noise)} of the samples, as a norm, is noise. {ONLY_NOISE.capitalize()}."
         found.append(("Hardly anything was measured", text))
-    return found
+    cautions = record.get("cautions")
+    told = [text for text in cautions if isinstance(text, str)] if isinstance(cautions, list) else []
+    return found + [("About the scan", f"{text[:1].upper()}{text[1:]}.") for text in told]
 
 
-def _worst(record: Record, name: str) -> float | None:
-    """An entry of the fit, for the worst slice."""
+def _worst(record: Record, name: str, *, quiet: bool = False) -> float | None:
+    """An entry of the fit, for the worst slice; if `quiet` for that of those that are not all noise."""
     of = record.get("fit")
-    values = of.get(name) if isinstance(of, dict) else None
-    found = [n for n in map(number, values if isinstance(values, list) else []) if n is not None]
-    return max(found, default=None)
+    values, levels = (of.get(part) if isinstance(of, dict) else None for part in (name, "noise"))
+    values, levels = (part if isinstance(part, list) else [] for part in (values, levels))
+    pairs = zip_longest(map(number, values), map(number, levels[: len(values)]))
+    return max((n for n, level in pairs if n is not None and not (quiet and (level or 0) > NOISY)), default=None)
 
 
 def provenance(record: Record) -> list[tuple[str, str]]:

@@ -105,7 +105,11 @@ def _write(
     ndim: int = 2,
     geometry: Geometry | None = None,
 ) -> list[str]:
-    """Draft all files, then let them appear together, the record last; the names of the files, without it."""
+    """Draft all files, then let them appear together, the record last; the names of the files, without it.
+
+    The record has the SHA-256 of the image (of several files the first), so it is known from that of another image
+    which was written under the same name with another suffix.
+    """
     names = [path]
     if suffix == ".cfl":
         names.append(path[:-4] + ".hdr")
@@ -115,7 +119,6 @@ def _write(
         names = dicom_names(path, math.prod(planes(image, ndim).shape[:2]))
         notes["output"] = names[0] if len(names) == 1 else names
     names.append(sidecar_path(path))
-    text = to_json(notes)
     with whole(path, names) as drafts:
         draft = drafts[0]
         if suffix == ".dcm" and image is not None:
@@ -125,8 +128,9 @@ def _write(
         elif scan is not None:
             _draft_scan(draft, suffix, scan)
         elif image is not None:
-            _draft_image(draft, suffix, image, ndim, geometry, text)
-        Path(drafts[-1]).write_text(text, encoding="utf-8")
+            _draft_image(draft, suffix, image, ndim, geometry, to_json(notes))
+        notes["output_sha256"] = sha256(draft)  # by which `record_of` knows whose record it is
+        Path(drafts[-1]).write_text(to_json(notes), encoding="utf-8")
     return [path] if suffix == ".cfl" else names[:-1]
 
 
