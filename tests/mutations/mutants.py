@@ -489,7 +489,7 @@ MUTANTS = (
     Mutant(
         "what stands beside the samples of another library's operator",
         "interop/foreign.py",
-        (("        return there * y\n", "        return y + 0 * there\n"),),
+        (("        return self.reached[rows].to(y.device) * y\n", "        return y + 0 * there\n"),),
         ("interop/test_linops.py",),
     ),
     Mutant(
@@ -602,8 +602,38 @@ MUTANTS = (
     Mutant(
         "held attack of the clean data",
         "mol/targets.py",
-        (("replace(equation, y=y, data", "replace(equation, data"),),
+        (("replace(equation, y=y / along(scale, y))", "replace(equation)"),),
         ("mol/test_attack.py", "-k", "held"),
+    ),
+    Mutant(
+        "record of another image on a page",
+        "cli/view.py",
+        (('if found.get("output_sha256") == sha256(image) else None', "if found else None"),),
+        ("cli/test_report_command.py", "-k", "another_image"),
+    ),
+    Mutant(
+        "gradient of a batch with a sample of zeros",
+        "mol/model.py",
+        (("        check_signal(y)\n        equation, scale", "        equation, scale"),),
+        ("mol/test_model.py", "-k", "zeros"),
+    ),
+    Mutant(
+        "operator cast to real numbers in place",
+        "linop/base.py",
+        (("dtype != t.dtype", "dtype == t"),),
+        ("linop/test_sense.py", "-k", "precision"),
+    ),
+    Mutant(
+        "norm bound that forgets how phases were rounded",
+        "linop/sense.py",
+        (("torch.maximum(encode.square(), self.power.detach())", "self.power.detach().double()"),),
+        ("linop/test_sense.py", "-k", "rounded"),
+    ),
+    Mutant(
+        "volume and series of maps taken for one another",
+        "linop/sense.py",
+        (("if any(length > 1 for length in maps.shape[first:-2]):", "if False:"),),
+        ("linop/test_sense.py", "-k", "read_off"),
     ),
 )
 
