@@ -33,7 +33,8 @@ def affine_from_lps(
 def affine_from_spacing(spacing: tuple[float, float, float], shape: tuple[int, int, int]) -> np.ndarray:
     """Affine of a file that gives the voxel size and nothing else: axial, its centre at the world's origin.
 
-    Only the lengths are measured; the orientation is the usual one (columns to the left, rows to the back).
+    Only the lengths are measured; the orientation is the usual one (columns to the left, rows to the back), and the
+    `Geometry` made of it is not `oriented`.
     """
     origin = tuple(float(size // 2) for size in shape)
     return affine_from_lps(np.zeros(3), np.eye(3), np.asarray(spacing), origin)  # pyright: ignore[reportArgumentType]
