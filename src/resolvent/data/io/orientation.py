@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from resolvent.data.scan import Geometry
+
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -55,6 +57,11 @@ class Place:
     centre: np.ndarray
     directions: np.ndarray
     spacing: np.ndarray
+
+
+def directions_in_mrd(geometry: Geometry | None, place: Place) -> np.ndarray:
+    """Those of `place`; zero, which MRD has for directions that were not set, where the orientation is unknown."""
+    return place.directions if geometry is not None and geometry.oriented else np.zeros((3, 3))
 
 
 def lps_from_affine(affine: np.ndarray | None, shape: tuple[int, int, int], first_slice: int = 0) -> Place:
