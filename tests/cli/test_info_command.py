@@ -31,6 +31,7 @@ def test_info_of_a_scan(resolvent, store, scan):
         "calibration": None,
         "reference": True,
         "voxel_mm": [1.5, 2.0, 4.0],
+        "oriented": True,
         "affine": affine.tolist(),
     }
 
@@ -48,6 +49,12 @@ def test_info_of_a_full_scan_without_maps_for_a_person(resolvent, store, full):
     assert "pattern full" in text
     assert "none (ESPIRiT will estimate them)" in text
     assert "unknown (will be estimated)" in text
+
+
+def test_info_says_that_the_orientation_is_unknown(resolvent, store, scan):
+    path = store(scan.replace(geometry=rv.Geometry(np.diag([-1.5, -2.0, 4.0, 1.0]), oriented=False)))
+    assert "oriented     no (only the voxel size is known)" in resolvent("info", path).out
+    assert resolvent("info", path, "--json").json["oriented"] is False
 
 
 def test_info_of_an_image(resolvent, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -33,6 +34,13 @@ def test_only_pages_of_volumes_carry_niivue(plane, volume, cine):
     for made in (plane, cine):
         assert 'id="niivue"' not in made.text
         assert made.path.stat().st_size < 1e6
+
+
+def test_only_volumes_of_known_orientation_have_letters_for_right_and_left(volume):
+    assert payload(volume.text)["oriented"] is True
+    image, affine = torch.rand(1, 4, 5, 6), np.eye(4)
+    for options in ({"affine": affine, "oriented": False}, {"affine": None}):
+        assert payload(page({"model": image}, {}, title="", ndim=3, **options))["oriented"] is False
 
 
 def test_the_page_says_where_it_came_from(plane):

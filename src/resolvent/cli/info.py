@@ -146,9 +146,10 @@ def sampling(scan: Scan) -> dict[str, Any]:
 
 def _place(geometry: Geometry | None) -> dict[str, Any]:
     if geometry is None:
-        return {"voxel_mm": None, "affine": None}
+        return {"voxel_mm": None, "oriented": None, "affine": None}
     lengths = (geometry.affine[:3, :3] ** 2).sum(0) ** 0.5
-    return {"voxel_mm": [round(float(n), 4) for n in lengths], "affine": geometry.affine.tolist()}
+    voxel = [round(float(n), 4) for n in lengths]
+    return {"voxel_mm": voxel, "oriented": geometry.oriented, "affine": geometry.affine.tolist()}
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -189,4 +190,6 @@ def _outline(value: Any, key: str = "card") -> list[str]:
 def _word(name: str, value: Any) -> str:
     if value is None:
         return {"maps": "none (ESPIRiT will estimate them)", "noise": "unknown (will be estimated)"}.get(name, "none")
+    if name == "oriented" and value is False:
+        return "no (only the voxel size is known)"
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -88,6 +88,7 @@ def save_report(outcome: Outcome, path: str, name: str, asked: dict[str, Any]) -
         kspace=scan.kspace,
         mask=scan.mask,
         affine=None if scan.geometry is None else scan.geometry.affine,
+        oriented=scan.geometry is not None and scan.geometry.oriented,
         scale=scan.scale,
     )
 

@@ -24,15 +24,17 @@ class Geometry:
 
     Attributes:
         affine: 4 x 4; maps the voxel index ``(column x, row y, slice z, 1)`` to the world point ``(R, A, S, 1)``.
+        oriented: False where only the voxel size is known; position and orientation of the affine then mean nothing.
     """
 
     affine: np.ndarray
+    oriented: bool = True
 
     def slice(self, number: int) -> Geometry:
         """Where the slice of that number lies: its voxels have ``z = 0``."""
         affine = self.affine.copy()
         affine[:3, 3] += number * affine[:3, 2]
-        return Geometry(affine)
+        return replace(self, affine=affine)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -41,6 +41,7 @@ def page(
     kspace: Tensor | None = None,
     mask: Tensor | None = None,
     affine: np.ndarray | None = None,
+    oriented: bool = True,
     scale: float = 1.0,
 ) -> str:
     """One HTML page that shows images side by side, and says what is known about them.
@@ -54,6 +55,7 @@ def page(
         kspace: the measurements ``(batch, coil, *lead, *spatial)``.
         mask: where they were measured.
         affine: place of the volume in the patient, as in `Geometry`.
+        oriented: as in `Geometry`; without it, or an affine, the volume has no letters for right and left.
         scale: the images times `scale` are in the units of the file.
     """
     shown = {name: planes(image, ndim) for name, image in images.items()}
@@ -69,7 +71,7 @@ def page(
         content |= {"kspace": byte_planes(lines, keep, ndim), "mask": byte_planes(points, keep, ndim)}
     volume = ndim == 3 and content["count"] > 1
     if volume:
-        content["affine"] = affine_of(affine, keep).tolist()
+        content |= {"affine": affine_of(affine, keep).tolist(), "oriented": oriented and affine is not None}
     script = (_HERE / "viewer.js").read_text(encoding="utf-8")
     hashes, library = [_hash(script.encode())], ""
     if volume:

@@ -67,6 +67,21 @@ def test_known_voxel_lands_on_known_world_point(series, affine: np.ndarray):
         assert float(found.SliceThickness) == pytest.approx(3.0)
 
 
+@pytest.mark.parametrize(
+    ("oriented", "said"),
+    [
+        (True, ""),
+        (False, "; position and orientation are unknown"),
+        (None, "; position, orientation and voxel size are"),
+    ],
+)
+def test_description_says_what_is_unknown(tmp_path: Path, affine: np.ndarray, oriented: bool | None, said: str):
+    geometry = None if oriented is None else Geometry(affine, oriented)
+    write(Volume(image=crandn(1, 8, 10), geometry=geometry), tmp_path / "out.dcm")
+    text = pydicom.dcmread(tmp_path / "out.dcm").DerivationDescription
+    assert said in text and ("unknown" in text) == bool(said)
+
+
 def test_volume_is_a_series_of_its_planes(tmp_path: Path, affine: np.ndarray):
     image = crandn(1, 4, 8, 10)
     write(Volume(image=image, geometry=Geometry(affine), ndim=3), tmp_path / "out.dcm")

@@ -104,6 +104,7 @@ def test_header_removes_readout_oversampling_and_gives_the_voxel_size(path: Path
     torch.testing.assert_close(ifft(found.kspace), image, rtol=0, atol=1e-5)
     torch.testing.assert_close(found.reference.real, target)
     np.testing.assert_allclose(np.linalg.norm(found.geometry.affine[:3, :3], axis=0), [3, 2, 5])
+    assert not found.geometry.oriented
 
 
 def test_oversampling_goes_together_with_a_column_mask(path: Path):

@@ -1,5 +1,6 @@
 """ISMRMRD: what the scanner did to the lines is undone, and every line lands where the header says."""
 
+import itertools
 import shutil
 import subprocess
 import time
@@ -131,7 +132,7 @@ def test_slices_become_batch_in_the_order_of_their_position(path: Path):
         file.frame(planes[place], slice=counter, position=(0, 0, 4.0 * place))
     found = read_scan(file.close())
     torch.testing.assert_close(found.kspace, cropped(planes))
-    assert found.geometry is not None
+    assert found.geometry is not None and found.geometry.oriented
     assert found.geometry.affine[2, 2] == pytest.approx(4.0)
 
 
@@ -243,6 +244,64 @@ def test_centre_of_a_volume_lies_at_the_position(path: Path):
     geometry = read_scan(file.close()).geometry
     assert geometry is not None
     np.testing.assert_allclose((geometry.affine @ [8, 4, 2, 1])[:3], [-1, -2, 3], atol=1e-4)
+
+
+ORTHOGONAL = [np.roll(np.eye(3), shift, axis=0) for shift in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("places", "directions", "said"),
+    [
+        ([(0, 0, 0)] * 3, ORTHOGONAL, "slices in different directions"),
+        ([(0, 0, 0), (0, 0, 5), (0, 0, 10)], ORTHOGONAL, "slices in different directions"),
+        ([(0, 0, 0)] * 3, [np.eye(3)] * 3, "several slices in one plane"),
+        ([(0, 0, 0), (5, 0, 0), (10, 0, 0)], [np.eye(3)] * 3, "several slices in one plane"),
+        ([(0, 0, 0), (0, 0, 5), (0, 0, 12)], [np.eye(3)] * 3, "slices at uneven distances"),
+    ],
+)
+def test_slices_that_are_no_stack_keep_the_voxel_size_alone(path: Path, places: list, directions: list, said: str):
+    file = Acquisitions(path, header())
+    for counter, (place, turn) in enumerate(zip(places, directions, strict=True)):
+        file.frame(crandn(2, 8, 32).numpy(), slice=counter, position=place, directions=turn)
+    with pytest.warns(UserWarning, match=rf"scan.h5 has {said}.*only the voxel size is kept. Export each as a file"):
+        geometry = read_scan(file.close()).geometry
+    assert geometry is not None and not geometry.oriented
+    np.testing.assert_allclose(np.linalg.norm(geometry.affine[:3, :3], axis=0), [2, 3, 5], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("place", "turn", "said"),
+    [
+        ((0, 0, 60), np.eye(3), "volumes at different positions"),
+        ((0, 0, 0), ORTHOGONAL[1], "volumes in different directions"),
+    ],
+)
+def test_slabs_apart_keep_the_voxel_size_alone(path: Path, place: tuple, turn: np.ndarray, said: str):
+    file = Acquisitions(path, header(planes=4))
+    for z in range(4):
+        file.frame(crandn(2, 8, 32).numpy(), plane=z, slice=0)
+        file.frame(crandn(2, 8, 32).numpy(), plane=z, slice=1, position=place, directions=turn)
+    with pytest.warns(UserWarning, match=rf"has {said}.*only the voxel size is kept"):
+        found = read_scan(file.close())
+    assert found.kspace.shape == (2, 2, 4, 8, 16)
+    assert found.geometry is not None and not found.geometry.oriented
+    np.testing.assert_allclose(np.linalg.norm(found.geometry.affine[:3, :3], axis=0), [2, 3, 5], atol=1e-5)
+
+
+def test_slab_measured_twice_is_placed(path: Path):
+    file = Acquisitions(path, header(planes=4))
+    for z, counter in itertools.product(range(4), range(2)):
+        file.frame(crandn(2, 8, 32).numpy(), plane=z, slice=counter, position=(1, 2, 3))
+    geometry = read_scan(file.close()).geometry
+    assert geometry is not None and geometry.oriented
+    np.testing.assert_allclose((geometry.affine @ [8, 4, 2, 1])[:3], [-1, -2, 3], atol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{"directions": np.zeros((3, 3))}, {"position": (np.nan, 0, 0)}])
+def test_file_without_directions_or_position_has_the_voxel_size_alone(path: Path, plane: np.ndarray, settings: dict):
+    geometry = read_scan(Acquisitions(path, header()).frame(plane, **settings).close()).geometry
+    assert geometry is not None and not geometry.oriented
+    np.testing.assert_allclose(np.linalg.norm(geometry.affine[:3, :3], axis=0), [2, 3, 5], atol=1e-5)
 
 
 def test_first_of_several_encodings_is_read_and_the_others_are_reported(path: Path, plane: np.ndarray):

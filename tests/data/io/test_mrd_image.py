@@ -28,6 +28,14 @@ def test_image_comes_back_with_phase_and_place(tmp_path: Path, affine: np.ndarra
     np.testing.assert_allclose(found.geometry.affine, affine, atol=1e-5)
 
 
+def test_unknown_orientation_comes_back_as_such(tmp_path: Path, affine: np.ndarray):
+    write(Volume(image=crandn(3, 8, 10), geometry=Geometry(affine, oriented=False)), tmp_path / "out.mrd")
+    found = read(tmp_path / "out.mrd").geometry
+    assert found is not None and not found.oriented
+    lengths = [np.linalg.norm(one[:3, :3], axis=0) for one in (found.affine, affine)]
+    np.testing.assert_allclose(*lengths, rtol=1e-5)
+
+
 def test_library_of_the_format_reads_image_place_and_record(tmp_path: Path, affine: np.ndarray):
     image = crandn(2, 8, 10)
     write(Volume(image=image, geometry=Geometry(affine)), tmp_path / "out.mrd", record={"lam": 3})

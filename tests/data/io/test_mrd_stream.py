@@ -107,3 +107,14 @@ def test_images_keep_phase_and_place(affine: np.ndarray, shape: tuple[int, ...],
     np.testing.assert_allclose(last.position * [-1, -1, 1], (affine @ index)[:3], atol=1e-4)
     step = np.stack([last.col_dir, last.line_dir, last.slice_dir]).T * (last.field_of_view / [10, 8, depth])
     np.testing.assert_allclose(np.diag([-1, -1, 1]) @ step, affine[:3, :3], atol=1e-5)
+
+
+def test_images_of_unknown_orientation_have_no_directions(affine: np.ndarray):
+    for geometry in (None, Geometry(affine, oriented=False)):
+        stream = io.BytesIO()
+        write_images(stream, crandn(1, 8, 10), 2, geometry, "{}")
+        stream.seek(0)
+        with mrd.BinaryMrdReader(stream) as reader:
+            reader.read_header()
+            (one,) = (item.value.head for item in reader.read_data())
+        assert not np.any([one.col_dir, one.line_dir, one.slice_dir])

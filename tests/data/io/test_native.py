@@ -53,6 +53,14 @@ def test_image_comes_back(tmp_path: Path, affine: np.ndarray, image: torch.Tenso
     assert_same(volume, read(tmp_path / "a.h5"))
 
 
+@pytest.mark.parametrize("oriented", [True, False])
+def test_whether_the_orientation_is_known_comes_back(tmp_path: Path, scan: Scan, affine: np.ndarray, oriented: bool):
+    geometry = Geometry(affine, oriented)
+    for content in (scan.replace(geometry=geometry), Volume(image=crandn(3, 8, 10), geometry=geometry)):
+        write(content, tmp_path / "a.h5")
+        assert read(tmp_path / "a.h5").geometry.oriented is oriented
+
+
 def test_image_carries_its_record(tmp_path: Path):
     write(crandn(1, 8, 10), tmp_path / "a.h5", record={"model": "m"})
     with h5py.File(tmp_path / "a.h5") as file:

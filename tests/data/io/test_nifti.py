@@ -93,6 +93,29 @@ def test_image_without_geometry_claims_none(tmp_path: Path):
     assert header["sform_code"] == header["qform_code"] == 0
 
 
+def test_unknown_orientation_is_not_claimed_and_not_read_back(tmp_path: Path, affine: np.ndarray):
+    write(Volume(image=crandn(3, 8, 10), geometry=Geometry(affine, oriented=False)), tmp_path / "a.nii")
+    header = nibabel.load(tmp_path / "a.nii").header
+    assert header["sform_code"] == header["qform_code"] == 0
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    np.testing.assert_allclose(header.get_zooms(), lengths, rtol=1e-5)
+    assert header.get_xyzt_units()[0] == "mm"
+    found = read(tmp_path / "a.nii").geometry
+    assert not found.oriented
+    np.testing.assert_allclose(np.linalg.norm(found.affine[:3, :3], axis=0), lengths, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("sform", "qform"), [(1, 0), (0, 1), (2, 3)])
+def test_one_code_is_enough_to_be_oriented(tmp_path: Path, affine: np.ndarray, sform: int, qform: int):
+    image = nibabel.Nifti1Image(np.ones((10, 8, 3), np.float32), affine)
+    image.set_sform(affine, code=sform)
+    image.set_qform(affine, code=qform)
+    image.to_filename(tmp_path / "a.nii")
+    found = read(tmp_path / "a.nii").geometry
+    assert found.oriented
+    np.testing.assert_allclose(found.affine, affine, atol=1e-4)
+
+
 def test_declared_size_beyond_the_file_is_refused(tmp_path: Path):
     header = nibabel.Nifti1Header()
     header.set_data_shape((400, 400, 4))

@@ -139,7 +139,7 @@ def scan_of(
         kspace=image.kspace,
         mask=infer_mask(image.kspace, image.ndim) if image.mask is None else image.mask,
         noise=None if white is None else image.averaging,
-        geometry=_geometry(heads[chosen & ~only], image, header),
+        geometry=_geometry(heads[chosen & ~only], image, header, path),
         ndim=image.ndim,
         source=path,
         calibration=separate,
@@ -214,28 +214,57 @@ def _slice_order(heads: np.ndarray) -> np.ndarray:
     return slices if monotone or not distinct else slices[np.argsort(along)]
 
 
-def _geometry(heads: np.ndarray, image: _Assembled, header: MRDHeader) -> Geometry | None:
-    """Columns along the readout, rows along the phase encoding; the voxel ``N // 2`` lies at `position`."""
+def _geometry(heads: np.ndarray, image: _Assembled, header: MRDHeader, path: str) -> Geometry:
+    """Columns along the readout, rows along the phase encoding; the voxel ``N // 2`` lies at `position`.
+
+    Voxel size only, where the file gives no directions, or where slices or volumes have no affine in common.
+    """
     x, y, _ = header.encoded.spacing()
     thickness = header.encoded.spacing()[2] if image.ndim == 3 else header.recon.spacing()[2]
     columns, rows = image.matrix[-1], image.matrix[-2]
     depth = image.matrix[-3] if image.ndim == 3 else len(image.slices)
+    unknown = Geometry(affine_from_spacing((x, y, thickness), (columns, rows, depth)), oriented=False)
     chosen = [int(np.flatnonzero(heads["idx"]["slice"] == s)[0]) for s in image.slices]
-    directions = np.stack([heads[name][chosen[0]] for name in ("read_dir", "phase_dir", "slice_dir")]).astype(float)
-    if not np.allclose(directions @ directions.T, np.eye(3), atol=1e-2):
-        return Geometry(affine_from_spacing((x, y, thickness), (columns, rows, depth)))
-    positions = heads["position"][chosen].astype(float)
-    if not np.isfinite(positions).all():
-        return None
+    axes = np.stack([heads[name][chosen] for name in ("read_dir", "phase_dir", "slice_dir")], axis=1).astype(float)
+    positions, directions = heads["position"][chosen].astype(float), axes[0]
+    if not (np.allclose(directions @ directions.T, np.eye(3), atol=1e-2) and np.isfinite(positions).all()):
+        return unknown
+    scattered = _scattered(axes, positions, image.ndim)
+    if scattered:
+        warnings.warn(
+            f"{path} has {scattered}, which have no geometry in common: only the voxel size is kept. "
+            "Export each as a file of its own to keep its place.",
+            stacklevel=6,
+        )
+        return unknown
     if image.ndim == 3:
         origin = (columns // 2, rows // 2, depth // 2)
     else:
         origin = (columns // 2, rows // 2, 0)
         if depth > 1:
             step = (positions[-1] - positions[0]) / (depth - 1)
-            even = np.allclose(np.diff(positions, axis=0), step, atol=1e-2 * max(np.linalg.norm(step), 1e-6))
-            if even and np.linalg.norm(step) > 0:
-                directions[2], thickness = step / np.linalg.norm(step), float(np.linalg.norm(step))
-            elif np.linalg.norm(step) > 0:
-                return None  # uneven slices have no affine
+            thickness = float(np.linalg.norm(step))
+            directions[2] = step / thickness
     return Geometry(affine_from_lps(positions[0], directions, np.array([x, y, thickness]), origin))
+
+
+def _scattered(axes: np.ndarray, positions: np.ndarray, ndim: int) -> str:
+    """What keeps slices, or volumes, from having one affine; nothing if they have one.
+
+    Args:
+        axes: directions of readout, phase encoding and slice, of each slice or volume.
+        positions: of each.
+        ndim: of the image.
+    """
+    if not np.allclose(axes, axes[0], atol=1e-2):
+        return "slices in different directions" if ndim == 2 else "volumes in different directions"
+    steps = np.diff(positions, axis=0)
+    if ndim == 3:
+        return "" if np.allclose(steps, 0, atol=1e-2) else "volumes at different positions"
+    if not len(steps):
+        return ""
+    step = steps.mean(axis=0)
+    length = np.linalg.norm(step)
+    if abs(step @ axes[0, 2]) <= 1e-2 * length:
+        return "several slices in one plane"
+    return "" if np.allclose(steps, step, atol=1e-2 * length) else "slices at uneven distances"

@@ -43,8 +43,8 @@ def write_dicom(paths: list[str], image: Tensor, ndim: int, geometry: Geometry |
 
     ImageType says DERIVED, the patient's name and number are there and empty as the standard demands, and so is
     whatever else is not known. Identifiers are made from the pixels and the hash of the input: the same image has the
-    same ones. Position and orientation are those of the affine, LPS; without an affine voxels of 1 mm lie around the
-    origin, and the description says so.
+    same ones. Position and orientation are those of the affine, LPS; where they are not known the images are axial
+    around the origin, without a geometry with voxels of 1 mm, and the description says what is unknown.
 
     Args:
         paths: of `dicom_names`, in the order of `planes`.
@@ -80,7 +80,9 @@ def write_dicom(paths: list[str], image: Tensor, ndim: int, geometry: Geometry |
         if frames > 1:
             one.TemporalPositionIdentifier, one.NumberOfTemporalPositions = frame + 1, frames
         if geometry is None:
-            one.DerivationDescription += "; position and voxel size are unknown"
+            one.DerivationDescription += "; position, orientation and voxel size are unknown"
+        elif not geometry.oriented:
+            one.DerivationDescription += "; position and orientation are unknown"
         one.Rows, one.Columns, one.PixelData = rows, columns, pixels[along, frame].tobytes()
         one.RescaleSlope, one.RescaleIntercept, one.RescaleType = _decimal(pydicom, slope), 0, "US"
         one.VOILUTFunction = "LINEAR_EXACT"

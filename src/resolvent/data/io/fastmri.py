@@ -87,7 +87,7 @@ def _geometry(header: MRDHeader, kspace: torch.Tensor) -> Geometry:
     """Voxel size only: the file says nothing of position and orientation. Rows are the readout (x of the header)."""
     read, phase, _ = header.encoded.spacing()
     shape = (kspace.shape[-1], kspace.shape[-2], kspace.shape[0])
-    return Geometry(affine_from_spacing((phase, read, header.recon.spacing()[2]), shape))
+    return Geometry(affine_from_spacing((phase, read, header.recon.spacing()[2]), shape), oriented=False)
 
 
 def _reference(file: h5py.File, path: str, kspace: torch.Tensor) -> torch.Tensor | None:

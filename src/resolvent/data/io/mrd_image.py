@@ -12,7 +12,7 @@ from torch import Tensor
 from resolvent._errors import FormatError, ShapeError
 from resolvent.data.io.hdf5 import load, load_complex, required
 from resolvent.data.io.mrd_stream import blocks
-from resolvent.data.io.orientation import affine_from_lps, lps_from_affine
+from resolvent.data.io.orientation import affine_from_lps, affine_from_spacing, directions_in_mrd, lps_from_affine
 from resolvent.data.scan import Geometry, Volume
 
 COMPLEX, MAGNITUDE = 5, 1
@@ -53,12 +53,10 @@ def _geometry(heads: np.ndarray, shape: tuple[int, ...]) -> Geometry | None:
     directions = np.stack([first[name] for name in ("read_dir", "phase_dir", "slice_dir")]).astype(float)
     size = np.array(shape[:1:-1][:3], dtype=float)
     spacing, centre = first["field_of_view"] / size, first["position"].astype(float)
-    if not (
-        np.isfinite(centre).all()
-        and (spacing > 0).all()
-        and np.allclose(directions @ directions.T, np.eye(3), atol=1e-2)
-    ):
+    if not (np.isfinite(spacing).all() and (spacing > 0).all()):
         return None
+    if not (np.isfinite(centre).all() and np.allclose(directions @ directions.T, np.eye(3), atol=1e-2)):
+        return Geometry(affine_from_spacing(tuple(spacing), (shape[4], shape[3], shape[2])), oriented=False)
     middle = tuple(float(n // 2) for n in size)
     return Geometry(affine_from_lps(centre, directions, spacing, middle))  # pyright: ignore[reportArgumentType]
 
@@ -81,15 +79,16 @@ def write_mrd_images(path: str, image: Tensor, ndim: int, geometry: Geometry | N
         warnings.simplefilter("ignore")
         for number, ((batch, frame), block) in enumerate(blocks(image, ndim)):
             place = lps_from_affine(affine, block.shape[::-1], first_slice=batch if ndim == 2 else 0)
+            directions = directions_in_mrd(geometry, place)
             one = ismrmrd.Image.from_array(
                 block,
                 transpose=False,
                 image_type=kind,
                 field_of_view=tuple(place.spacing * block.shape[::-1]),
                 position=tuple(place.centre),
-                read_dir=tuple(place.directions[0]),
-                phase_dir=tuple(place.directions[1]),
-                slice_dir=tuple(place.directions[2]),
+                read_dir=tuple(directions[0]),
+                phase_dir=tuple(directions[1]),
+                slice_dir=tuple(directions[2]),
                 slice=batch,
                 repetition=frame,
                 image_index=number,

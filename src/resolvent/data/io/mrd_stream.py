@@ -13,7 +13,7 @@ from resolvent._errors import CorruptFileError, FormatError
 from resolvent.data.io import acquisitions
 from resolvent.data.io.limits import check_unpacked, decoding
 from resolvent.data.io.mrd_header import MRDHeader, Space
-from resolvent.data.io.orientation import lps_from_affine
+from resolvent.data.io.orientation import directions_in_mrd, lps_from_affine
 from resolvent.data.scan import Geometry, Scan
 
 COUNTERS = tuple(acquisitions.HEAD["idx"].names or ())
@@ -155,7 +155,7 @@ def _images(image: Tensor, ndim: int, geometry: Geometry | None, record: str, li
         head = library.ImageHeader(image_type=kind)
         head.field_of_view = (place.spacing * (columns, rows, depth)).astype(np.float32)
         head.position = place.centre.astype(np.float32)
-        head.col_dir, head.line_dir, head.slice_dir = place.directions.astype(np.float32)
+        head.col_dir, head.line_dir, head.slice_dir = directions_in_mrd(geometry, place).astype(np.float32)
         head.slice, head.repetition, head.image_index = position[0], position[1], number
         meta = {"resolvent": [library.ImageMetaValue.String(record)]}
         yield wrap(library.Image(head=head, data=block[None], meta=meta))

@@ -89,8 +89,7 @@ def _fill(group: h5py.Group, scan: Scan) -> None:
         group.create_dataset("trajectory", data=places).attrs["matrix"] = scan.trajectory.matrix
     if scan.noise is not None:
         group.attrs["noise"] = scan.noise
-    if scan.geometry is not None:
-        group.attrs["affine"] = scan.geometry.affine
+    _place(group, scan.geometry)
     group.attrs["scale"] = scan.scale
     group.attrs["source"] = scan.source
 
@@ -101,19 +100,24 @@ def write_native_image(path: str, image: Tensor, ndim: int, geometry: Geometry |
         _head(file, "image", ndim)
         file.create_dataset("image", data=image.detach().cpu().resolve_conj().numpy())
         file.create_dataset("record", data=record)
-        if geometry is not None:
-            file.attrs["affine"] = geometry.affine
+        _place(file, geometry)
 
 
 def _head(file: h5py.File, kind: str, ndim: int) -> None:
     file.attrs.update({"format": FORMAT, "layout": LAYOUT, "kind": kind, "ndim": ndim, "version": __version__})
 
 
+def _place(group: h5py.Group, geometry: Geometry | None) -> None:
+    if geometry is not None:
+        group.attrs.update({"affine": geometry.affine, "oriented": geometry.oriented})
+
+
 def _geometry(group: h5py.Group) -> Geometry | None:
     if "affine" not in group.attrs:
         return None
     affine = np.asarray(group.attrs["affine"])
-    return Geometry(affine) if affine.shape == (4, 4) and np.isfinite(affine).all() else None
+    usable = affine.shape == (4, 4) and np.isfinite(affine).all()
+    return Geometry(affine, oriented=bool(_number(group, "oriented", 1))) if usable else None
 
 
 def _number(group: h5py.Group, name: str, missing: float) -> float:

@@ -22,6 +22,8 @@ from resolvent.data.scan import Geometry, Volume
 def read_nifti(path: str) -> Volume:
     """``(x, y, z, *t)`` becomes ``(z as batch, *t, y, x)``, complex64; the affine is the geometry.
 
+    Where both codes, of sform and qform, are 0 the file says the voxel size and nothing of the orientation.
+
     Raises:
         CorruptFileError: the file is shorter than its header says.
         FormatError: larger than the limit, colours, or a header/image pair.
@@ -35,6 +37,7 @@ def read_nifti(path: str) -> Volume:
             image = _loader(path, nibabel)
             array = np.asarray(image.dataobj)  # scaled by slope and intercept
             affine = np.asarray(image.affine, dtype=float)
+            oriented = bool(image.header["sform_code"] or image.header["qform_code"])
     if array.dtype.kind not in "cfiu":
         raise FormatError(f"{path} holds {array.dtype}, not grey values. Convert it to a scalar image.")
     while array.ndim < 3:
@@ -45,8 +48,8 @@ def read_nifti(path: str) -> Volume:
         raise CorruptFileError(f"{path} holds no voxels (shape {array.shape}). Export it again.")
     x, y, z, *lead = range(array.ndim)
     tensor = torch.from_numpy(np.ascontiguousarray(array.transpose(z, *lead, y, x), dtype=np.complex64))
-    geometry = Geometry(affine) if np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]) != 0 else None
-    return Volume(image=tensor, geometry=geometry, source=path)
+    usable = np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]) != 0
+    return Volume(image=tensor, geometry=Geometry(affine, oriented) if usable else None, source=path)
 
 
 def _loader(path: str, nibabel: ModuleType) -> Any:
@@ -110,10 +113,11 @@ def _check_length(path: str, wanted: int) -> None:
         )
 
 
-def nifti_bytes(image: Tensor, ndim: int, affine: np.ndarray | None, *, zipped: bool) -> bytes:
+def nifti_bytes(image: Tensor, ndim: int, geometry: Geometry | None, *, zipped: bool) -> bytes:
     """The file of a real or complex image (batch, *lead, *spatial); of a complex one the magnitude, as float32.
 
-    2-D: batch becomes z. 3-D: z is z, and batch (if more than one) the last axis.
+    2-D: batch becomes z. 3-D: z is z, and batch (if more than one) the last axis. The codes of sform and qform are 1
+    where the orientation is known, else 0.
     """
     import nibabel
 
@@ -126,12 +130,12 @@ def nifti_bytes(image: Tensor, ndim: int, affine: np.ndarray | None, *, zipped: 
         array = array[..., 0]
     if array.ndim > 7 or max(array.shape) > 32767:
         raise ShapeError(f"NIfTI holds at most 7 axes of 32767 voxels, not {array.shape}. Write .h5 or .npy.")
-    known = affine is not None
-    out = nibabel.Nifti1Image(array, affine if known else np.eye(4))
-    out.set_sform(out.affine, code=int(known))
-    if known:
-        out.set_qform(out.affine, code=1)
-    out.header.set_xyzt_units("mm" if known else "unknown")
+    affine = np.eye(4) if geometry is None else geometry.affine
+    code = int(geometry is not None and geometry.oriented)
+    out = nibabel.Nifti1Image(array, affine)
+    out.set_sform(affine, code=code)
+    out.set_qform(affine, code=code)
+    out.header.set_xyzt_units("unknown" if geometry is None else "mm")
     out.header["descrip"] = b"resolvent; magnitude" if image.is_complex() else b"resolvent"
     raw = out.to_bytes()
     return gzip.compress(raw, compresslevel=6, mtime=0) if zipped else raw

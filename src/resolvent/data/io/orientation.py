@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from resolvent.data.scan import Geometry
+
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -33,7 +35,8 @@ def affine_from_lps(
 def affine_from_spacing(spacing: tuple[float, float, float], shape: tuple[int, int, int]) -> np.ndarray:
     """Affine of a file that gives the voxel size and nothing else: axial, its centre at the world's origin.
 
-    Only the lengths are measured; the orientation is the usual one (columns to the left, rows to the back).
+    Only the lengths are measured; the orientation is the usual one (columns to the left, rows to the back), and the
+    `Geometry` made of it is not `oriented`.
     """
     origin = tuple(float(size // 2) for size in shape)
     return affine_from_lps(np.zeros(3), np.eye(3), np.asarray(spacing), origin)  # pyright: ignore[reportArgumentType]
@@ -54,6 +57,11 @@ class Place:
     centre: np.ndarray
     directions: np.ndarray
     spacing: np.ndarray
+
+
+def directions_in_mrd(geometry: Geometry | None, place: Place) -> np.ndarray:
+    """Those of `place`; zero, which MRD has for directions that were not set, where the orientation is unknown."""
+    return place.directions if geometry is not None and geometry.oriented else np.zeros((3, 3))
 
 
 def lps_from_affine(affine: np.ndarray | None, shape: tuple[int, int, int], first_slice: int = 0) -> Place:

@@ -66,6 +66,7 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
         notes["phase"] = "dropped: the format holds the magnitude"
     notes["shape"] = list(image.shape)
     notes["affine"] = None if geometry is None else geometry.affine
+    notes["oriented"] = None if geometry is None else geometry.oriented
     return _write(path, suffix, notes, image=image, ndim=ndim, geometry=geometry)
 
 
@@ -167,5 +168,4 @@ def _draft_image(draft: str, suffix: str, image: Tensor, ndim: int, geometry: Ge
     else:
         from resolvent.data.io.nifti import nifti_bytes
 
-        affine = None if geometry is None else geometry.affine
-        Path(draft).write_bytes(nifti_bytes(image, ndim, affine, zipped=suffix == ".nii.gz"))
+        Path(draft).write_bytes(nifti_bytes(image, ndim, geometry, zipped=suffix == ".nii.gz"))
