@@ -4,6 +4,7 @@ import itertools
 import json
 import subprocess
 import sys
+import warnings
 
 import nibabel
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 import resolvent as rv
 from resolvent.cli.demo import SCAN
+from resolvent.cli.output import reporting
 from resolvent.mol import weights
 
 
@@ -195,6 +197,14 @@ def test_version_and_help_import_nothing_heavy():
 
 def test_version(resolvent):
     assert resolvent("--version").out == f"resolvent {rv.__version__}\n"
+
+
+def test_a_warning_is_a_line_on_stderr(capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with reporting(as_json=True, debug=False):
+            warnings.warn("scan.h5 has slices in different directions. Export each.", stacklevel=1)
+    assert capsys.readouterr() == ("", "resolvent: warning: scan.h5 has slices in different directions. Export each.\n")
 
 
 def test_nothing_but_json_on_stdout_of_the_real_program(store, scan, model, tmp_path):

@@ -6,6 +6,7 @@ import errno
 import json
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Annotated, Any
@@ -49,12 +50,16 @@ def complain(text: str, error: BaseException | None = None, *, debug: bool = Fal
 def reporting(*, as_json: bool, debug: bool) -> Iterator[None]:
     """Turn an error of a command into one line on stderr (with ``--json`` an object, too) and an exit code.
 
+    A warning is one line on stderr, too.
+
     Raises:
         typer.Exit: with code 1 for any error, 130 for an interrupt from the keyboard.
         BrokenPipeError: nobody reads on, as behind ``| head``: typer ends without a word.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: complain(f"warning: {message}")
+            yield
     except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
         raise
     except KeyboardInterrupt:
