@@ -29,7 +29,8 @@ spatial, share = [int(n) for n in sys.argv[1].split("x")], float(sys.argv[2])
 score = CertifiedStack(channels=32, layers=1, trunk_layers=1, ndim=len(spatial))
 model = rv.MOL(score, lam=200.0, normalise=True)
 y, maps = (torch.randn(1, 4, *spatial, dtype=torch.complex64) for _ in range(2))
-A = rv.SENSE(maps / 4, torch.ones(1, *spatial).bernoulli_(0.3).index_fill_(-1, torch.tensor([spatial[-1] // 2]), 1))
+mask = torch.ones(1, *spatial).bernoulli_(0.3).index_fill_(-1, torch.tensor([spatial[-1] // 2]), 1)
+A = rv.SENSE(maps / 4, mask, ndim=len(spatial))
 limit = int(share * solve_peak(model, y, A))
 expected = plan(model, y, A, limit)
 before = resident()
@@ -54,7 +55,7 @@ def problem(*spatial: int):
     torch.manual_seed(0)
     score = CertifiedStack(channels=16, layers=1, trunk_layers=1, ndim=len(spatial))
     maps = unit_maps(1, 3, *spatial).to(torch.complex64)
-    A = rv.SENSE(maps, torch.ones(1, *spatial))
+    A = rv.SENSE(maps, torch.ones(1, *spatial), ndim=len(spatial))
     return rv.MOL(score, lam=20.0, normalise=True), random(1, 3, *spatial, dtype=torch.complex64), A
 
 

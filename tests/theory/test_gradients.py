@@ -209,7 +209,11 @@ def test_bound_of_the_adjoint_error_is_at_least_the_error(kind, m):
     for tol, limit in ((1e-1, 500), (1e-2, 500), (1e-4, 500), (1e-7, 500), (1e-9, 1), (1e-9, 4)):
         work = Work()
         push = torch.zeros_like(x, requires_grad=True)  # moves F as lam A^H b would
-        score = replace(equation.score, network=lambda *of, push=push: equation.score.network(*of) + push)
+        score = replace(
+            equation.score,
+            network=lambda x, shared, own: equation.score.network(x, shared, own[:-1]) + own[-1],
+            own=(*equation.score.own, push),
+        )
         moved = replace(equation, lam=equation.lam.detach(), score=score, work=work)
         attached = moved.attach(x, tol=tol, max_steps=limit)
         assert work.adjoint_error is None

@@ -66,7 +66,9 @@ class Training(pl.LightningModule):
         assert isinstance(optimiser, LightningOptimizer)
         self._accuracy()
         work = Work()
-        loss, parts = self._loss(batch, work)
+        loss, parts = torch.tensor(math.nan), {"loss": math.nan}
+        if bool(torch.isfinite(batch.y).all()):
+            loss, parts = self._loss(batch, work)
         optimiser.zero_grad()
         if bool(torch.isfinite(loss)):
             self.manual_backward(loss)
