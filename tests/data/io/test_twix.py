@@ -38,7 +38,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_oversampling_is_removed_by_the_factor_of_the_protocol(path: Path, plane: np.ndarray):
-    torch.testing.assert_close(read_scan(write_twix(path, Measurement().frame(plane))).kspace[0], cropped(plane))
+    found = read_scan(write_twix(path, Measurement().frame(plane)))
+    torch.testing.assert_close(found.kspace[0], cropped(plane))
+    assert found.readout == -1
     whole = read_scan(write_twix(path, Measurement(factor=1.0).frame(plane))).kspace[0]
     torch.testing.assert_close(whole, torch.from_numpy(plane))
 

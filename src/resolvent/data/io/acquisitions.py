@@ -144,6 +144,7 @@ def scan_of(
         source=path,
         calibration=separate,
         trajectory=image.trajectory,
+        readout=-1 if cartesian else None,
     )
 
 
