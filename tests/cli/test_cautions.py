@@ -1,12 +1,15 @@
 """What is said of scans that are measured in part of k-space only, or unlike all that the model saw."""
 
 import json
+import warnings
 
 import pytest
 import torch
 
 import resolvent as rv
+from resolvent._errors import ScanWarning
 from resolvent.cli.cautions import block, cautions
+from resolvent.data import io
 
 CARD = {"training": {"data": {"scans": {"acceleration": [2.0, 8.0], "coils": [4, 8, 16]}}}}
 
@@ -62,3 +65,20 @@ def test_cautions_are_said_on_stderr_and_kept_in_the_record(resolvent, store, fu
     run = resolvent("recon", store(half), "-o", tmp_path / "out.npy", "--model", model)
     assert run.code == 0 and "scan.h5: k-space is complete in 48 x 30 of 48 x 48, to one side" in run.err
     assert "partial Fourier" in json.loads((tmp_path / "out.json").read_text())["remarks"][0]
+
+
+def test_what_a_reader_warns_of_is_said_once_and_kept_in_the_record(
+    resolvent, store, full, model, tmp_path, monkeypatch
+):
+    read = io.read
+
+    def warned(path, *rest):
+        warnings.warn(ScanWarning(path, "it is echo-planar"), stacklevel=1)
+        warnings.warn("something else", UserWarning, stacklevel=1)
+        return read(path, *rest)
+
+    monkeypatch.setattr(io, "read", warned)
+    with pytest.warns(UserWarning, match="^something else$") as others:
+        run = resolvent("recon", store(full), "-o", tmp_path / "out.npy", "--model", model)
+    assert run.code == 0 and run.err.count("scan.h5: it is echo-planar.") == 1 and len(others) == 1
+    assert json.loads((tmp_path / "out.json").read_text())["remarks"] == ["it is echo-planar"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,19 @@ def read_scan(path: str, maps: str | None = None, dataset: str | None = None, tr
     if trajectory is not None and scan.trajectory is not None:
         scan = scan.replace(trajectory=replace(scan.trajectory, matrix=tuple(coil_maps.shape[-scan.ndim :])))
     return scan.replace(coil_maps=coil_maps).validated().single()
+
+
+def heard(path: str, **inputs: str | None) -> tuple[Scan, tuple[str, ...]]:
+    """`read_scan`, and what the reader says of the scan: one sentence each, without the full stop."""
+    from resolvent._errors import ScanWarning
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", ScanWarning)
+        scan = read_scan(path, **inputs)
+    for one in said:
+        if not isinstance(one.message, ScanWarning):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    return scan, tuple(one.message.text for one in said if isinstance(one.message, ScanWarning))
 
 
 def read_image(path: str) -> Volume:

@@ -21,7 +21,8 @@ def check(scan: Scan) -> None:
     """Refuse a scan whose parts are unusable or contradict each other.
 
     Checked in this order: axes of k-space, finite, not all zero; mask: shape, not empty, agreement with the zeros of
-    k-space; trajectory: axes, finite; readout: a spatial axis; maps: coils, matrix, slices, finite, not zero; reference: matrix, finite.
+    k-space; trajectory: axes, finite; readout: a spatial axis; maps: coils, matrix, slices, finite, not zero;
+    reference: matrix, finite.
 
     Raises:
         ShapeError: two parts do not fit; the message names the axis and the file.
