@@ -122,8 +122,8 @@ def scan_of(
         )
     corrections = int((first & flagged(heads, PHASE_CORRECTION)).sum())
     if corrections or header.trajectory == "epi":
-        fact = f"its {corrections} phase-correction readouts are left out" if corrections else "it is echo-planar"
-        _warn(path, f"{fact}: ghosts are not corrected, and samples on gradient ramps not regridded; do so before")
+        fact = f"its phase-correction readouts ({corrections}) are left out" if corrections else "it is echo-planar"
+        _warn(path, f"{fact}: ghosts are not corrected, and samples on gradient ramps not regridded; do both before")
     chosen = first & ~noise & ~flagged(heads, *NOT_IMAGING)
     only = only_calibration(heads)
     if not (chosen & ~only).any():
