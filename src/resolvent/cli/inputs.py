@@ -21,16 +21,23 @@ def read_scan(path: str, maps: str | None = None, dataset: str | None = None, tr
     Maps also say the matrix of a scan whose trajectory lies in a file of its own.
 
     Raises:
-        FormatError: the file holds an image, not k-space.
+        FormatError: the file holds an image, or what may be one, not k-space.
         ShapeError, DataError: the maps do not fit the scan or are unusable.
     """
     from resolvent._errors import FormatError
     from resolvent.data import Scan
     from resolvent.data.io import read, read_maps
+    from resolvent.data.io.detect import detect
 
     with spooled(path) as place:
         scan = read(place, dataset, trajectory)
+        bare = not isinstance(scan, Scan) and detect(place) in ("cfl", "npy")
     if not isinstance(scan, Scan):
+        if bare and scan.image.is_complex() and bool(scan.image.imag.any()):
+            raise FormatError(
+                f"{path} holds complex numbers without a coil axis: k-space of one coil, or an image. Make an rv.Scan "
+                "of k-space in Python (how-to, Start from arrays); an image goes through `resolvent simulate` first."
+            )
         raise FormatError(f"{path} holds an image, not k-space. Make a scan of it with `resolvent simulate`.")
     if maps is None:
         return scan.single()

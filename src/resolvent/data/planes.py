@@ -53,7 +53,7 @@ def in_planes(scan: Scan, axis: int) -> Scan:
     def planes(volume: Tensor) -> Tensor:
         return volume[0].movedim(axis - 3, 0)
 
-    encoded = scan.readout is None or scan.readout == axis - 3  # both axes of the planes, as far as is known
+    kept = None if scan.readout == axis - 3 else scan.readout  # None: both axes of the planes are encoded
     along = ifft(scan.kspace.movedim(axis - 3, -1), 1).movedim(-1, axis - 3)
     return scan.replace(
         kspace=planes(along),
@@ -62,7 +62,7 @@ def in_planes(scan: Scan, axis: int) -> Scan:
         reference=None if scan.reference is None else planes(scan.reference),
         calibration=None,
         ndim=2,
-        readout=None if encoded else scan.readout + (scan.readout < axis - 3),
+        readout=None if kept is None else kept + (kept < axis - 3),
     )
 
 
