@@ -1,4 +1,4 @@
-"""The error family: every message is one sentence of fact and one of remedy."""
+"""The error family: every message is one sentence of fact and one of remedy. And the warning of readers."""
 
 import difflib
 from collections.abc import Iterable
@@ -32,6 +32,18 @@ class ModelError(ResolventError, ValueError):
     """The model is unknown, damaged, or does not fit the scan."""
 
 
+class ScanWarning(UserWarning):
+    """What a user should know of a scan that was read nevertheless.
+
+    Attributes:
+        text: one sentence, without the path and the full stop.
+    """
+
+    def __init__(self, path: str, text: str) -> None:
+        super().__init__(f"{path}: {text}.")
+        self.text = text
+
+
 def nearest(word: str, among: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The name that a mistyped word probably stands for, or None; for the remedy of a message.
 
@@ -50,6 +62,7 @@ __all__ = [
     "MemoryLimitError",
     "ModelError",
     "ResolventError",
+    "ScanWarning",
     "ShapeError",
     "nearest",
 ]

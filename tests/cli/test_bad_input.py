@@ -130,6 +130,17 @@ def test_an_image_is_not_a_scan(resolvent, model, tmp_path):
     assert "resolvent simulate" in run.error
 
 
+@pytest.mark.parametrize("suffix", ["cfl", "npy"])
+def test_complex_numbers_without_coils_may_be_kspace(resolvent, model, tmp_path, suffix):
+    values = torch.ones(1, 48, 48) + 0j
+    rv.write(values, tmp_path / f"image.{suffix}")
+    assert "holds an image" in resolvent("recon", tmp_path / f"image.{suffix}", "--model", model).error
+    rv.write(1j * values, tmp_path / f"one.{suffix}")
+    run = resolvent("recon", tmp_path / f"one.{suffix}", "--model", model)
+    assert run.code == 1
+    assert "k-space of one coil, or an image. Make an rv.Scan of k-space in Python" in run.error
+
+
 def test_undersampling_twice(resolvent, store, scan, model):
     run = resolvent("recon", store(scan), "--model", model, "--acceleration", 4)
     assert run.code == 1

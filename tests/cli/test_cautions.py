@@ -1,12 +1,15 @@
 """What is said of scans that are measured in part of k-space only, or unlike all that the model saw."""
 
 import json
+import warnings
 
 import pytest
 import torch
 
 import resolvent as rv
+from resolvent._errors import ScanWarning
 from resolvent.cli.cautions import block, cautions
+from resolvent.data import io
 
 CARD = {"training": {"data": {"scans": {"acceleration": [2.0, 8.0], "coils": [4, 8, 16]}}}}
 
@@ -79,3 +82,22 @@ def test_maps_of_another_size_than_in_training_are_said_to_be(factor, said):
     maps = torch.full((1, 8, 32, 32), factor / 8**0.5 + 0j)
     (found,) = cautions(given.replace(coil_maps=maps), CARD) or ("",)
     assert found.startswith(f"the root of the sum of squares of the coil maps is up to {factor:.3g} where") == said
+
+
+def test_what_a_reader_warns_of_is_said_once_and_kept_in_the_record(
+    resolvent, store, full, model, tmp_path, monkeypatch
+):
+    read = io.read
+
+    def warned(path, *rest):
+        warnings.warn(ScanWarning(path, "it is echo-planar"), stacklevel=1)
+        warnings.warn("something else", UserWarning, stacklevel=1)
+        return read(path, *rest)
+
+    monkeypatch.setattr(io, "read", warned)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        run = resolvent("recon", store(full), "-o", tmp_path / "out.npy", "--model", model)
+    assert run.code == 0 and run.err.count("scan.h5: it is echo-planar.") == 1
+    assert run.err.count("resolvent: warning: something else\n") == 1
+    assert json.loads((tmp_path / "out.json").read_text())["cautions"] == ["it is echo-planar"]

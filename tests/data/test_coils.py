@@ -155,6 +155,28 @@ def test_frames_are_averaged_for_one_set_of_maps():
     assert espirit(true, sets=2).shape == (1, 6, 2, 1, 48, 48)
 
 
+@pytest.mark.parametrize("lead", [(4,), (2, 2)])
+@pytest.mark.parametrize("turns", [(1, -1, 1, -1), (1, 1j, -1, -1j), (1, 1, 1, -3)])
+def test_frames_of_other_phases_do_not_cancel(lead, turns):
+    still = phantom(48, 48).expand(1, 4, 48, 48)
+    true = simulate(still, n_coils=6, acceleration=4, mask_kind="gaussian2d", snr_db=35)
+    turned = true.kspace * torch.tensor(turns)[:, None, None]
+    series = true.replace(kspace=turned.unflatten(2, lead), mask=true.mask.unflatten(1, lead), coil_maps=None)
+    maps = espirit(series).reshape(6, 48, 48)
+    assert misfit(maps, true.maps[0, :, 0], still[0, 0] > 0) < 0.02
+    torch.testing.assert_close(espirit(series.replace(kspace=1e-30 * series.kspace))[0].reshape(maps.shape), maps)
+
+
+def test_frames_that_have_next_to_nothing_in_common_are_added_as_they_are():
+    true = simulate(phantom(48, 48), n_coils=6, acceleration=1, snr_db=None)
+    mask = torch.zeros(1, 2, 48, 48)
+    mask[:, 0, :, ::2], mask[:, 1, :, 1::2], mask[..., 14] = 1, 1, 1
+    kspace = true.kspace[:, :, None] * mask[:, None]
+    kspace[:, :, 1, :, 14] *= -1  # what noise may do to a weak sample
+    maps = espirit(true.replace(kspace=kspace, mask=mask, coil_maps=None, reference=None))
+    assert misfit(maps[0, :, 0], true.maps[0], true.reference[0].abs() > 0) < 0.02
+
+
 def test_samples_measured_in_more_frames_weigh_no_more():
     still = simulate(phantom(48, 48), n_coils=6, acceleration=1, snr_db=None)
     mask = torch.ones(1, 2, 48, 48)

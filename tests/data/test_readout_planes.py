@@ -40,6 +40,13 @@ def test_noise_of_the_planes_is_that_of_the_volume():
     assert torch.allclose(planes.kspace.norm(), white.kspace.norm())
 
 
+@pytest.mark.parametrize(
+    ("of_volume", "axis", "of_planes"), [(None, 0, None), (-1, 0, -1), (-1, 2, None), (-3, 1, -2), (-2, 2, -1)]
+)
+def test_planes_keep_the_readout_unless_they_lie_across_it(of_volume, axis, of_planes):
+    assert in_planes(volume(axis).replace(readout=of_volume), axis).readout == of_planes
+
+
 def test_an_axis_along_which_the_mask_varies_is_refused():
     with pytest.raises(DataError, match="mask varies along y"):
         in_planes(volume(0), 1)

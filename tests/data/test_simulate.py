@@ -164,6 +164,38 @@ def test_a_mask_without_a_centre_for_the_maps_is_named_with_the_acceleration_tha
         undersample(full, fails, kind)
 
 
+@pytest.mark.parametrize("kind", ["uniform1d", "random1d", "gaussian1d"])
+@pytest.mark.parametrize("frames", [(), (3,)])
+@pytest.mark.parametrize(("readout", "whole"), [(-1, -1), (-2, -2), (None, -2)])
+def test_readouts_are_kept_or_left_out_whole(kind, frames, readout, whole):
+    full = simulate(torch.ones(1, *frames, 40, 64), n_coils=4, acceleration=1).replace(readout=readout)
+    mask = undersample(full, 4, kind, seed=1).mask
+    assert torch.equal(mask, mask.narrow(whole, 0, 1).expand_as(mask))
+    assert mask.mean().item() == pytest.approx(1 / 4, rel=0.05)
+
+
+@pytest.mark.parametrize("readout", [-1, -2, None])
+def test_points_of_a_plane_do_not_follow_its_readout(image, readout):
+    full = simulate(image, acceleration=1)
+    assert torch.equal(undersample(full.replace(readout=readout), 4).mask, undersample(full, 4).mask)
+
+
+@pytest.mark.parametrize("kind", ["gaussian1d", "poisson2d"])
+@pytest.mark.parametrize(("readout", "whole"), [(None, -1), (-1, -1), (-2, -2), (-3, -3)])
+def test_readouts_of_a_volume_are_whole_too(kind, readout, whole):
+    full = simulate(torch.ones(1, 24, 20, 28), n_coils=4, acceleration=1, ndim=3).replace(readout=readout)
+    mask = undersample(full, 4, kind).mask
+    assert torch.equal(mask, mask.narrow(whole, 0, 1).expand_as(mask))
+    assert mask.shape == (1, 24, 20, 28) and 0 < mask.mean() < 0.3
+
+
+def test_the_acceleration_that_is_named_is_that_of_the_lines():
+    full = simulate(torch.ones(48, 96), n_coils=4, acceleration=1).replace(coil_maps=None, readout=-1)
+    assert undersample(full, 2, "gaussian1d").maps.shape == (1, 4, 48, 96)
+    with pytest.raises(DataError, match="Choose an acceleration up to 2,"):
+        undersample(full, 4, "gaussian1d")
+
+
 def test_separate_calibration_lines_are_kept():
     full = simulate(torch.ones(48, 48), n_coils=4, acceleration=1, snr_db=30).replace(coil_maps=None)
     scan = undersample(full.replace(calibration=full), 8, "uniform1d")

@@ -145,6 +145,13 @@ def test_mask_that_contradicts_the_zeros_is_refused(scan: Scan, mask: torch.Tens
         scan.replace(mask=mask).validated()
 
 
+@pytest.mark.parametrize("axis", [0, 1, -3])
+def test_readout_that_is_no_spatial_axis_is_refused(scan: Scan, axis: int):
+    with pytest.raises(DataError, match=rf"readout is axis {axis}, but the spatial axes are -2 to -1 \(scan.h5\)"):
+        scan.replace(readout=axis).validated()
+    assert scan.replace(readout=-2).validated().entry(1).readout == -2
+
+
 def test_odd_uncentred_mask_is_recognised():
     mask = torch.zeros(1, 9, 15)
     mask[..., [2, 6, 7, 8, 13]] = 1

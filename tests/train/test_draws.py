@@ -207,6 +207,13 @@ def test_measured_series_are_undersampled_frame_by_frame(lead, frames):
     assert batch.A(batch.reference).shape == batch.y.shape
 
 
+def test_readouts_of_measured_scans_are_kept_or_left_out_whole():
+    full = simulate(torch.rand(24, 20) + 0.1, n_coils=3, acceleration=1).replace(readout=-1)
+    lines = scans(acceleration=(3, 3), masks={"gaussian1d": 1.0})
+    mask = draw_batch([Subject("a", "f", scan=full)], lines, seed=0, number=0, size=2).mask
+    assert torch.equal(mask, mask[..., :1].expand_as(mask)) and float(mask.mean()) == pytest.approx(1 / 3, abs=0.05)
+
+
 def test_frames_follow_each_other_around_the_cycle():
     series = torch.arange(1.0, 5).reshape(4, 1, 1).expand(4, 16, 16)
     drawn = framed(series, (16, 16), 4, scans(whole=0.0, zoom=(1, 1)), np.random.default_rng(0))

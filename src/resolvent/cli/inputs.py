@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,16 +21,23 @@ def read_scan(path: str, maps: str | None = None, dataset: str | None = None, tr
     Maps also say the matrix of a scan whose trajectory lies in a file of its own.
 
     Raises:
-        FormatError: the file holds an image, not k-space.
+        FormatError: the file holds an image, or what may be one, not k-space.
         ShapeError, DataError: the maps do not fit the scan or are unusable.
     """
     from resolvent._errors import FormatError
     from resolvent.data import Scan
     from resolvent.data.io import read, read_maps
+    from resolvent.data.io.detect import detect
 
     with spooled(path) as place:
         scan = read(place, dataset, trajectory)
+        bare = not isinstance(scan, Scan) and detect(place) in ("cfl", "npy")
     if not isinstance(scan, Scan):
+        if bare and scan.image.is_complex() and bool(scan.image.imag.any()):
+            raise FormatError(
+                f"{path} holds complex numbers without a coil axis: k-space of one coil, or an image. Make an rv.Scan "
+                "of k-space in Python (how-to, Start from arrays); an image goes through `resolvent simulate` first."
+            )
         raise FormatError(f"{path} holds an image, not k-space. Make a scan of it with `resolvent simulate`.")
     if maps is None:
         return scan.single()
@@ -37,6 +45,19 @@ def read_scan(path: str, maps: str | None = None, dataset: str | None = None, tr
     if trajectory is not None and scan.trajectory is not None:
         scan = scan.replace(trajectory=replace(scan.trajectory, matrix=tuple(coil_maps.shape[-scan.ndim :])))
     return scan.replace(coil_maps=coil_maps).validated().single()
+
+
+def heard(path: str, **inputs: str | None) -> tuple[Scan, tuple[str, ...]]:
+    """`read_scan`, and what the reader says of the scan: one sentence each, without the full stop."""
+    from resolvent._errors import ScanWarning
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", ScanWarning)
+        scan = read_scan(path, **inputs)
+    for one in said:
+        if not isinstance(one.message, ScanWarning):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    return scan, tuple(one.message.text for one in said if isinstance(one.message, ScanWarning))
 
 
 def read_image(path: str) -> Volume:

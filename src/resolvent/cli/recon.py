@@ -12,7 +12,7 @@ import typer
 
 from resolvent._version import __version__
 from resolvent.cli.cautions import cautions
-from resolvent.cli.inputs import MODEL, read_scan
+from resolvent.cli.inputs import MODEL, heard
 from resolvent.cli.naming import FIELD, STREAM, figures, is_folder, make_folders, outputs, remove_empty, reports
 from resolvent.cli.options import Dataset, Device, Kind, at_least_one, byte_count, positive
 from resolvent.cli.output import FAULT, REFUSED, Debug, Json, complain, emit, explain, progress, reporting
@@ -133,7 +133,7 @@ def recon(
                 return REFUSED, refusal(path, f"{model} is a model whose monotonicity is only estimated")
             compare = bool(places.figure or places.report)
             outcome = _reconstructed(path, inputs, network, options, compare=compare)
-            outcome = replace(outcome, cautions=cautions(outcome.scan, network.card))
+            outcome = replace(outcome, cautions=(*outcome.cautions, *cautions(outcome.scan, network.card)))
             quiet = as_json or places.image == STREAM
             return deliver(outcome, path, places, asked, demanded=require_certificate, quiet=quiet)
 
@@ -177,8 +177,9 @@ def _reconstructed(
 
     with progress() as say:
         say(f"reading {path}")
-        scan = read_scan(path, **inputs)
-        return reconstruct(scan, model, compare=compare, say=lambda text: say(f"{Path(path).name}: {text}"), **options)
+        scan, said = heard(path, **inputs)
+        found = reconstruct(scan, model, compare=compare, say=lambda text: say(f"{Path(path).name}: {text}"), **options)
+    return replace(found, cautions=said)
 
 
 def command_line(given: dict[str, Any]) -> str:

@@ -18,13 +18,15 @@ SMALLEST = 8  # lines an axis that are needed
 _KERNEL = {2: 6, 3: 4}  # largest width of a patch in 2-D and 3-D; a third of the block, but at least 3, if that is less
 _RANK = 0.02  # singular values of the calibration matrix below this fraction of the largest are noise
 _ENTRIES = 2**22  # numbers of W held at once
+_AS_THEY_ARE = 0.01  # of their energy: for adding frames as they are
 
 
 def espirit(scan: Scan, *, sets: int = 1) -> Tensor:
     """ESPIRiT coil maps from the fully sampled centre of a scan's own k-space.
 
     The centre is found from the mask (`calibration_block`). Lead axes (time, echo) are averaged over the samples that
-    were measured, so the maps have lead axes of length 1. Of a non-Cartesian scan the centre is first brought onto the
+    were measured, each frame with the phase that makes the mean largest, so that frames of opposite signs do not cancel
+    (`_phases`); the maps have lead axes of length 1. Of a non-Cartesian scan the centre is first brought onto the
     grid (`gridded_centre`).
 
     Args:
@@ -51,12 +53,31 @@ def espirit(scan: Scan, *, sets: int = 1) -> Tensor:
 
 def _cartesian_centres(scan: Scan, lead: tuple[int, ...]) -> Tensor:
     mask = (scan.mask != 0).unsqueeze(1)
-    kspace, times = scan.kspace * mask, mask.expand(-1, -1, *scan.kspace.shape[2:])
+    mask = mask.expand(-1, -1, *scan.kspace.shape[2:]).flatten(2, -1 - scan.ndim) if lead else mask.unsqueeze(2)
+    block = calibration_block(mask.any(2).all(0).all(0), scan.source)
+    times = mask[(..., *block)]
+    frames = scan.kspace[(..., *block)].reshape(*scan.kspace.shape[:2], *times.shape[2:]) * times
     if lead:
-        kspace, times = kspace.sum(lead), times.sum(lead)
-        kspace = kspace / times.clamp(min=1)
-    block = calibration_block((times > 0).all(0).all(0), scan.source)
-    return kspace[(slice(None), slice(None), *block)]
+        frames = frames * _phases(frames)
+    return frames.sum(2) / times.sum(2).clamp(min=1)
+
+
+def _phases(frames: Tensor) -> Tensor:
+    """Numbers of magnitude 1, ``(batch, 1, frame, *1)``, with which the frames of a series add up and do not cancel.
+
+    The phases of the leading eigenvector of ``G_st = <k_s, k_t> + 0.01 mean_r |k_r|^2``, the product over the samples
+    that both frames have. The constant keeps the frames as they are where nothing else decides.
+
+    Args:
+        frames: ``(batch, coil, frame, *block)``, zero where not measured.
+    """
+    k = frames.transpose(1, 2).flatten(2)
+    k = torch.nan_to_num(k / torch.view_as_real(k).abs().amax((1, 2, 3))[:, None, None])
+    gram = (k.conj() @ k.mT).to(torch.complex128)
+    gram = gram + _AS_THEY_ARE * gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+    leading = torch.linalg.eigh(gram).eigenvectors[:, :, -1]
+    phases = torch.where(leading == 0, 1, torch.sgn(leading)).to(frames.dtype)
+    return phases.reshape(len(frames), 1, -1, *(1,) * (frames.ndim - 3))
 
 
 def _gridded_centres(scan: Scan) -> list[Tensor]:

@@ -29,6 +29,7 @@ def make_mask(
     seed: int = 0,
     center: int | None = None,
     frames: int | None = None,
+    readout: int | None = None,
 ) -> Tensor:
     """Draw a sampling mask.
 
@@ -57,6 +58,8 @@ def make_mask(
             ``0.32 N / acceleration`` (fastMRI: 8 % at 4, 4 % at 8), for 2-D kinds a square of at most 24 x 24 that
             takes at most a quarter of the samples.
         frames: number of time frames, each with its own draw around the common centre. Default: no time axis.
+        readout: the axis that is frequency encoded, -1 or -2 (in 3-D also -3), if it is another than the one above: the
+            mask is that of the shape with these two axes exchanged. 2-D kinds in 2-D encode both axes all the same.
 
     Returns:
         float32 of shape ``(1, *shape)`` or ``(1, frames, *shape)``, 1 where measured, DC at index ``N // 2``.
@@ -77,6 +80,9 @@ def make_mask(
         raise DataError(f"A mask needs a spatial shape (y, x) or (z, y, x), not {tuple(shape)}. Pass the spatial axes.")
     if frames is not None and frames < 1:
         raise DataError(f"A mask cannot have {frames} frames. Pass frames=None for a mask without time axis.")
+    if turn := _turn(kind, len(shape), readout):
+        there = make_mask(kind, _swapped(shape, turn), acceleration, seed=seed, center=center, frames=frames)
+        return there.transpose(*turn).contiguous()
     lines = kind.endswith("1d")
     if lines:
         encoded = (shape[-1],) if len(shape) == 2 else (shape[1],)
@@ -116,15 +122,29 @@ def make_mask(
     return mask if frames is None else mask[None]
 
 
-def calibrated_up_to(kind: str, shape: tuple[int, ...], lines: int) -> float:
+def calibrated_up_to(kind: str, shape: tuple[int, ...], lines: int, readout: int | None = None) -> float:
     """The largest acceleration at which the default centre of `make_mask` has that many lines on its axes.
 
     >>> calibrated_up_to("gaussian1d", (96, 96), 8), calibrated_up_to("gaussian2d", (96, 96), 8)
     (4.0, 36.0)
     """
+    if turn := _turn(kind, len(shape), readout):
+        shape = _swapped(shape, turn)
     if kind.endswith("1d"):
         return shape[-1 if len(shape) == 2 else 1] / math.ceil((lines - 0.5) / 0.32)
     return math.prod(shape[:2]) / (4 * lines**2)
+
+
+def _turn(kind: str, ndim: int, readout: int | None) -> tuple[int, int] | None:
+    """The axis that a kind leaves complete and the readout; None if they are one, or there is none of either."""
+    complete = -1 if ndim == 3 else -2 if kind.endswith("1d") else readout
+    return None if readout is None or complete is None or complete == readout else (complete, readout)
+
+
+def _swapped(shape: tuple[int, ...], axes: tuple[int, int]) -> tuple[int, ...]:
+    sizes = list(shape)
+    sizes[axes[0]], sizes[axes[1]] = sizes[axes[1]], sizes[axes[0]]
+    return tuple(sizes)
 
 
 def _lattice(middle: np.ndarray, count: int, frames: int, rng: np.random.Generator) -> np.ndarray:

@@ -53,6 +53,7 @@ def in_planes(scan: Scan, axis: int) -> Scan:
     def planes(volume: Tensor) -> Tensor:
         return volume[0].movedim(axis - 3, 0)
 
+    kept = None if scan.readout == axis - 3 else scan.readout  # None: both axes of the planes are encoded
     along = ifft(scan.kspace.movedim(axis - 3, -1), 1).movedim(-1, axis - 3)
     return scan.replace(
         kspace=planes(along),
@@ -61,6 +62,7 @@ def in_planes(scan: Scan, axis: int) -> Scan:
         reference=None if scan.reference is None else planes(scan.reference),
         calibration=None,
         ndim=2,
+        readout=None if kept is None else kept + (kept < axis - 3),
     )
 
 

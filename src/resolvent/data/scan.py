@@ -89,6 +89,8 @@ class Scan(Brief):
         calibration: lines that were measured for the maps only (a separate calibration scan), on the same matrix;
             `maps` are then estimated from it.
         trajectory: of a non-Cartesian scan; the last `ndim` axes of k-space and mask are then those of its samples.
+        readout: the spatial axis that is frequency encoded, -1 for columns or -2 for rows (-3: partitions); None if
+            unknown, or if all are phase encoded. `undersample` leaves out no part of a readout.
     """
 
     kspace: Tensor
@@ -102,6 +104,7 @@ class Scan(Brief):
     source: str = ""
     calibration: Scan | None = None
     trajectory: Trajectory | None = None
+    readout: int | None = None
 
     def __post_init__(self) -> None:
         """Conjugates that PyTorch has put off are taken: NumPy, and a complex tensor seen as a real one, need them."""

@@ -110,7 +110,8 @@ def undersample(scan: Scan, acceleration: float, mask_kind: str = "gaussian2d", 
     Args:
         scan: fully sampled.
         acceleration: see `make_mask`.
-        mask_kind: `kind` of `make_mask`. With one lead axis (time) the mask differs from frame to frame.
+        mask_kind: `kind` of `make_mask`. The lines of a 1-D kind run along the readout where the scan knows it, else
+            along y. With one lead axis (time) the mask differs from frame to frame.
         seed: fixes the mask.
 
     Raises:
@@ -134,12 +135,12 @@ def undersample(scan: Scan, acceleration: float, mask_kind: str = "gaussian2d", 
             "undersampled again. Reconstruct it as it is, or pass a fully sampled scan."
         )
     shape, lead = tuple(scan.kspace.shape[-scan.ndim :]), tuple(scan.kspace.shape[2 : -scan.ndim])
-    mask = _mask(mask_kind, shape, lead, acceleration, seed).to(scan.kspace.device)
+    mask = _mask(mask_kind, shape, lead, acceleration, seed, scan.readout).to(scan.kspace.device)
     under = scan.replace(kspace=scan.kspace * mask.unsqueeze(1), mask=mask, reference=None)
     try:
         maps = under.maps
     except DataError as error:
-        largest = calibrated_up_to(mask_kind, shape, SMALLEST)
+        largest = calibrated_up_to(mask_kind, shape, SMALLEST, scan.readout)
         if not 1 <= largest < acceleration:
             raise
         raise DataError(
@@ -151,11 +152,13 @@ def undersample(scan: Scan, acceleration: float, mask_kind: str = "gaussian2d", 
     return under.replace(coil_maps=maps, reference=reference)
 
 
-def _mask(kind: str, shape: tuple[int, ...], lead: tuple[int, ...], acceleration: float, seed: int) -> Tensor:
+def _mask(
+    kind: str, shape: tuple[int, ...], lead: tuple[int, ...], acceleration: float, seed: int, readout: int | None = None
+) -> Tensor:
     """``(1, *lead or 1, *shape)``: along one lead axis (time) every frame has its own mask, otherwise all share one."""
     if len(lead) == 1:
-        return make_mask(kind, shape, acceleration, seed=seed, frames=lead[0])
-    return make_mask(kind, shape, acceleration, seed=seed).reshape(1, *(1,) * len(lead), *shape)
+        return make_mask(kind, shape, acceleration, seed=seed, frames=lead[0], readout=readout)
+    return make_mask(kind, shape, acceleration, seed=seed, readout=readout).reshape(1, *(1,) * len(lead), *shape)
 
 
 def birdcage_maps(n_coils: int, shape: tuple[int, ...], *, seed: int | None = None) -> Tensor:

@@ -21,7 +21,8 @@ def check(scan: Scan) -> None:
     """Refuse a scan whose parts are unusable or contradict each other.
 
     Checked in this order: axes of k-space, finite, not all zero; mask: shape, not empty, agreement with the zeros of
-    k-space; trajectory: axes, finite; maps: coils, matrix, slices, finite, not zero; reference: matrix, finite.
+    k-space; trajectory: axes, finite; readout: a spatial axis; maps: coils, matrix, slices, finite, not zero;
+    reference: matrix, finite.
 
     Raises:
         ShapeError: two parts do not fit; the message names the axis and the file.
@@ -32,6 +33,11 @@ def check(scan: Scan) -> None:
     _check_mask(scan.kspace, scan.mask, scan.ndim, where)
     if scan.trajectory is not None:
         _check_trajectory(scan.trajectory, scan.kspace, scan.ndim, where)
+    if scan.readout is not None and scan.readout not in range(-scan.ndim, 0):
+        raise DataError(
+            f"readout is axis {scan.readout}, but the spatial axes are {-scan.ndim} to -1 ({where}). Count it from the "
+            "last axis, or leave it out."
+        )
     if scan.coil_maps is not None:
         check_maps(scan.coil_maps, scan.kspace, scan.ndim, where, scan.trajectory and scan.trajectory.matrix)
     if scan.reference is not None:

@@ -130,7 +130,7 @@ def draw_measured(scan: Scan, scans: Scans, rng: np.random.Generator, size: int)
         reference = (maps.conj() * ifft(y, scan.ndim)).sum(1)
         lead = tuple(y.shape[2 : -scan.ndim])
         shape, frames = tuple(y.shape[-scan.ndim :]), lead[0] if len(lead) == 1 else None
-        masks = torch.stack([draw_mask(scans, rng, shape, frames) for _ in range(size)])
+        masks = torch.stack([draw_mask(scans, rng, shape, frames, scan.readout) for _ in range(size)])
         mask = masks.reshape(size, *(lead if frames else (1,) * len(lead)), *shape)
     noise = torch.full((size,), scan.noise)
     A, mask = SENSE(maps, mask, ndim=scan.ndim), mask.unsqueeze(1)
@@ -201,12 +201,14 @@ def draw_subject(subjects: Sequence[Subject], scans: Scans, frames: int | None, 
     return chosen[int(rng.integers(len(chosen)))]
 
 
-def draw_mask(scans: Scans, rng: np.random.Generator, shape: tuple[int, ...], frames: int | None) -> Mask:
+def draw_mask(
+    scans: Scans, rng: np.random.Generator, shape: tuple[int, ...], frames: int | None, readout: int | None = None
+) -> Mask:
     """A mask of one of the kinds, each with its odds: ``([frame,] *shape)``."""
     odds = np.array(list(scans.masks.values()))
     kind = str(rng.choice(list(scans.masks), p=odds / odds.sum()))
     acceleration = math.exp(rng.uniform(*np.log(scans.acceleration)))
-    return make_mask(kind, shape, acceleration, seed=int(rng.integers(2**31)), frames=frames)[0]
+    return make_mask(kind, shape, acceleration, seed=int(rng.integers(2**31)), frames=frames, readout=readout)[0]
 
 
 def coil_maps(n_coils: int, shape: tuple[int, ...], rng: np.random.Generator, measured: Sequence[Tensor]) -> Maps:

@@ -53,6 +53,7 @@ def scan(affine: np.ndarray) -> Scan:
         geometry=Geometry(affine),
         reference=crandn(2, 2, 8, 10, seed=2),
         scale=1 / 3,
+        readout=-2,
         calibration=Scan(kspace=crandn(2, 3, 8, 10, seed=4), mask=torch.ones(1, 8, 10)),
     )
 

@@ -54,7 +54,7 @@ def test_column_is_read_and_row_is_phase(tmp_path: Path):
 def test_plane_without_readout_is_two_dimensional(tmp_path: Path):
     array = crandn(1, 10, 8, 3).numpy()
     found = read(save(tmp_path / "k", array))
-    assert found.ndim == 2
+    assert found.ndim == 2 and found.readout is None
     np.testing.assert_array_equal(found.kspace[0].numpy(), array[0].transpose(2, 1, 0))
 
 

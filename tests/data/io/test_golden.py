@@ -11,6 +11,8 @@ from resolvent.data.scan import Scan, Volume
 from resolvent.linop.fourier import fft
 
 GOLDEN = Path(__file__).with_name("golden")
+READOUT = {"ismrmrd.h5": -1, "mrd.bin": -1, "bart.cfl": -1, "fastmri.h5": -2, "cmrxrecon.mat": -2}
+"""The axis that is frequency encoded, of formats that say so."""
 coil, row, column = np.ogrid[:2, :4, :6]
 KSPACE = torch.from_numpy((1 + 100 * coil + (10 * row + column) ** 2 % 23 + 1j * (row - column)).astype(np.complex64))
 IMAGE = KSPACE[0].real
@@ -51,6 +53,7 @@ def test_scan_is_read_and_survives_a_round_trip(tmp_path: Path, name: str, datas
     again = read(tmp_path / "again.h5")
     assert isinstance(again, Scan)
     assert torch.equal(again.kspace, found.kspace) and torch.equal(again.mask, found.mask)
+    assert again.readout == found.readout == READOUT.get(name)
 
 
 @pytest.mark.parametrize("name", ["image.nii", "image.npy", "ismrmrd_image.h5"])

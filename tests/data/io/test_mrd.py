@@ -173,7 +173,36 @@ def test_other_readouts_are_skipped(path: Path, plane: np.ndarray):
     file = Acquisitions(path, header())
     for flag in (23, 24, 26, 27, 28):
         file.add(100 * plane[:, 0], 3, flags=(flag,))
-    torch.testing.assert_close(read_scan(file.frame(plane).close()).kspace[0], cropped(plane))
+    with pytest.warns(
+        _errors.ScanWarning, match=r"its phase-correction readouts .1. are left out: ghosts are not corrected"
+    ):
+        found = read_scan(file.frame(plane).close())
+    torch.testing.assert_close(found.kspace[0], cropped(plane))
+
+
+def test_echo_planar_readouts_are_read_with_a_warning(path: Path, plane: np.ndarray):
+    file = Acquisitions(path, header(trajectory="epi")).frame(plane).close()
+    with pytest.warns(_errors.ScanWarning, match=r"scan.h5: it is echo-planar: ghosts are not corrected, and samples"):
+        found = read_scan(file)
+    torch.testing.assert_close(found.kspace[0], cropped(plane))
+
+
+@pytest.mark.parametrize("kind", ["Long", "Double"])
+@pytest.mark.parametrize("name", ["rampUpTime", "rampDownTime", "flatTopTime"])
+@pytest.mark.parametrize("time", [0, 120])
+def test_sampling_on_the_ramps_is_refused(path: Path, plane: np.ndarray, kind: str, name: str, time: int):
+    one = f"<userParameter{kind}><name>{name}</name><value>{time}</value></userParameter{kind}>"
+    described = (
+        f"<trajectoryDescription><identifier>ConventionalEPI</identifier>{one}</trajectoryDescription></encoding>"
+    )
+    xml = header(trajectory="epi").replace("</encoding>", described)
+    file = Acquisitions(path, xml).frame(plane).close()
+    if time and name.startswith("ramp"):
+        with pytest.raises(_errors.FormatError, match="sampled on the gradient ramps, which are not handled"):
+            read(file)
+    else:
+        with pytest.warns(_errors.ScanWarning, match="it is echo-planar"):
+            read(file)
 
 
 def test_calibration_lines_stay_out_of_the_image_but_serve_the_maps(path: Path, plane: np.ndarray):

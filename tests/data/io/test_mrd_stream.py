@@ -69,6 +69,16 @@ def test_spiral_without_places_is_refused(tmp_path: Path):
         read(path)
 
 
+def test_echo_planar_readouts_are_warned_of_and_ramps_refused(tmp_path: Path):
+    plane, epi = crandn(2, 8, 32).numpy(), mrd.Trajectory.EPI
+    with pytest.warns(_errors.ScanWarning, match="it is echo-planar"):
+        read(write_mrd_stream(tmp_path / "s.bin", plane, trajectory=epi))
+    time = mrd.UserParameterLongType(name="rampUpTime", value=120)
+    ramps = mrd.TrajectoryDescriptionType(identifier="ConventionalEPI", user_parameter_long=[time])
+    with pytest.raises(_errors.FormatError, match="sampled on the gradient ramps"):
+        read(write_mrd_stream(tmp_path / "s.bin", plane, trajectory=epi, trajectory_description=ramps))
+
+
 def test_spiral_with_places_is_read(tmp_path: Path):
     samples, places = crandn(2, 8, 32).numpy(), np.random.default_rng(0).uniform(-0.5, 0.5, (8, 32, 2))
     spiral = mrd.Trajectory.SPIRAL

@@ -38,7 +38,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_oversampling_is_removed_by_the_factor_of_the_protocol(path: Path, plane: np.ndarray):
-    torch.testing.assert_close(read_scan(write_twix(path, Measurement().frame(plane))).kspace[0], cropped(plane))
+    found = read_scan(write_twix(path, Measurement().frame(plane)))
+    torch.testing.assert_close(found.kspace[0], cropped(plane))
+    assert found.readout == -1
     whole = read_scan(write_twix(path, Measurement(factor=1.0).frame(plane))).kspace[0]
     torch.testing.assert_close(whole, torch.from_numpy(plane))
 
@@ -80,7 +82,11 @@ def test_reflected_lines_are_turned_and_phase_correction_is_left_out(path: Path,
     for row in range(8):
         back = row % 2 == 1
         one.add(plane[:, row, ::-1] if back else plane[:, row], row, flags=("reflect",) if back else ())
-    torch.testing.assert_close(read_scan(write_twix(path, one)).kspace[0], cropped(plane))
+    with pytest.warns(
+        _errors.ScanWarning, match=r"its phase-correction readouts .1. are left out: ghosts are not corrected"
+    ):
+        found = read_scan(write_twix(path, one))
+    torch.testing.assert_close(found.kspace[0], cropped(plane))
 
 
 def test_reference_lines_serve_the_maps_only(path: Path, plane: np.ndarray):

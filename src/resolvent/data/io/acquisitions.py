@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from resolvent._errors import CorruptFileError, FormatError
+from resolvent._errors import CorruptFileError, FormatError, ScanWarning
 from resolvent.data.io.lines import Table, sort_lines
 from resolvent.data.io.mrd_header import MRDHeader
 from resolvent.data.io.orientation import affine_from_lps, affine_from_spacing
@@ -102,15 +102,28 @@ def scan_of(
         path: for messages.
         places: of the samples of each acquisition, float ``(sample, component)``, where the format has them.
 
+    Warns (`ScanWarning`) of encodings and calibration lines that are left out, and of echo-planar readouts, which are
+    taken as they are.
+
     Raises:
-        FormatError: not Cartesian and without places, no image lines, or sizes that the file cannot hold.
+        FormatError: not Cartesian and without places, sampled on the gradient ramps, no image lines, or sizes that the
+            file cannot hold.
         CorruptFileError: a table that contradicts itself.
     """
     cartesian = header.trajectory in ("cartesian", "epi")
     noise = flagged(heads, NOISE)
     first = heads["encoding_space_ref"] == 0
     if header.encodings > 1 or (~first & ~noise).any():
-        warnings.warn(f"{path} has {max(header.encodings, 2)} encodings; only the first is read.", stacklevel=5)
+        _warn(path, f"it has {max(header.encodings, 2)} encodings; only the first is read")
+    if cartesian and header.ramps:
+        raise FormatError(
+            f"{path} has readouts sampled on the gradient ramps, which are not handled. Regrid them first, and set the "
+            "ramp times of the header to 0."
+        )
+    corrections = int((first & flagged(heads, PHASE_CORRECTION)).sum())
+    if corrections or header.trajectory == "epi":
+        fact = f"its phase-correction readouts ({corrections}) are left out" if corrections else "it is echo-planar"
+        _warn(path, f"{fact}: ghosts are not corrected, and samples on gradient ramps not regridded; do both before")
     chosen = first & ~noise & ~flagged(heads, *NOT_IMAGING)
     only = only_calibration(heads)
     if not (chosen & ~only).any():
@@ -144,6 +157,7 @@ def scan_of(
         source=path,
         calibration=separate,
         trajectory=image.trajectory,
+        readout=-1 if cartesian else None,
     )
 
 
@@ -194,7 +208,7 @@ def _calibration(separate: _Assembled, image: _Assembled, path: str) -> Scan | N
     """The calibration lines as a scan of their own: first frame, slices as in the image; None where they do not fit."""
     order = [int(np.flatnonzero(separate.slices == s)[0]) for s in image.slices if s in separate.slices]
     if len(order) != len(image.slices) or separate.kspace.shape[-image.ndim :] != image.kspace.shape[-image.ndim :]:
-        warnings.warn(f"{path}: the calibration lines do not cover all slices and are left out.", stacklevel=5)
+        _warn(path, "the calibration lines do not cover all slices and are left out")
         return None
     kspace = (
         separate.kspace[order].flatten(2, -1 - image.ndim)[:, :, 0]
@@ -202,6 +216,10 @@ def _calibration(separate: _Assembled, image: _Assembled, path: str) -> Scan | N
         else separate.kspace[order]
     )
     return Scan(kspace=kspace.contiguous(), mask=infer_mask(kspace, image.ndim), ndim=image.ndim, source=path)
+
+
+def _warn(path: str, text: str) -> None:
+    warnings.warn(ScanWarning(path, text), stacklevel=6)
 
 
 def _slice_order(heads: np.ndarray) -> np.ndarray:
@@ -231,10 +249,10 @@ def _geometry(heads: np.ndarray, image: _Assembled, header: MRDHeader, path: str
         return unknown
     scattered = _scattered(axes, positions, image.ndim)
     if scattered:
-        warnings.warn(
-            f"{path} has {scattered}, which have no geometry in common: only the voxel size is kept. "
-            "Export each as a file of its own to keep its place.",
-            stacklevel=6,
+        _warn(
+            path,
+            f"it has {scattered}, which have no geometry in common: only the voxel size is kept; export each as a file "
+            "of its own to keep its place",
         )
         return unknown
     if image.ndim == 3:

@@ -43,7 +43,8 @@ def read_cfl(path: str) -> Scan | Volume:
         )
     tensor, ndim = _arrange(array, path)
     if array.shape[COIL] > 1:
-        return Scan(kspace=tensor, mask=infer_mask(tensor, ndim), ndim=ndim, source=path)
+        readout = -1 if array.shape[READ] > 1 else None
+        return Scan(kspace=tensor, mask=infer_mask(tensor, ndim), ndim=ndim, source=path, readout=readout)
     image = tensor[:, 0]
     if ndim == 3:  # a volume is a stack of slices
         if image.shape[0] != 1:

@@ -58,6 +58,7 @@ def read_fastmri(file: h5py.File, path: str) -> Scan:
         geometry=None if header is None else _geometry(header, kspace),
         reference=_reference(file, path, kspace),
         source=path,
+        readout=-2,
     )
 
 

@@ -101,4 +101,5 @@ def _scan(array: np.ndarray, name: str, path: str) -> Scan:
     kspace = torch.from_numpy(np.ascontiguousarray(array.transpose(order)))
     if kspace.ndim == 5 and kspace.shape[2] == 1:
         kspace = kspace[:, :, 0]
-    return Scan(kspace=kspace, mask=infer_mask(kspace, 2), source=str(Path(path)))
+    readout = -2 if CMRXRECON.match(name) else None
+    return Scan(kspace=kspace, mask=infer_mask(kspace, 2), source=str(Path(path)), readout=readout)

@@ -12,6 +12,8 @@ LONGEST = 16 * 2**20
 """Most bytes of XML."""
 WIDEST = 65_535
 """Largest matrix size of the format (the counters are 16 bit)."""
+RAMP_TIMES = ("rampUpTime", "rampDownTime")
+"""Parameters of a trajectory whose readouts are sampled on the ramps of the gradient; 0 where they are not."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class MRDHeader:
         trajectory: the word of the header, lower case.
         encodings: number of encodings in the file; only the first is used.
         noise_bandwidth: effective over nominal receiver bandwidth of the noise scan.
+        ramps: whether readouts go on while the gradient rises or falls.
     """
 
     encoded: Space
@@ -45,6 +48,7 @@ class MRDHeader:
     trajectory: str
     encodings: int
     noise_bandwidth: float
+    ramps: bool = False
 
     @property
     def readout(self) -> int:
@@ -90,7 +94,18 @@ def parse_header(xml: str, path: str) -> MRDHeader:
         trajectory=(first.findtext("{*}trajectory") or "cartesian").strip().lower(),
         encodings=len(encodings),
         noise_bandwidth=1.0 if bandwidth is None else (_number(bandwidth, path) or 1.0),
+        ramps=_ramps(first, path),
     )
+
+
+def _ramps(encoding: ElementTree.Element, path: str) -> bool:
+    parameters = [
+        node
+        for kind in ("Long", "Double")
+        for node in encoding.findall(f"{{*}}trajectoryDescription/{{*}}userParameter{kind}")
+    ]
+    times = [n.find("{*}value") for n in parameters if (n.findtext("{*}name") or "").strip() in RAMP_TIMES]
+    return any(_number(time, path) > 0 for time in times)
 
 
 def _space(node: ElementTree.Element | None, name: str, path: str) -> Space:

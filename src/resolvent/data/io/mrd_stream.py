@@ -12,7 +12,7 @@ from torch import Tensor
 from resolvent._errors import CorruptFileError, FormatError
 from resolvent.data.io import acquisitions
 from resolvent.data.io.limits import check_unpacked, decoding
-from resolvent.data.io.mrd_header import MRDHeader, Space
+from resolvent.data.io.mrd_header import RAMP_TIMES, MRDHeader, Space
 from resolvent.data.io.orientation import directions_in_mrd, lps_from_affine
 from resolvent.data.scan import Geometry, Scan
 
@@ -88,6 +88,8 @@ def _header(header: Any, path: str) -> MRDHeader:
     first = header.encoding[0]
     system = header.acquisition_system_information
     limits = first.encoding_limits
+    described = first.trajectory_description
+    parameters = [*described.user_parameter_long, *described.user_parameter_double] if described else []
     steps = (limits.kspace_encoding_step_1, limits.kspace_encoding_step_2)
     spaces = []
     for space in (first.encoded_space, first.recon_space):
@@ -102,6 +104,7 @@ def _header(header: Any, path: str) -> MRDHeader:
         trajectory=first.trajectory.name.lower(),
         encodings=len(header.encoding),
         noise_bandwidth=float((system and system.relative_receiver_noise_bandwidth) or 1.0),
+        ramps=any(one.name in RAMP_TIMES and one.value > 0 for one in parameters),
     )
 
 

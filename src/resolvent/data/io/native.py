@@ -58,6 +58,7 @@ def _read_scan(group: h5py.Group, path: str, ndim: int) -> Scan:
         source=path,
         calibration=_read_scan(inner, path, ndim) if isinstance(inner, h5py.Group) and group.name == "/" else None,
         trajectory=_trajectory(group, path, ndim),
+        readout=int(_number(group, "readout", 0)) or None,
     )
 
 
@@ -89,6 +90,8 @@ def _fill(group: h5py.Group, scan: Scan) -> None:
         group.create_dataset("trajectory", data=places).attrs["matrix"] = scan.trajectory.matrix
     if scan.noise is not None:
         group.attrs["noise"] = scan.noise
+    if scan.readout is not None:
+        group.attrs["readout"] = scan.readout
     _place(group, scan.geometry)
     group.attrs["scale"] = scan.scale
     group.attrs["source"] = scan.source
