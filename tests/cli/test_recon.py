@@ -364,6 +364,9 @@ def test_frames_that_share_maps_and_mask(resolvent, store, scan, model, tmp_path
     run = resolvent("recon", store(frames), *arguments)
     assert run.code == 0
     assert np.load(tmp_path / "out.npy").shape == (1, 2, 48, 48)
+    assert json.loads((tmp_path / "out.json").read_text())["remarks"] == [
+        "2 frames, of which the network sees each by itself; --model cine sees a series as one"
+    ]
     full = frames.replace(
         kspace=rv.SENSE(scan.maps, 0 * scan.mask + 1)(scan.reference).unsqueeze(2).repeat(1, 1, 2, 1, 1)
     )

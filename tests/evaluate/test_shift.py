@@ -63,6 +63,8 @@ def test_motion_shifts_the_object_in_a_third_of_the_columns(case):
     torch.testing.assert_close(own, still.y[0, ..., late].abs())
     assert rolled.shape == still.y.shape
     assert psnr(case.reference, full.adjoint(blurred.y)) < psnr(case.reference, full.adjoint(still.y)) - 10
+    turned = replace(still, y=still.y.mT, readout=-1)
+    torch.testing.assert_close(moved(2.0)(turned).y, blurred.y.mT)
 
 
 def test_the_table_compares_with_the_scan_as_it_is(spec):

@@ -143,6 +143,9 @@ def reconstruct(
         scan = in_planes(scan, axis)
         maps = scan.maps
         remarks.append(f"{len(maps)} planes across {AXES[axis]}, which is fully sampled, each a 2-D problem of its own")
+    frames = math.prod(scan.kspace.shape[2 : -scan.ndim])
+    if frames > 1 and model.score.ndim == 2:
+        remarks.append(f"{frames} frames, of which the network sees each by itself; --model cine sees a series as one")
     spent = time.monotonic() - began
 
     solved = scan.replace(coil_maps=maps, reference=None, calibration=None)

@@ -55,12 +55,14 @@ class Case:
         A: its physics.
         noise: its level; None where the file does not say: it is then estimated.
         reference: what the image should be.
+        readout: see `Scan`.
     """
 
     y: Tensor
     A: SENSE
     noise: float | None
     reference: Tensor
+    readout: int | None = None
 
     @property
     def level(self) -> float:
@@ -117,7 +119,7 @@ class Spec:
         unit = scan.normalised()
         assert unit.reference is not None
         A = SENSE(scan.maps, unit.mask, ndim=unit.ndim)
-        return Case(unit.kspace, A, unit.noise, unit.reference)
+        return Case(unit.kspace, A, unit.noise, unit.reference, unit.readout)
 
     def _simulated(self) -> Scan:
         how, images = self.acquisition, self.subject.images

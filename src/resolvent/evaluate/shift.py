@@ -70,14 +70,18 @@ def wrong_maps(error: float) -> Callable[[Case], Case]:
 
 
 def moved(pixels: float) -> Callable[[Case], Case]:
-    """The object moves along the first spatial axis for the last third of the columns: a phase ramp in k-space."""
+    """The object moves along the readout for the last third of the lines: a phase ramp in k-space.
+
+    Readouts run along the columns where the scan does not say otherwise.
+    """
 
     def other(case: Case) -> Case:
-        rows, columns = case.y.shape[-2:]
-        ramp = torch.exp(-2j * torch.pi * pixels * (torch.arange(rows) - rows // 2) / rows)
-        late = torch.arange(columns) >= 2 * columns // 3
+        along, across = (-1, -2) if case.readout == -1 else (-2, -1)
+        samples, lines = case.y.shape[along], case.y.shape[across]
+        ramp = torch.exp(-2j * torch.pi * pixels * (torch.arange(samples) - samples // 2) / samples)
+        late = torch.arange(lines) >= 2 * lines // 3
         factor = torch.where(late[None, :], ramp[:, None], torch.ones(()))
-        return replace(case, y=case.y * factor.to(case.y))
+        return replace(case, y=case.y * (factor if along == -2 else factor.T).to(case.y))
 
     return other
 
