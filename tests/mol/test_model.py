@@ -359,6 +359,13 @@ def test_data_that_are_not_finite_are_refused(bad):
 
 
 @pytest.mark.parametrize("call", ["solve", "forward"])
+def test_an_empty_batch_is_refused(call):
+    y, A = scan()
+    with pytest.raises(DataError, match=r"its batch \(axis 0\) is empty"):
+        getattr(model_of("ResidualStack"), call)(y[:0], A)
+
+
+@pytest.mark.parametrize("call", ["solve", "forward"])
 def test_data_of_zeros_are_refused(call):
     y, A = scan(batch=2)
     y[1] = 0

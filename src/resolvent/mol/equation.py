@@ -148,17 +148,16 @@ class Equation:
             see: is shown the image of every step.
         """
         before, allowed = self.work.applications, self.accuracies()
-        with torch.no_grad():
-            solution = fixed_point(
-                self._steps(allowed, see),
-                x0.detach(),
-                tol=tol,
-                max_steps=max_steps,
-                contraction=self.contraction,
-                inexact=INNER,
-                anderson=anderson,
-                select=lambda index: self.select(index)._steps(allowed, see),
-            )
+        solution = fixed_point(
+            self._steps(allowed, see),
+            x0.detach(),
+            tol=tol,
+            max_steps=max_steps,
+            contraction=self.contraction,
+            inexact=INNER,
+            anderson=anderson,
+            select=lambda index: self.select(index)._steps(allowed, see),
+        )
         self.work.evaluations += solution.evaluations
         if len(solution.residuals) > 1:
             shortened = solution.residuals[-1] / solution.residuals[0]

@@ -184,8 +184,10 @@ def check_signal(y: KSpace) -> None:
     """Refuse measurements that are not finite, or of a sample without any: it would have no scale.
 
     Raises:
-        DataError: such a sample.
+        DataError: such a sample, or none at all.
     """
+    if not len(y):
+        raise DataError("k-space holds no samples: its batch (axis 0) is empty. Pass at least one.")
     largest = y.abs().flatten(1).amax(1)
     if not bool(torch.isfinite(largest).all()):
         sample = int((~torch.isfinite(largest)).nonzero()[0])

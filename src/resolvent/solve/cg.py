@@ -17,6 +17,7 @@ _BELOW = 0.95
 """Node of the quadrature over the smallest eigenvalue: by rounding, the recurrence may see one a little below it."""
 
 
+@torch.no_grad()
 def conjugate_gradient(
     matvec: Matrix,
     b: Tensor,
@@ -30,7 +31,7 @@ def conjugate_gradient(
     precondition: Matrix | None = None,
     select: Callable[[Tensor], tuple[Matrix, Matrix | None]] | None = None,
 ) -> Solution:
-    """Solve ``M x = b`` for each sample of the batch, M Hermitian positive definite.
+    """Solve ``M x = b`` for each sample of the batch, M Hermitian positive definite. No gradient: see `implicit`.
 
     A sample stops when ``|b - M x| <= tol |b|``, or ``tol |x|`` with ``relative_to="x"`` (for an M whose right-hand
     side is much larger than its solution, and for corrections that need only be as accurate as they are long). It is

@@ -16,6 +16,7 @@ from resolvent.solve.vectors import along, as_images, as_real, carried, norm
 Step = Callable[[Tensor], Tensor]
 
 
+@torch.no_grad()
 def fixed_point(
     step: Step,
     x0: Tensor,
@@ -27,7 +28,7 @@ def fixed_point(
     anderson: int = 5,
     select: Callable[[Tensor], Step] | None = None,
 ) -> Solution:
-    """Solve ``x = T(x)`` for each sample of a batch.
+    """Solve ``x = T(x)`` for each sample of a batch. Without a gradient, which `implicit` gives it.
 
     With a contraction ``|T(x) - T(y)| <= q |x - y|``, a sample stops, and returns ``T(x)``, when the bound of its
     distance to the solution (see `reach`) is at most ``tol |T(x)|``: `tol` bounds the error, not the length of a step.

@@ -292,7 +292,9 @@ def test_slices_that_are_no_stack_keep_the_voxel_size_alone(path: Path, places: 
     file = Acquisitions(path, header())
     for counter, (place, turn) in enumerate(zip(places, directions, strict=True)):
         file.frame(crandn(2, 8, 32).numpy(), slice=counter, position=place, directions=turn)
-    with pytest.warns(UserWarning, match=rf"scan.h5: it has {said}.*only the voxel size is kept; export each as a file"):
+    with pytest.warns(
+        UserWarning, match=rf"scan.h5: it has {said}.*only the voxel size is kept; export each as a file"
+    ):
         geometry = read_scan(file.close()).geometry
     assert geometry is not None and not geometry.oriented
     np.testing.assert_allclose(np.linalg.norm(geometry.affine[:3, :3], axis=0), [2, 3, 5], atol=1e-5)

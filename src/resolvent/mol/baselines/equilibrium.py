@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from resolvent._types import Image
@@ -61,9 +60,8 @@ class DEGrad(Baseline):
         def slope(x: Tensor) -> Tensor:
             return along(scan.lam, x) * scan.A.normal(x) - scan.data + scan.seen(x + self.network(x, level))
 
-        with torch.no_grad():
-            start = scan.context.sense
-            x = fixed_point(lambda x: x - step * slope(x), start, tol=self.tol, max_steps=self.max_steps).x
+        start = scan.context.sense
+        x = fixed_point(lambda x: x - step * slope(x), start, tol=self.tol, max_steps=self.max_steps).x
         if not tracked((scan.data, scan.lam, level, *self.parameters(), *scan.A.buffers())):
             return x
 
