@@ -194,6 +194,18 @@ def test_precision_is_not_changed_in_place(change):
     assert A.weighted_maps.is_complex() and A.to("cpu") is A
 
 
+@pytest.mark.parametrize("sets", [1, 2])
+def test_magnitude_is_the_power_of_two_next_to_the_largest_root_of_the_sum_of_squares(sets):
+    shape = (2, 4, *((sets,) if sets > 1 else ()), 6, 5)
+    maps = torch.full(shape, 0.5 + 0j, dtype=torch.complex128)
+    maps[1] *= 3  # whose root is 3: nearer to 4 than to 2, as factors
+    for factor in (1.0, 2.0**-100, 2.0**60):
+        A = SENSE(factor * maps, torch.ones(6, 5), sets=sets)
+        assert A.magnitude.tolist() == [factor, 4 * factor]
+        assert A.select(torch.tensor([1])).magnitude.tolist() == [4 * factor] == A.to_double().magnitude[1:].tolist()
+    assert (A @ A).magnitude.tolist() == [2.0**120, 2.0**124]
+
+
 def test_operator_says_what_it_is_made_of():
     assert "weighted_maps=(1, 3, 6, 5)" in repr(PLANE.operator()) and "complex128" in repr(PLANE.operator())
 

@@ -64,6 +64,14 @@ def test_scaled_data_give_the_same_image(kind, factor):
 
 
 @kinds
+def test_maps_of_any_scale_give_the_same_image_over_it(kind):
+    model, y, A = model_of(kind), PLANE.kspace(), PLANE.operator()
+    with torch.no_grad():
+        x, other = model(y, A, NOISE), model(y, SENSE(64 * A.maps, A.mask), NOISE)
+    torch.testing.assert_close(64 * other, x, rtol=0, atol=1e-6 * float(norm(x)))
+
+
+@kinds
 def test_samples_of_a_batch_do_not_see_each_other(kind):
     model, y, maps, mask = model_of(kind), PLANE.kspace(2), PLANE.random_maps(2), random_mask(2, *PLANE.mask)
     noise = torch.tensor([0.02, 0.1], dtype=torch.float64)

@@ -53,6 +53,19 @@ def test_scaled_data_take_the_same_steps_to_the_same_image(kind, scale):
     torch.testing.assert_close(other.lam, one.lam, rtol=1e-4, atol=0)
 
 
+@kinds
+@pytest.mark.parametrize("factor", [2.0**-10, 64.0])
+def test_maps_of_any_scale_give_the_same_image_over_it(kind, factor):
+    model = model_of(kind, normalise=True)
+    y, A = scan()
+    B = SENSE(factor * A.maps, A.mask)
+    one, other = (model.solve(y, operator, tol=1e-4, noise=0.05) for operator in (A, B))
+    torch.testing.assert_close(factor * other.image, one.image, rtol=0, atol=1e-4 * float(norm(one.image).max()))
+    torch.testing.assert_close(factor**2 * other.lam, one.lam, rtol=1e-3, atol=0)
+    torch.testing.assert_close(other.noise, one.noise, rtol=1e-3, atol=0)
+    torch.testing.assert_close(factor * sense(y, B), sense(y, A), rtol=0, atol=1e-4 * float(norm(one.image).max()))
+
+
 def test_without_normalisation_the_score_sees_the_units_of_the_data():
     model = model_of("ResidualStack")
     y, A = scan()

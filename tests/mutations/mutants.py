@@ -606,6 +606,12 @@ MUTANTS = (
         ("mol/test_attack.py", "-k", "held"),
     ),
     Mutant(
+        "lam that depends on the scale of the coil maps",
+        "mol/units.py",
+        ((".exp() / magnitude**2", ".exp()"),),
+        ("mol/test_model.py", "-k", "any_scale"),
+    ),
+    Mutant(
         "record of another image on a page",
         "cli/view.py",
         (('if found.get("output_sha256") == sha256(image) else None', "if found else None"),),

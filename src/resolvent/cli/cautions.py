@@ -10,15 +10,12 @@ if TYPE_CHECKING:
 FAR = {"acceleration": (0.0, 1.5), "coils": (0.5, 2.0)}
 """Factors on the least and the largest number in training; beyond them a scan is far from what the model saw."""
 
-MAPS = (0.5, 2.0)
-"""Largest root of the sum of squares of coil maps that may pass for 1."""
-
 
 def cautions(scan: Scan, card: dict[str, Any]) -> tuple[str, ...]:
     """One sentence each, without the full stop; `card` is that of the model."""
     trained = _at(card, "training", "data", "scans")
     far = [_far("acceleration", scan.acceleration, trained), _far("coils", scan.n_coils, trained)]
-    return tuple(text for text in (block(scan), _size(scan), *far) if text)
+    return tuple(text for text in (block(scan), *far) if text)
 
 
 def block(scan: Scan) -> str:
@@ -42,19 +39,6 @@ def block(scan: Scan) -> str:
         )
     return (
         f"k-space is complete in {sizes} of {whole}, to one side (partial Fourier): no phase constraint fills the rest"
-    )
-
-
-def _size(scan: Scan) -> str:
-    """A caution if the coil maps that were given are not about 1 where they are largest; else empty."""
-    if scan.coil_maps is None:
-        return ""
-    largest = float(scan.coil_maps.abs().square().sum(1).amax()) ** 0.5
-    if MAPS[0] <= largest <= MAPS[1]:
-        return ""
-    return (
-        f"the root of the sum of squares of the coil maps is up to {largest:.3g} where models expect 1, so the weight "
-        "of the data is wrong: divide the maps by it"
     )
 
 

@@ -131,7 +131,7 @@ def _zero_filled(y: Tensor, A: LinearOperator, noise: Noise) -> Tensor:
 
 
 def _sense_rule(y: Tensor, A: LinearOperator, noise: Noise) -> float:
-    return float(sense_weight(A.zero_filled(y), noise_of(y, A, noise)).mean())
+    return float(sense_weight(A.zero_filled(y), noise_of(y, A, noise), A.magnitude).mean())
 
 
 ZERO_FILLED = Method("zero-filled", _zero_filled, hold=lambda y, A, noise: _zero_filled)

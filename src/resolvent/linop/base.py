@@ -58,6 +58,14 @@ class LinearOperator(nn.Module, ABC):
         """Proved upper bound of the largest singular value of A, one a sample: shape ``(batch or 1,)``."""
 
     @property
+    def magnitude(self) -> Tensor | float:
+        """A power of two near ``|A|`` if that may be anything, ``(batch or 1,)``: coil maps have no scale of their own.
+
+        Models in units of the scan take lam over its square: their image is that of ``A / magnitude``, over it.
+        """
+        return 1.0
+
+    @property
     def support(self) -> Tensor | None:
         """The pixels that A sees, 1 or 0, in the shape of an image (axes may be 1); None if it sees them all."""
         return None
@@ -195,6 +203,11 @@ class _Product(LinearOperator):
     def norm_bound(self) -> Tensor:
         outer = self.outer.norm_bound
         return outer * self.inner.norm_bound.to(outer.device)  # that of an operator without tensors is a constant
+
+    @property
+    def magnitude(self) -> Tensor | float:
+        """The product of both."""
+        return self.outer.magnitude * self.inner.magnitude
 
     @property
     def compensation(self) -> Tensor | None:

@@ -13,6 +13,7 @@ from resolvent._types import Image, KSpace, Maps
 from resolvent.linop.base import LinearOperator
 from resolvent.linop.noise import estimate_noise
 from resolvent.linop.nufft import compensation, exponential_sums, nufft, nufft_adjoint
+from resolvent.linop.sense import magnitude_of
 from resolvent.linop.shapes import check_batch, fits
 
 
@@ -56,6 +57,7 @@ class NonCartesian(LinearOperator):
     trajectory: Tensor
     mask: Tensor
     spectrum: Tensor
+    unit: Tensor
     weights: Tensor
 
     def __init__(self, maps: Maps, trajectory: Tensor, mask: Tensor | None = None) -> None:
@@ -83,6 +85,7 @@ class NonCartesian(LinearOperator):
         flat_mask = flat_mask.reshape(flat_places.shape[:-1]).double()
         weights = compensation(flat_mask, flat_places, self.spatial).reshape(shape).unsqueeze(1)
         self.register_buffer("maps", maps)
+        self.register_buffer("unit", magnitude_of(maps.detach()))
         self.register_buffer("trajectory", places)
         self.register_buffer("mask", mask.expand(shape).to(maps.real.dtype).unsqueeze(1))  # a coil axis of length 1
         self.register_buffer("weights", weights.to(maps.real.dtype))
@@ -136,6 +139,11 @@ class NonCartesian(LinearOperator):
         energy = (maps.real**2 + maps.imag**2).sum(1).flatten(1).amax(1)
         largest = self.spectrum.detach().double().flatten(1).amax(1) * energy
         return largest.sqrt() * (1 + 1e-5)
+
+    @property
+    def magnitude(self) -> Tensor:
+        """See `magnitude_of`."""
+        return self.unit
 
     @property
     def support(self) -> Tensor:

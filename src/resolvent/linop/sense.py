@@ -59,6 +59,7 @@ class SENSE(LinearOperator):
     power: Tensor
     diagonal: Tensor
     seen: Tensor
+    unit: Tensor
 
     def __init__(
         self, maps: Maps, mask: Mask, *, ndim: int | None = None, sets: int = 1, coil_chunk: int | None = None
@@ -95,6 +96,7 @@ class SENSE(LinearOperator):
         self.register_buffer("power", mask * mask)
         varies = [bool((mask != mask.narrow(axis, 0, 1)).any()) for axis in range(-ndim, 0)]
         self._normal_axes = tuple(axis for axis, v in zip(range(-ndim, 0), varies, strict=True) if v)
+        self.register_buffer("unit", magnitude_of(maps.detach()))
         self.register_buffer("seen", (maps.detach() != 0).any(1).to(self.power.dtype))
         self.register_buffer("diagonal", _diagonal(maps.detach(), self.power, self._normal_axes, sets))
 
@@ -185,6 +187,11 @@ class SENSE(LinearOperator):
         return largest.sqrt() * (1 + 8 * torch.finfo(self.power.dtype).eps)
 
     @property
+    def magnitude(self) -> Tensor:
+        """See `magnitude_of`."""
+        return self.unit
+
+    @property
     def support(self) -> Tensor:
         """The pixels in which some map is not zero, ``(batch or 1, [set], *lead or 1, *spatial)``."""
         return self.seen
@@ -239,6 +246,18 @@ class SENSE(LinearOperator):
                 f"({'set, ' if self.sets > 1 else ''}lead, spatial). Pass an image of that shape."
             )
         check_batch(self.batch, x, "image")
+
+
+def magnitude_of(maps: Maps) -> Tensor:
+    """The power of two nearest to the largest root of the sum of squares of coil maps, ``(batch,)``: of most maps 1.
+
+    >>> import torch
+    >>> magnitude_of(torch.full((1, 4, 2, 2), 3.0 + 0j))
+    tensor([8.])
+    """
+    peak = maps.abs().flatten(1).amax(1)
+    squares = (maps / peak.reshape(-1, *(1,) * (maps.ndim - 1))).abs().square()  # those of 1e-30 are 0
+    return 2 ** (peak.log2() + squares.sum(1).flatten(1).amax(1).log2() / 2).round()
 
 
 def _expand(maps: Tensor, x: Tensor, sets: int) -> Tensor:

@@ -19,14 +19,14 @@ LOOSE = 0.1
 def unseen(A: LinearOperator, like: Image, ndim: int, work: Work | None = None) -> Tensor:
     """The part of the energy of a typical image that A does not measure, ``1 - <x, N x> / |x|^2``, ``(batch,)``.
 
-    x is a sum of waves of random phases with the spectrum of smooth pieces with sharp borders,
-    ``|x^(k)|^2 ~ (1 + |k|^2)^-(ndim + 1)/2`` in mean, on the pixels that A sees. So it matters which samples are
-    missing: eight-fold undersampling leaves 8 % open where samples are denser in the middle of the plane, and 30 %
-    where whole lines are missing. It follows from mask and maps, in which it is differentiable, and not from the
-    measurements. One application of N.
+    N is that of an A of magnitude 1 (see `LinearOperator.magnitude`), as in `misfit`. x is a sum of waves of random
+    phases with the spectrum of smooth pieces with sharp borders, ``|x^(k)|^2 ~ (1 + |k|^2)^-(ndim + 1)/2`` in mean, on
+    the pixels that A sees. So it matters which samples are missing: eight-fold undersampling leaves 8 % open where
+    samples are denser in the middle of the plane, and 30 % where whole lines are missing. It follows from mask and
+    maps, in which it is differentiable, and not from the measurements. One application of N.
 
     Args:
-        A: the physics, of norm at most 1.
+        A: the physics.
         like: an image ``(batch, *lead, *spatial)``; each of the images along `lead` has the same x.
         ndim: number of spatial axes.
         work: counts the application of N.
@@ -41,7 +41,7 @@ def unseen(A: LinearOperator, like: Image, ndim: int, work: Work | None = None) 
     random = torch.randn(spatial, dtype=torch.complex128, device="cpu", generator=torch.Generator().manual_seed(0))
     x = ifft((1 + k2) ** (-(ndim + 1) / 4) * random, ndim).to(like.device, like.dtype).expand(like.shape)
     x = x if A.support is None else A.support * x
-    return (1 - inner(x, A.normal(x)) / inner(x, x)).clamp(0, 1)
+    return (1 - inner(x, A.normal(x)) / inner(x, x) / A.magnitude**2).clamp(0, 1)
 
 
 def misfit(A: LinearOperator, y: KSpace, back: Image, *, tol: float = LOOSE, work: Work | None = None) -> Tensor:
@@ -52,13 +52,13 @@ def misfit(A: LinearOperator, y: KSpace, back: Image, *, tol: float = LOOSE, wor
     that moved, it is more.
 
     Args:
-        A: the physics, of norm at most 1.
+        A: the physics.
         y: measurements b.
         back: ``A^H b``.
         tol: accuracy of x.
         work: counts the applications of N.
     """
-    lam = back.new_full((len(back),), _FAITHFUL, dtype=back.real.dtype)
+    lam = back.new_full((len(back),), _FAITHFUL, dtype=back.real.dtype) / A.magnitude**2
     x = resolvent(A, lam, along(lam, back) * back, tol=tol, window=WINDOW, work=work)
     y = A.measured(y)
     samples = (y != 0).flatten(1).sum(1).clamp_min(1)

@@ -154,7 +154,7 @@ def attack_sense(
     """
     lam = weight
     if lam is None:
-        lam = float(sense_weight(A.zero_filled(y), noise_of(y, A, noise)).mean())
+        lam = float(sense_weight(A.zero_filled(y), noise_of(y, A, noise), A.magnitude).mean())
 
     def solver(tol: float) -> Reconstruct:
         def reconstruct(y: Tensor, A: LinearOperator) -> Tensor:

@@ -67,6 +67,8 @@ class ScanUnits(Identified):
 
         log lam = log lam_0 + t log(1 + sqrt(noise^2 + misfit^2) / 0.002) + u log((unseen + 0.02) / 0.12)
 
+    over the square of the magnitude of A (see `LinearOperator.magnitude`), so that coil maps may be of any scale, too
+
     The more of the image is open, the more the network has to guess, and the more the data are worth against it; the
     less, the noisier they are, and the more they contradict themselves. lam_0, t and u are learned; for a given scan
     lam is a constant.
@@ -131,8 +133,10 @@ class ScanUnits(Identified):
             )
         matters = conditioned or self.normalise
         sigma = noise_of(y, A, 0.0 if noise is None and not matters else noise)
+        magnitude = torch.as_tensor(A.magnitude if self.normalise else 1.0).to(sigma).expand_as(sigma)
+        zero_filled = zero_filled / along(magnitude**2, zero_filled)
         scale = intensity(zero_filled) if self.normalise else torch.ones_like(sigma)
-        weight = self._weight(y, A, back, sigma, ndim, work)
+        weight = self._weight(y, A, back, sigma, magnitude, ndim, work)
         lam = weight(scale)
         tol, window = (self.linear_tol, 0) if matters else (max(self.linear_tol, INNER), WINDOW)
         sense = resolvent(A, lam, along(lam, back) * back, tol=tol, window=window, work=work)
@@ -150,11 +154,12 @@ class ScanUnits(Identified):
             return one(resolvent(A @ one, lam, one.adjoint(data), tol=self.linear_tol, work=work))
 
         series = data.ndim > 3 and getattr(A, "ndim", 2) == 2
-        context = ScanContext(sense, zero_filled, sigma / scale, data_consistent, still=still if series else None)
+        level = sigma / magnitude / scale
+        context = ScanContext(sense, zero_filled, level, data_consistent, still=still if series else None)
         return UnitScan(A, y, lam, data, scale, A.support if self.normalise else None, context)
 
     def _weight(
-        self, y: KSpace, A: LinearOperator, back: Image, sigma: Tensor, ndim: int, work: Work | None
+        self, y: KSpace, A: LinearOperator, back: Image, sigma: Tensor, magnitude: Tensor, ndim: int, work: Work | None
     ) -> Callable[[Tensor], Tensor]:
         """Lam of the scans as a function of their scale."""
         if not self.normalise:
@@ -163,8 +168,8 @@ class ScanUnits(Identified):
         level = torch.hypot(sigma, misfit(A, y, back, tol=min(LOOSE, 100 * self.linear_tol), work=work))
 
         def weight(scale: Tensor) -> Tensor:
-            noise = torch.log1p(level / scale / NOISE_FLOOR)
-            return (self.log_lam + self.noise_slope * noise + self.unseen_slope * share.log()).exp()
+            noise = torch.log1p(level / magnitude / scale / NOISE_FLOOR)
+            return (self.log_lam + self.noise_slope * noise + self.unseen_slope * share.log()).exp() / magnitude**2
 
         return weight
 

@@ -19,20 +19,25 @@ def sense(y: KSpace, A: LinearOperator, *, weight: float | None = None, noise: T
         y: measurements ``(batch, coil, *lead, *spatial)``.
         A: the physics.
         weight: of the data, ``lam`` in ``(I + lam N) x = lam A^H b``. By default ``1.5 s / noise``, s the intensity of
-            the zero-filled image, and at most 3,000: within 1 dB of the best weight at 15 to 35 dB of SNR on
-            validation scans (not Wiener's ``1 / noise^2``: the missing samples are not a white signal).
+            the zero-filled image, and at most 3,000, for an A of magnitude 1 (see `LinearOperator.magnitude`): within
+            1 dB of the best weight at 15 to 35 dB of SNR on validation scans (not Wiener's ``1 / noise^2``: the missing
+            samples are not a white signal).
         noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
 
     Source: K. P. Pruessmann et al., MRM 46:638-651 (2001).
     """
     back = A.adjoint(y)
     if weight is None:
-        lam = sense_weight(A.zero_filled(y, back), noise_of(y, A, noise))
+        lam = sense_weight(A.zero_filled(y, back), noise_of(y, A, noise), A.magnitude)
     else:
         lam = torch.full((y.shape[0],), weight, dtype=y.real.dtype, device=y.device)
     return resolvent(A, lam, along(lam, back) * back, tol=1e-4)
 
 
-def sense_weight(zero_filled: Image, sigma: Tensor) -> Tensor:
-    """The default weight of `sense`, ``min(1.5 s / sigma, 3000)``, s the intensity of `zero_filled`, ``(batch,)``."""
-    return (1.5 * intensity(zero_filled) / sigma.clamp_min(torch.finfo(sigma.dtype).tiny)).clamp_max(3000.0)
+def sense_weight(zero_filled: Image, sigma: Tensor, magnitude: Tensor | float = 1.0) -> Tensor:
+    """The default weight of `sense`, ``min(1.5 s / sigma, 3000)``, s the intensity of `zero_filled`, ``(batch,)``.
+
+    With an A of another `magnitude` than 1 s is over that, and the weight over its square.
+    """
+    weight = 1.5 * intensity(zero_filled) / magnitude / sigma.clamp_min(torch.finfo(sigma.dtype).tiny)
+    return weight.clamp_max(3000.0) / magnitude**2
