@@ -501,7 +501,7 @@ MUTANTS = (
     Mutant(
         "noise in the units of the data",
         "mol/units.py",
-        (("zero_filled, sigma / scale, data", "zero_filled, sigma, data"),),
+        (("level = sigma / magnitude / scale", "level = sigma / magnitude"),),
         ("mol/test_model.py",),
     ),
     # ---- baselines

@@ -67,8 +67,7 @@ class ScanUnits(Identified):
 
         log lam = log lam_0 + t log(1 + sqrt(noise^2 + misfit^2) / 0.002) + u log((unseen + 0.02) / 0.12)
 
-    over the square of the magnitude of A (see `LinearOperator.magnitude`), so that coil maps may be of any scale, too
-
+    over the square of the magnitude of A (see `LinearOperator.magnitude`), so that coil maps may be of any scale, too.
     The more of the image is open, the more the network has to guess, and the more the data are worth against it; the
     less, the noisier they are, and the more they contradict themselves. lam_0, t and u are learned; for a given scan
     lam is a constant.
@@ -133,7 +132,7 @@ class ScanUnits(Identified):
             )
         matters = conditioned or self.normalise
         sigma = noise_of(y, A, 0.0 if noise is None and not matters else noise)
-        magnitude = torch.as_tensor(A.magnitude if self.normalise else 1.0).to(sigma).expand_as(sigma)
+        magnitude = torch.as_tensor(A.magnitude if self.normalise else 1.0, device=y.device).to(sigma).expand_as(sigma)
         zero_filled = zero_filled / along(magnitude**2, zero_filled)
         scale = intensity(zero_filled) if self.normalise else torch.ones_like(sigma)
         weight = self._weight(y, A, back, sigma, magnitude, ndim, work)
