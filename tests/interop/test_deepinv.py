@@ -34,7 +34,7 @@ def problem(batch=2, ndim=2, dtype=torch.complex64):
     maps[..., :2] = 0
     maps, mask = maps.to(dtype), mask.to(dtype.to_real())
     theirs = deepinv.physics.MultiCoilMRI(mask=mask[:, None].expand(-1, 2, *space), coil_maps=maps, three_d=ndim == 3)
-    return SENSE(maps, mask), theirs, random(batch, 3, *space, dtype=dtype)
+    return SENSE(maps, mask, ndim=ndim), theirs, random(batch, 3, *space, dtype=dtype)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
