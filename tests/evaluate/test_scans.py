@@ -79,15 +79,6 @@ def test_a_measured_scan_loses_samples_and_is_compared_with_all_of_them(measured
     assert float(kept.float().mean()) == pytest.approx(0.5, rel=0.02)
 
 
-def test_slices_of_a_measured_scan_that_hold_nothing_are_left_out(tmp_path, acquisition):
-    full = rv.simulate(torch.ones(4, 24, 24), n_coils=3, acceleration=1)
-    full.kspace[[0, 3]] = 0
-    rv.write(full, tmp_path / "stack.h5")
-    files = Files((str(tmp_path / "stack.h5"),))
-    assert [spec.number for spec in files.specs(acquisition)] == [1, 2]
-    assert [spec.number for spec in files.few(acquisition, 3)] == [2]
-
-
 def test_noise_is_added_to_a_measured_scan_and_not_to_its_reference(measured):
     quiet, noisy = (files(measured).specs(Acquisition(1.0, snr=snr))[0].make() for snr in (None, 15.0))
     ratio = noisy.reference.abs().max() / quiet.reference.abs().max()

@@ -179,15 +179,14 @@ class Files:
         return [
             self._spec(subject, number, acquisition, digest)
             for subject, digest in self._all
-            for number in _spread(_slices(subject), self.slices)
+            for number in _spread(_length(subject), self.slices)
         ]
 
     def few(self, acquisition: Acquisition, count: int) -> list[Spec]:
         """The middle slices of the first subjects, as many of one file as of another, `count` together."""
         by_file: dict[str, list[Spec]] = {}
         for subject, digest in self._all:
-            slices = _slices(subject)
-            middle = self._spec(subject, slices[len(slices) // 2], acquisition, digest)
+            middle = self._spec(subject, _length(subject) // 2, acquisition, digest)
             by_file.setdefault(subject.source, []).append(middle)
         longest = max(map(len, by_file.values()))
         turns = [specs[turn] for turn in range(longest) for specs in by_file.values() if turn < len(specs)]
@@ -227,15 +226,12 @@ def resized(images: Tensor, size: int | None) -> Tensor:
     return small / small.abs().max()
 
 
-def _slices(subject: Subject) -> list[int]:
-    """Numbers of the slices; of a measured scan of those that hold anything, as the last of a stack may not."""
-    if subject.scan is None:
-        return list(range(len(subject.images)))  # pyright: ignore[reportArgumentType]
-    return [number for number, kspace in enumerate(subject.scan.kspace) if bool((kspace != 0).any())]
+def _length(subject: Subject) -> int:
+    return len(subject.images) if subject.scan is None else len(subject.scan.kspace)  # pyright: ignore[reportArgumentType]
 
 
-def _spread(numbers: list[int], count: int | None) -> list[int]:
-    """`count` of the numbers, in the middle of equal parts."""
-    if count is None or count >= len(numbers):
-        return numbers
-    return [numbers[int((i + 0.5) * len(numbers) / count)] for i in range(count)]
+def _spread(length: int, count: int | None) -> list[int]:
+    """`count` of the numbers below `length`, in the middle of equal parts."""
+    if count is None or count >= length:
+        return list(range(length))
+    return [int((i + 0.5) * length / count) for i in range(count)]
