@@ -8,7 +8,7 @@ from resolvent._errors import DataError
 from resolvent.data import Subject, birdcage_maps, simulate
 from resolvent.linop import estimate_noise, fft
 from resolvent.train.config import Scans
-from resolvent.train.draws import calibrated, draw_batch, draw_measured, draw_subject, quick_sizes
+from resolvent.train.draws import calibrated, draw_batch, draw_subject, quick_sizes
 from resolvent.train.objects import framed, object_phase, received, through, toned
 
 EXACT = {"clean": 1.0, "calibrated": 0.0, "map_error": 0.0, "noise_error": 0.0, "estimated": 0.0}
@@ -21,13 +21,6 @@ def subject(seed=0, shape=(3, 26, 22)):
 
 def scans(**options):
     return Scans(**{"matrix": (16, 24), "depth": (3, 5), "coils": [3], **options})
-
-
-def test_slices_of_a_measured_scan_that_hold_nothing_are_not_drawn():
-    scan = simulate(torch.ones(4, 24, 24), n_coils=3, acceleration=1, snr_db=30).normalised()
-    scan.kspace[1:] = 0
-    y = draw_measured(scan, Scans(), np.random.default_rng(0), 8).y
-    assert bool((y != 0).flatten(1).any(1).all())
 
 
 def test_a_batch_is_a_function_of_seed_and_number():

@@ -122,7 +122,7 @@ def draw_measured(scan: Scan, scans: Scans, rng: np.random.Generator, size: int)
         size: slices in the batch, one as often as another.
     """
     assert scan.coil_maps is not None and scan.noise is not None
-    slices = torch.tensor([_filled(scan, rng) for _ in range(size)])
+    slices = torch.from_numpy(rng.integers(len(scan.kspace), size=size))
     y, maps = scan.kspace[slices], scan.coil_maps[slices]
     mask = scan.mask[slices if len(scan.mask) > 1 else torch.zeros_like(slices)]
     reference = torch.zeros_like(y[:, 0])
@@ -135,13 +135,6 @@ def draw_measured(scan: Scan, scans: Scans, rng: np.random.Generator, size: int)
     noise = torch.full((size,), scan.noise)
     A, mask = SENSE(maps, mask, ndim=scan.ndim), mask.unsqueeze(1)
     return Batch(mask * y, A, mask, noise, reference, torch.zeros(size, dtype=torch.int64))
-
-
-def _filled(scan: Scan, rng: np.random.Generator) -> int:
-    """The number of a slice that is not zero everywhere, as the last ones of a stack may be."""
-    while not bool((scan.kspace[(number := int(rng.integers(len(scan.kspace))))] != 0).any()):
-        pass
-    return number
 
 
 def draw_scan(
