@@ -204,6 +204,8 @@ def test_magnitude_is_the_power_of_two_next_to_the_largest_root_of_the_sum_of_sq
         assert A.magnitude.tolist() == [factor, 4 * factor]
         assert A.select(torch.tensor([1])).magnitude.tolist() == [4 * factor] == A.to_double().magnitude[1:].tolist()
     assert (A @ A).magnitude.tolist() == [2.0**120, 2.0**124]
+    maps[1] = 0
+    assert SENSE(maps, torch.ones(6, 5), sets=sets).magnitude.tolist() == [1, 1]
 
 
 def test_operator_says_what_it_is_made_of():

@@ -251,13 +251,16 @@ class SENSE(LinearOperator):
 def magnitude_of(maps: Maps) -> Tensor:
     """The power of two nearest to the largest root of the sum of squares of coil maps, ``(batch,)``: of most maps 1.
 
+    And 1 where all maps of a sample are zero.
+
     >>> import torch
     >>> magnitude_of(torch.full((1, 4, 2, 2), 3.0 + 0j))
     tensor([8.])
     """
     peak = maps.abs().flatten(1).amax(1)
     squares = (maps / peak.reshape(-1, *(1,) * (maps.ndim - 1))).abs().square()  # those of 1e-30 are 0
-    return 2 ** (peak.log2() + squares.sum(1).flatten(1).amax(1).log2() / 2).round()
+    exponent = (peak.log2() + squares.sum(1).flatten(1).amax(1).log2() / 2).round()
+    return torch.where(peak > 0, 2**exponent, 1.0)
 
 
 def _expand(maps: Tensor, x: Tensor, sets: int) -> Tensor:

@@ -180,7 +180,8 @@ class Equation:
         The adjoint equation ``(lam N + J_F^H) w = v`` is solved by the same contraction as the equation itself:
         ``w <- w - (c I + lam N)^-1 (J_G^H w - v)``.
         """
-        if not tracked((self.y, self.lam, *self.score.shared, *self.score.own, *self.A.buffers())):
+        of_A = *self.A.buffers(), *self.A.parameters()
+        if not tracked((self.y, self.lam, *self.score.shared, *self.score.own, *of_A)):
             return x
 
         def adjoint_solve(vector_jacobian: VectorJacobian, v: Tensor) -> Tensor:
