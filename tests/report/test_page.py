@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from resolvent._errors import FormatError
+from resolvent.data import Geometry
 from resolvent.data.io import OutputError
 from resolvent.report import page, write_page
 
@@ -38,9 +39,9 @@ def test_only_pages_of_volumes_carry_niivue(plane, volume, cine):
 
 def test_only_volumes_of_known_orientation_have_letters_for_right_and_left(volume):
     assert payload(volume.text)["oriented"] is True
-    image, affine = torch.rand(1, 4, 5, 6), np.eye(4)
-    for options in ({"affine": affine, "oriented": False}, {"affine": None}):
-        assert payload(page({"model": image}, {}, title="", ndim=3, **options))["oriented"] is False
+    image = torch.rand(1, 4, 5, 6)
+    for geometry in (Geometry(np.eye(4), oriented=False), None):
+        assert payload(page({"model": image}, {}, title="", ndim=3, geometry=geometry))["oriented"] is False
 
 
 def test_the_page_says_where_it_came_from(plane):

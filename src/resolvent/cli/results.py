@@ -87,8 +87,7 @@ def save_report(outcome: Outcome, path: str, name: str, asked: dict[str, Any]) -
         reference=scan.reference,
         kspace=scan.kspace,
         mask=scan.mask,
-        affine=None if scan.geometry is None else scan.geometry.affine,
-        oriented=scan.geometry is not None and scan.geometry.oriented,
+        geometry=scan.geometry,
         scale=scan.scale,
     )
 

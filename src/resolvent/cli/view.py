@@ -68,8 +68,7 @@ def _make(image: str, page: str) -> None:
         record or {},
         title=Path(image).name,
         ndim=volume.ndim,
-        affine=None if volume.geometry is None else volume.geometry.affine,
-        oriented=volume.geometry is not None and volume.geometry.oriented,
+        geometry=volume.geometry,
     )
 
 

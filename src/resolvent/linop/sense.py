@@ -258,8 +258,11 @@ def magnitude_of(maps: Maps) -> Tensor:
     tensor([8.])
     """
     peak = maps.abs().flatten(1).amax(1)
-    squares = (maps / peak.reshape(-1, *(1,) * (maps.ndim - 1))).abs().square()  # those of 1e-30 are 0
-    exponent = (peak.log2() + squares.sum(1).flatten(1).amax(1).log2() / 2).round()
+    unit = peak.reshape(-1, *(1,) * (maps.ndim - 2))  # squares of 1e-30 are 0
+    squares = torch.zeros_like(maps[:, 0].real)
+    for coil in maps.unbind(1):  # one at a time: maps of a volume are large
+        squares += (coil / unit).abs().square()
+    exponent = (peak.log2() + squares.flatten(1).amax(1).log2() / 2).round()
     return torch.where(peak > 0, 2**exponent, 1.0)
 
 

@@ -180,8 +180,7 @@ class Equation:
         The adjoint equation ``(lam N + J_F^H) w = v`` is solved by the same contraction as the equation itself:
         ``w <- w - (c I + lam N)^-1 (J_G^H w - v)``.
         """
-        of_A = *self.A.buffers(), *self.A.parameters()
-        if not tracked((self.y, self.lam, *self.score.shared, *self.score.own, *of_A)):
+        if not tracked(self.y, self.lam, *self.score.shared, *self.score.own, self.A):
             return x
 
         def adjoint_solve(vector_jacobian: VectorJacobian, v: Tensor) -> Tensor:
@@ -278,6 +277,6 @@ def resolvent(
             ).x
 
     x = solve(rhs, start)
-    if not tracked((rhs, lam, *A.buffers())):
+    if not tracked(rhs, lam, A):
         return x
     return implicit(x, lambda x: matrix(A, lam)(x) - rhs, lambda _, v: solve(v))

@@ -32,9 +32,8 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, dilation: int = 
         x = _channels_last(x).movedim(-1, 1)
         if x.dtype == torch.float64 and x.device.type == "cpu" and not torch.is_grad_enabled():
             return _in_strips(x, weight, bias, dilation)
-        if x.is_cuda:
-            return _InPrecision.apply(x, weight, bias, dilation)  # pyright: ignore[reportReturnType]
-        return conv2d(x, weight, bias, padding=dilation * (weight.shape[-1] // 2), dilation=dilation)
+        convolve = _InPrecision.apply if x.is_cuda else _InPrecision.forward
+        return convolve(x, weight, bias, dilation)  # pyright: ignore[reportReturnType]
     if dilation != 1:
         raise ValueError("the points of a 3-D kernel lie next to each other; dilation must be 1")
     if x.shape[2] <= _planes_at_once(x):

@@ -9,9 +9,8 @@ import json
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from torch import Tensor
 
 from resolvent._errors import FormatError
@@ -21,6 +20,9 @@ from resolvent.report.curve import curve
 from resolvent.report.payload import affine_of, byte_planes, payload
 from resolvent.report.planes import kept, packed, planes, sampled
 from resolvent.report.words import certificate, number, provenance, warnings
+
+if TYPE_CHECKING:
+    from resolvent.data import Geometry
 
 STATES = {"proved": "Proved", "held": "Proved with conditions", "estimated": "Estimated", "refused": "Refused"}
 _HERE = Path(__file__).parent
@@ -40,8 +42,7 @@ def page(
     reference: Tensor | None = None,
     kspace: Tensor | None = None,
     mask: Tensor | None = None,
-    affine: np.ndarray | None = None,
-    oriented: bool = True,
+    geometry: Geometry | None = None,
     scale: float = 1.0,
 ) -> str:
     """One HTML page that shows images side by side, and says what is known about them.
@@ -54,8 +55,7 @@ def page(
         reference: the image that is known to be right; with it there are error maps.
         kspace: the measurements ``(batch, coil, *lead, *spatial)``.
         mask: where they were measured.
-        affine: place of the volume in the patient, as in `Geometry`.
-        oriented: as in `Geometry`; without it, or an affine, the volume has no letters for right and left.
+        geometry: place in the patient; a volume whose orientation is not known has no letters for right and left.
         scale: the images times `scale` are in the units of the file.
     """
     shown = {name: planes(image, ndim) for name, image in images.items()}
@@ -64,6 +64,7 @@ def page(
     keep = kept(list(shown.values()), ndim)
     metrics = record.get("metrics")
     scores = metrics if isinstance(metrics, dict) else {}
+    affine = None if geometry is None else geometry.affine
     content = payload(shown, scores, keep, affine, scale)
     measured = ""
     if kspace is not None and mask is not None:
@@ -71,7 +72,8 @@ def page(
         content |= {"kspace": byte_planes(lines, keep, ndim), "mask": byte_planes(points, keep, ndim)}
     volume = ndim == 3 and content["count"] > 1
     if volume:
-        content |= {"affine": affine_of(affine, keep).tolist(), "oriented": oriented and affine is not None}
+        oriented = geometry is not None and geometry.oriented
+        content |= {"affine": affine_of(affine, keep).tolist(), "oriented": oriented}
     script = (_HERE / "viewer.js").read_text(encoding="utf-8")
     hashes, library = [_hash(script.encode())], ""
     if volume:

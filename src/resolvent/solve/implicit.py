@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 VectorJacobian = Callable[[Tensor], Tensor]
 
@@ -49,9 +49,13 @@ def implicit(
     return _Attach.apply(g, x, lambda v: adjoint_solve(vector_jacobian, v))  # pyright: ignore[reportReturnType]
 
 
-def tracked(tensors: Iterable[Tensor]) -> bool:
-    """Whether a result of these tensors has a gradient: without one there is nothing to attach."""
-    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+def tracked(*of: Tensor | nn.Module) -> bool:
+    """Whether a result of these tensors, or of those of these modules, has a gradient: else there is none to attach."""
+    return torch.is_grad_enabled() and any(t.requires_grad for one in of for t in _tensors(one))
+
+
+def _tensors(one: Tensor | nn.Module) -> Iterable[Tensor]:
+    return (one,) if isinstance(one, Tensor) else (*one.parameters(), *one.buffers())
 
 
 class _Attach(torch.autograd.Function):

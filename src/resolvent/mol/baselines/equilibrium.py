@@ -62,8 +62,7 @@ class DEGrad(Baseline):
 
         start = scan.context.sense
         x = fixed_point(lambda x: x - step * slope(x), start, tol=self.tol, max_steps=self.max_steps).x
-        of_A = *scan.A.buffers(), *scan.A.parameters()
-        if not tracked((scan.data, scan.lam, level, *self.parameters(), *of_A)):
+        if not tracked(scan.data, scan.lam, level, self, scan.A):
             return x
 
         def adjoint_solve(vector_jacobian: VectorJacobian, v: Tensor) -> Tensor:
