@@ -8,7 +8,7 @@ import torch
 
 import resolvent as rv
 from resolvent._errors import ScanWarning
-from resolvent.cli.cautions import block, cautions
+from resolvent.cli.cautions import block, cautions, empty
 from resolvent.data import io
 
 CARD = {"training": {"data": {"scans": {"acceleration": [2.0, 8.0], "coils": [4, 8, 16]}}}}
@@ -38,6 +38,16 @@ def box(rows, columns, shape=(1, 12, 16)):
 )
 def test_a_block_of_kspace_is_told_from_undersampling(mask, said):
     assert said in block(scan(mask)) if said else block(scan(mask)) == ""
+
+
+def test_frames_without_a_sample_are_named():
+    mask = torch.ones(2, 3, 12, 16)
+    given = rv.Scan(kspace=torch.ones(2, 8, 3, 12, 16) + 0j, mask=mask)
+    assert empty(given) == ""
+    mask[1, 2] = 0
+    assert empty(given) == "nothing was measured of frame 2 of slice 1: what is shown there was made up by the model"
+    mask[0, 0] = 0
+    assert "of frame 0 of slice 0 (and of 1 more)" in cautions(given, CARD)[0]
 
 
 @pytest.mark.parametrize(

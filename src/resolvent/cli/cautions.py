@@ -15,7 +15,20 @@ def cautions(scan: Scan, card: dict[str, Any]) -> tuple[str, ...]:
     """One sentence each, without the full stop; `card` is that of the model."""
     trained = _at(card, "training", "data", "scans")
     far = [_far("acceleration", scan.acceleration, trained), _far("coils", scan.n_coils, trained)]
-    return tuple(text for text in (block(scan), *far) if text)
+    return tuple(text for text in (empty(scan), block(scan), *far) if text)
+
+
+def empty(scan: Scan) -> str:
+    """A caution if nothing was measured of some frame; else empty."""
+    axes = tuple(range(-scan.ndim, 0))
+    measured = (scan.mask != 0).any(axes).expand(len(scan.kspace), *scan.kspace.shape[2 : -scan.ndim])
+    missing = (~measured).nonzero()
+    if not len(missing):
+        return ""
+    batch, *frame = missing[0].tolist()
+    where = f"frame {', '.join(map(str, frame))} of slice {batch}"
+    many = f" (and of {len(missing) - 1} more)" if len(missing) > 1 else ""
+    return f"nothing was measured of {where}{many}: what is shown there was made up by the model"
 
 
 def block(scan: Scan) -> str:

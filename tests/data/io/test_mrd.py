@@ -14,6 +14,7 @@ from io_files import Acquisitions, crandn, header
 
 from resolvent import _errors
 from resolvent.data.io import limits, mrd, read
+from resolvent.data.io.lines import agreement
 from resolvent.data.io.oversampling import crop_readout
 from resolvent.data.scan import Scan
 from resolvent.linop.fourier import fft, ifft
@@ -116,6 +117,28 @@ def test_averages_are_averaged(path: Path, plane: np.ndarray):
     for average in range(3):
         file.frame(plane * (1 + average), average=average)
     torch.testing.assert_close(read_scan(file.close()).kspace[0], cropped(2 * plane))
+
+
+@pytest.mark.parametrize(("angle", "said"), [(np.pi / 2, "50%"), (np.pi / 4, "")])
+def test_averages_of_other_phases_are_warned_of(path: Path, plane: np.ndarray, angle: float, said: str):
+    file = Acquisitions(path, header())
+    for average in range(2):
+        file.frame(plane * np.exp(1j * angle * average), average=average)
+    if said:
+        with pytest.warns(_errors.ScanWarning, match=f"averages do not agree: their mean keeps {said} of the energy"):
+            read_scan(file.close())
+    else:
+        read_scan(file.close())
+
+
+def test_averages_of_noise_beside_a_signal_are_no_disagreement(path: Path, plane: np.ndarray):
+    file = Acquisitions(path, header())
+    for average in range(2):
+        noisy = 1e-3 * crandn(2, 8, 32, seed=average).numpy()
+        noisy[:, 4] = plane[:, 4]
+        file.frame(noisy, average=average)
+    torch.testing.assert_close(read_scan(file.close()).kspace[0, :, 4], cropped(plane)[:, 4])
+    assert agreement([(0.0, 0.0)]) == 1, "lines of zeros"
 
 
 def test_averaging_lowers_the_noise(path: Path, plane: np.ndarray):

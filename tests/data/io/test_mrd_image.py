@@ -36,6 +36,32 @@ def test_unknown_orientation_comes_back_as_such(tmp_path: Path, affine: np.ndarr
     np.testing.assert_allclose(*lengths, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("turn", "said"), [(None, ""), (np.roll(np.eye(3), 1, axis=0), "slices in different directions")]
+)
+def test_slices_lie_where_each_says(tmp_path: Path, turn: np.ndarray | None, said: str):
+    """Slices of 4 mm that are 6 mm apart, and the views of a localiser."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the library's own
+        with ismrmrd.Dataset(str(tmp_path / "a.mrd"), "dataset") as dataset:
+            for number in range(3):
+                axes = np.eye(3) if turn is None or number == 0 else turn
+                names = dict(zip(("read_dir", "phase_dir", "slice_dir"), map(tuple, axes), strict=True))
+                place = {"position": (1.0, 2.0, 6.0 * number), "field_of_view": (20.0, 16.0, 4.0)}
+                one = crandn(1, 8, 10).numpy()
+                dataset.append_image(
+                    "image_0", ismrmrd.Image.from_array(one, transpose=False, slice=number, **names, **place)
+                )
+    if said:
+        with pytest.warns(_errors.ScanWarning, match=f"a.mrd: it has {said}"):
+            geometry = read(tmp_path / "a.mrd").geometry
+        assert geometry is not None and not geometry.oriented
+    else:
+        geometry = read(tmp_path / "a.mrd").geometry
+        assert geometry is not None and geometry.oriented
+        np.testing.assert_allclose((geometry.affine @ [5, 4, 2, 1])[:3], [-1, -2, 12], atol=1e-5)
+
+
 def test_library_of_the_format_reads_image_place_and_record(tmp_path: Path, affine: np.ndarray):
     image = crandn(2, 8, 10)
     write(Volume(image=image, geometry=Geometry(affine)), tmp_path / "out.mrd", record={"lam": 3})

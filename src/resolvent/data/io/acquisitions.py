@@ -12,9 +12,9 @@ import torch
 from resolvent._errors import CorruptFileError, FormatError, ScanWarning
 from resolvent.data.io.lines import Table, sort_lines
 from resolvent.data.io.mrd_header import MRDHeader
-from resolvent.data.io.orientation import affine_from_lps, affine_from_spacing
 from resolvent.data.io.oversampling import crop_readout
 from resolvent.data.io.readouts import stack_readouts
+from resolvent.data.io.stack import stacked
 from resolvent.data.io.whitening import whitener
 from resolvent.data.scan import Geometry, Scan, Trajectory
 from resolvent.data.validation import constant, infer_mask, shared
@@ -32,6 +32,8 @@ NAVIGATION, PHASE_CORRECTION, HP_FEEDBACK, DUMMY, RT_FEEDBACK, SURFACE_COIL, REF
 )
 NOT_IMAGING = (NAVIGATION, PHASE_CORRECTION, HP_FEEDBACK, DUMMY, RT_FEEDBACK, SURFACE_COIL, REFERENCE, STABILISATION)
 """Flags of readouts that no image is made of."""
+AGREED = 0.75
+"""Least part of the energy that the mean of averages keeps: two whose phases differ by 60 degrees keep as much."""
 HEAD = np.dtype(
     [
         ("flags", "<u8"),
@@ -180,7 +182,13 @@ class _Assembled:
 
 def _assemble(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.ndarray | None, path: str) -> _Assembled:
     slices = _slice_order(table.heads[chosen])
-    grid, counts = sort_lines(table, chosen, slices, header, path)
+    grid, counts, agreed = sort_lines(table, chosen, slices, header, path)
+    if agreed < AGREED:
+        _warn(
+            path,
+            f"its averages do not agree: their mean keeps {agreed:.0%} of the energy of the strongest lines, so the "
+            "object moved or their phases differ (diffusion); number them as repetitions to reconstruct each",
+        )
     kspace, mask = _whitened(torch.from_numpy(grid), white), torch.from_numpy(counts > 0)
     if constant(mask, -1):  # whole lines: the oversampling can go
         kspace, mask = crop_readout(kspace, header.readout), mask[..., : header.readout]
@@ -233,56 +241,8 @@ def _slice_order(heads: np.ndarray) -> np.ndarray:
 
 
 def _geometry(heads: np.ndarray, image: _Assembled, header: MRDHeader, path: str) -> Geometry:
-    """Columns along the readout, rows along the phase encoding; the voxel ``N // 2`` lies at `position`.
-
-    Voxel size only, where the file gives no directions, or where slices or volumes have no affine in common.
-    """
+    """Columns along the readout, rows along the phase encoding; see `stacked`."""
     x, y, _ = header.encoded.spacing()
     thickness = header.encoded.spacing()[2] if image.ndim == 3 else header.recon.spacing()[2]
-    columns, rows = image.matrix[-1], image.matrix[-2]
-    depth = image.matrix[-3] if image.ndim == 3 else len(image.slices)
-    unknown = Geometry(affine_from_spacing((x, y, thickness), (columns, rows, depth)), oriented=False)
     chosen = [int(np.flatnonzero(heads["idx"]["slice"] == s)[0]) for s in image.slices]
-    axes = np.stack([heads[name][chosen] for name in ("read_dir", "phase_dir", "slice_dir")], axis=1).astype(float)
-    positions, directions = heads["position"][chosen].astype(float), axes[0]
-    if not (np.allclose(directions @ directions.T, np.eye(3), atol=1e-2) and np.isfinite(positions).all()):
-        return unknown
-    scattered = _scattered(axes, positions, image.ndim)
-    if scattered:
-        _warn(
-            path,
-            f"it has {scattered}, which have no geometry in common: only the voxel size is kept; export each as a file "
-            "of its own to keep its place",
-        )
-        return unknown
-    if image.ndim == 3:
-        origin = (columns // 2, rows // 2, depth // 2)
-    else:
-        origin = (columns // 2, rows // 2, 0)
-        if depth > 1:
-            step = (positions[-1] - positions[0]) / (depth - 1)
-            thickness = float(np.linalg.norm(step))
-            directions[2] = step / thickness
-    return Geometry(affine_from_lps(positions[0], directions, np.array([x, y, thickness]), origin))
-
-
-def _scattered(axes: np.ndarray, positions: np.ndarray, ndim: int) -> str:
-    """What keeps slices, or volumes, from having one affine; nothing if they have one.
-
-    Args:
-        axes: directions of readout, phase encoding and slice, of each slice or volume.
-        positions: of each.
-        ndim: of the image.
-    """
-    if not np.allclose(axes, axes[0], atol=1e-2):
-        return "slices in different directions" if ndim == 2 else "volumes in different directions"
-    steps = np.diff(positions, axis=0)
-    if ndim == 3:
-        return "" if np.allclose(steps, 0, atol=1e-2) else "volumes at different positions"
-    if not len(steps):
-        return ""
-    step = steps.mean(axis=0)
-    length = np.linalg.norm(step)
-    if abs(step @ axes[0, 2]) <= 1e-2 * length:
-        return "several slices in one plane"
-    return "" if np.allclose(steps, step, atol=1e-2 * length) else "slices at uneven distances"
+    return stacked(heads[chosen], image.matrix, np.array([x, y, thickness]), lambda text: _warn(path, text))

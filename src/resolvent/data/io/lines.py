@@ -32,8 +32,8 @@ class Table:
 
 def sort_lines(
     table: Table, chosen: np.ndarray, slices: np.ndarray, header: MRDHeader, path: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """K-space (slice, coil, *lead, z, y, x) on the encoded matrix and the count of measurements of every sample.
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """K-space (slice, coil, *lead, z, y, x) on the encoded matrix, the count of every sample, and `agreement`.
 
     A line with encoding step e goes to row ``e - centre + N // 2``, centre from the encoding limits (``N // 2`` if
     they do not say); its sample `center_sample` goes to column ``N // 2``. What then lies outside the matrix is
@@ -66,18 +66,41 @@ def sort_lines(
     grid = np.zeros((len(slices), table.coils, *sizes, nx), dtype=np.complex64)
     counts = np.zeros((len(slices), *sizes, nx), dtype=np.float32)
     lines = np.moveaxis(grid, 1, -2)  # the same memory, (slice, *lead, z, y, coil, x): a line is one item
+    energy: dict[tuple[int, ...], float] = {}  # of all measurements of a line, where there are several
     places = zip(*(index.tolist() for index in (batch, *(index for _, index in leads), planes, rows)), strict=True)
     for samples, place, start in zip(parts, places, column.tolist(), strict=True):
         there = slice(start, start + samples.shape[-1])
         if counts[place][there].any():
             with np.errstate(invalid="ignore", over="ignore"):  # damaged numbers are found by the check of the scan
+                energy[place] = (energy.get(place) or _energy(lines[place])) + _energy(samples)
                 lines[place][:, there] += samples
         else:  # most lines are the only one of their place, and storing takes half the time of adding
             lines[place][:, there] = samples
         counts[place][there] += 1
     if counts.max() > 1:
         grid /= np.maximum(counts, 1)[:, None]
-    return grid, counts
+    with np.errstate(invalid="ignore", over="ignore"):
+        return grid, counts, agreement([(e, float(counts[at].max()) * _energy(lines[at])) for at, e in energy.items()])
+
+
+def agreement(energies: list[tuple[float, float]]) -> float:
+    """How far the averages of a scan are the same, in its strongest lines, a tenth of all: 1 if they are.
+
+    ``n |mean|^2 / sum |s|^2``, which is ``1 / n`` where the phases of n averages have nothing to do with each other.
+
+    Args:
+        energies: of every line that was averaged the energy of its measurements, and n times that of their mean.
+
+    >>> agreement([(1.0, 1.0), (9.0, 4.5)])
+    0.5
+    """
+    strongest = sorted(energies, reverse=True)[: -(-len(energies) // 10)]
+    every = sum(e for e, _ in strongest)
+    return sum(mean for _, mean in strongest) / every if every else 1.0
+
+
+def _energy(samples: np.ndarray) -> float:
+    return float(np.square(np.abs(samples), dtype=np.float64).sum())
 
 
 def _cropped(lines: Iterator[np.ndarray], size: int, number: int) -> Iterator[np.ndarray]:

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resolvent._errors import FormatError, ShapeError
+from resolvent._errors import FormatError, ScanWarning, ShapeError
 from resolvent.data.io.hdf5 import load, load_complex, required
 from resolvent.data.io.mrd_stream import blocks
-from resolvent.data.io.orientation import affine_from_lps, affine_from_spacing, directions_in_mrd, lps_from_affine
+from resolvent.data.io.orientation import directions_in_mrd, lps_from_affine
+from resolvent.data.io.stack import stacked
 from resolvent.data.scan import Geometry, Volume
 
 COMPLEX, MAGNITUDE = 5, 1
@@ -45,20 +46,19 @@ def read_mrd_images(group: h5py.Group, path: str) -> Volume:
     image = data[order, 0].reshape(len(slices), len(times), *data.shape[2:])
     image = image if ndim == 3 else image[:, :, 0]
     image = image[:, 0] if len(times) == 1 else image
-    return Volume(torch.from_numpy(np.ascontiguousarray(image)), _geometry(heads, data.shape), path, ndim)
+    first = heads[:: len(times)]  # repetitions lie where the first does
+    geometry = _geometry(first, (len(slices), *data.shape[2:]), path)
+    return Volume(torch.from_numpy(np.ascontiguousarray(image)), geometry, path, ndim)
 
 
-def _geometry(heads: np.ndarray, shape: tuple[int, ...]) -> Geometry | None:
-    first = heads[0]
-    directions = np.stack([first[name] for name in ("read_dir", "phase_dir", "slice_dir")]).astype(float)
-    size = np.array(shape[:1:-1][:3], dtype=float)
-    spacing, centre = first["field_of_view"] / size, first["position"].astype(float)
-    if not (np.isfinite(spacing).all() and (spacing > 0).all()):
+def _geometry(heads: np.ndarray, shape: tuple[int, ...], path: str) -> Geometry | None:
+    """Of the images ``(slice, z, y, x)``; None without a field of view."""
+    size = np.array(shape[:0:-1], dtype=float)
+    voxel = heads[0]["field_of_view"] / size
+    if not (np.isfinite(voxel).all() and (voxel > 0).all()):
         return None
-    if not (np.isfinite(centre).all() and np.allclose(directions @ directions.T, np.eye(3), atol=1e-2)):
-        return Geometry(affine_from_spacing(tuple(spacing), (shape[4], shape[3], shape[2])), oriented=False)
-    middle = tuple(float(n // 2) for n in size)
-    return Geometry(affine_from_lps(centre, directions, spacing, middle))  # pyright: ignore[reportArgumentType]
+    matrix = shape[1:] if shape[1] > 1 else shape[2:]
+    return stacked(heads, matrix, voxel, lambda text: warnings.warn(ScanWarning(path, text), stacklevel=5))
 
 
 def write_mrd_images(path: str, image: Tensor, ndim: int, geometry: Geometry | None, record: str) -> None:
