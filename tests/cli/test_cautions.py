@@ -8,7 +8,7 @@ import torch
 
 import resolvent as rv
 from resolvent._errors import ScanWarning
-from resolvent.cli.cautions import block, cautions, empty
+from resolvent.cli.cautions import block, cautions
 from resolvent.data import io
 
 CARD = {"training": {"data": {"scans": {"acceleration": [2.0, 8.0], "coils": [4, 8, 16]}}}}
@@ -33,21 +33,26 @@ def box(rows, columns, shape=(1, 12, 16)):
         (box(slice(0, 8), slice(0, 16)), "complete in 8 x 16 of 12 x 16, to one side"),
         (torch.ones(1, 12, 16), ""),
         (box(slice(None), slice(None, None, 2)), ""),
-        (torch.cat([box(slice(0, 8), slice(0, 8)), box(slice(0, 8), slice(0, 16))]), ""),
+        (torch.cat([box(slice(0, 8), slice(0, 16))] * 2), "complete in 8 x 16 of 12 x 16, to one side"),
     ],
 )
 def test_a_block_of_kspace_is_told_from_undersampling(mask, said):
     assert said in block(scan(mask)) if said else block(scan(mask)) == ""
 
 
-def test_frames_without_a_sample_are_named():
-    mask = torch.ones(2, 3, 12, 16)
-    given = rv.Scan(kspace=torch.ones(2, 8, 3, 12, 16) + 0j, mask=mask)
-    assert empty(given) == ""
-    mask[1, 2] = 0
-    assert empty(given) == "nothing was measured of frame 2 of slice 1: what is shown there was made up by the model"
-    mask[0, 0] = 0
-    assert "of frame 0 of slice 0 (and of 1 more)" in cautions(given, CARD)[0]
+def test_a_slice_that_was_measured_in_part_is_named():
+    whole, part = torch.ones(1, 12, 16), box(slice(0, 8), slice(0, 16))
+    assert block(scan(torch.cat([whole, part, whole, part]))) == (
+        "slice 1: k-space is complete in 8 x 16 of 12 x 16, to one side (partial Fourier): no phase constraint fills "
+        "the rest; so it is in 1 more"
+    )
+    frames = rv.Scan(kspace=torch.ones(1, 8, 2, 12, 16) + 0j, mask=torch.stack([whole, part], 1))
+    assert block(frames).startswith("frame 1: k-space is complete in 8 x 16")
+
+
+def test_the_slice_with_the_fewest_samples_says_how_far_a_scan_is_from_the_training():
+    masks = torch.cat([box(slice(None), slice(None, None, n), (1, 32, 32)) for n in (1, 2, 16)])
+    assert cautions(scan(masks), CARD) == ("R = 16, far from the 2 to 8 that the model was trained on",)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,32 @@ def test_planes_of_a_volume_are_those_solved_by_themselves(resolvent, store, vol
         assert torch.allclose(written, alone[0].to(written), rtol=1e-4, atol=1e-5 * float(alone.abs().max()))
 
 
+def test_planes_of_air_do_not_make_a_volume_doubtful(resolvent, store, tmp_path):
+    z = torch.arange(-8, 8).reshape(-1, 1, 1)
+    image = torch.ones(16, 32, 28) * ((torch.arange(28) - 14).abs() < 9) * (z.abs() < 5)
+    full = simulate(image, maps=birdcage_maps(4, (16, 32, 28))[None], acceleration=1, snr_db=30, ndim=3)
+    mask = torch.zeros(1, 16, 32, 28)
+    mask[:, :, ::2] = mask[:, :, 12:20] = 1
+    path = store(full.replace(kspace=full.kspace * mask.unsqueeze(1), mask=mask))
+    run = resolvent("recon", path, "-o", tmp_path / "a.npy", "--model", "brain-2d-small", "--require-certificate")
+    assert run.code == 0 and not run.err and "16 planes across z" in run.out
+
+
+def test_a_frame_without_samples_has_no_certificate(resolvent, store, model, tmp_path):
+    image = torch.ones(2, 3, 32, 28) * ((torch.arange(28) - 14).abs() < 9)
+    full = simulate(image, maps=birdcage_maps(4, (32, 28))[None, :, None].expand(2, -1, -1, -1, -1), acceleration=1)
+    mask = torch.ones(2, 3, 32, 28)
+    mask[1, 2] = 0
+    path = store(full.replace(kspace=full.kspace * mask.unsqueeze(1), mask=mask, reference=None))
+    arguments = ("recon", path, "-o", tmp_path / "a.npy", "--model", model)
+    run = resolvent(*arguments, "--require-certificate")
+    assert run.code == 3 and "slice 1, frame 2: nothing was measured" in run.err and not (tmp_path / "a.npy").exists()
+    run = resolvent(*arguments)
+    assert run.code == 0 and "slice 1, frame 2: nothing was measured" in run.err
+    fit = json.loads((tmp_path / "a.json").read_text())["fit"]
+    assert fit["doubtful"] and fit["misfit"][1][2] is None and np.shape(fit["noise"]) == (2, 3)
+
+
 def test_certify_looks_at_the_planes_that_were_solved(resolvent, store, volume, model):
     run = resolvent("certify", model, store(volume), "--json", "--steps", 2)
     assert run.code == 0

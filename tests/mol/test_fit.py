@@ -7,7 +7,7 @@ import resolvent as rv
 from problems import random, unit_maps
 from resolvent._errors import ShapeError
 from resolvent.linop import Blur, Sampling
-from resolvent.mol.fit import DOUBTFUL, ONLY_NOISE, WRONG_PHYSICS, Fit, fit
+from resolvent.mol.fit import DOUBTFUL, NOTHING, ONLY_NOISE, WRONG_PHYSICS, Fit, fit
 
 
 def scan(noise: float = 0.0, coils: int = 6):
@@ -17,6 +17,12 @@ def scan(noise: float = 0.0, coils: int = 6):
     x = random(2, 24, 20)
     y = A(x) + noise * random(2, coils, 24, 20)
     return A, x, torch.where(A.mask != 0, y, 7.0)
+
+
+def of(misfit: list, noise: list, size: list | None = None) -> Fit:
+    return Fit(
+        torch.tensor(misfit), torch.tensor(noise), torch.ones(len(misfit)) if size is None else torch.tensor(size)
+    )
 
 
 def test_what_the_image_explains_is_not_left():
@@ -46,20 +52,20 @@ def test_unknown_noise_excuses_everything():
 
 
 def test_the_worst_scan_is_named():
-    found = Fit(torch.tensor([0.3, 0.2]), torch.tensor([0.29, 0.01]))
+    found = of([0.3, 0.2], [0.29, 0.01])
     assert found.text == "|A x - b| = 20 % of |b| (noise 1 %)" and found.doubtful
 
 
 @pytest.mark.parametrize(("noise", "said"), [(0.5, False), (0.8, False), (0.95, True), (1.0, True)])
 def test_hardly_anything_but_noise_is_a_doubt(noise, said):
-    found = Fit(torch.tensor([0.1, noise]), torch.tensor([0.1, noise]))
+    found = of([0.1, noise], [0.1, noise])
     assert found.doubtful == found.record()["doubtful"] == said
     assert found.doubt == (f"slice 1: the noise is {100 * noise:g} % of |b|: {ONLY_NOISE}" if said else "")
     assert found.text == "|A x - b| = 10 % of |b| (noise 10 %)"
 
 
 def test_two_doubts_are_both_said():
-    found = Fit(torch.tensor([0.3, 1.0]), torch.tensor([0.1, 1.0]))
+    found = of([0.3, 1.0], [0.1, 1.0])
     assert found.doubt == (
         f"slice 0: |A x - b| = 30 % of |b| (noise 10 %): {WRONG_PHYSICS}; "
         f"slice 1: the noise is 100 % of |b|: {ONLY_NOISE}"
@@ -67,9 +73,54 @@ def test_two_doubts_are_both_said():
 
 
 def test_what_noise_leaves_of_nothing_is_not_blamed_on_the_physics():
-    found = Fit(torch.tensor([0.04, 0.99]), torch.tensor([0.04, 0.97]))
+    found = of([0.04, 0.99], [0.04, 0.97])
     assert found.unexplained[1] > DOUBTFUL and WRONG_PHYSICS not in found.doubt
     assert found.doubt.startswith("slice 1: the noise is 97 % of |b|")
+
+
+def series(frames: int = 3):
+    """A series whose frames were each measured with a mask of its own, and the image that explains it."""
+    torch.manual_seed(0)
+    A = rv.SENSE(unit_maps(1, 6, 24, 20).unsqueeze(2), (torch.rand(1, frames, 24, 20) < 0.5).float(), ndim=2)
+    x = random(1, frames, 24, 20)
+    return A, x, A(x)
+
+
+def test_frames_of_a_series_are_seen_one_by_one():
+    A, x, y = series()
+    changed = y.index_fill(2, torch.tensor(1), 0) + 1.1 * y * (torch.arange(3) == 1).reshape(3, 1, 1)
+    found = fit(A, x, changed, 0.0)
+    assert found.misfit.shape == (1, 3)
+    torch.testing.assert_close(found.misfit, torch.tensor([[0, 0.1 / 1.1, 0]]).double(), atol=1e-9, rtol=1e-6)
+    assert not found.doubtful
+    wrong = fit(A, x, y * torch.tensor([1, -1, 1]).reshape(3, 1, 1), 0.0)
+    assert wrong.doubt == f"frame 1: |A x - b| = 200 % of |b| (noise 0 %): {WRONG_PHYSICS}"
+    assert wrong.record()["misfit"][0][1] == pytest.approx(2)
+
+
+def test_one_wrong_frame_of_many_is_named():
+    """Of the norm over all 100 it would be a tenth of its own."""
+    A, x, y = series(frames=100)
+    found = fit(A, x, y * (1 - 0.5 * (torch.arange(100) == 7)).reshape(100, 1, 1), 0.0)
+    assert found.pooled().misfit < DOUBTFUL < 1 == found.misfit[0, 7]
+    assert found.doubt.startswith("frame 7: ")
+
+
+def test_a_frame_without_a_sample_is_named():
+    A, x, y = series()
+    mask = A.mask[:, 0].index_fill(1, torch.tensor(2), 0)
+    B = rv.SENSE(A.maps, mask, ndim=2)
+    found = fit(B, x, y, 0.0)
+    assert found.doubtful and found.doubt == f"frame 2: {NOTHING}"
+    assert found.record()["misfit"][0][2] is None and found.text == "|A x - b| = 0 % of |b| (noise 0 %)"
+
+
+def test_planes_of_air_count_in_a_volume_as_little_as_they_hold():
+    planes = of([0.02, 0.99, 0.05], [0.01, 0.98, 0.05], [10.0, 0.1, 1.0])
+    assert planes.doubtful and not planes.pooled().doubtful
+    squares = (0.2**2 + 0.099**2 + 0.05**2) / (10**2 + 0.1**2 + 1)
+    torch.testing.assert_close(planes.pooled().misfit, torch.tensor([squares**0.5]))
+    assert planes.pooled().size == pytest.approx((10**2 + 0.1**2 + 1) ** 0.5)
 
 
 @pytest.mark.parametrize("A", [Sampling(torch.eye(8)), Sampling(torch.eye(8)) @ Blur(torch.ones(3, 3) / 9, (8, 8))])

@@ -10,6 +10,7 @@ HELD = {**PROVED, "data_gain_kind": "conditioning held"}
 ALL = {**PROVED, "tier": "all-data", "data_gain_kind": "proved"}
 ESTIMATED = {**PROVED, "proved": False, "tier": "estimated", "data_gain_kind": "estimated"}
 REFUSED = {**HELD, "proved": False, "distance": None}
+NOISY = "Hardly anything was measured"
 
 
 @pytest.mark.parametrize(
@@ -64,11 +65,24 @@ def test_without_a_record_nothing_is_claimed():
             ["The image does not explain the samples"],
         ),
         ({"certificate": HELD, "fit": {"doubtful": False, "unexplained": [0.01]}}, []),
-        ({"certificate": HELD, "fit": {"doubtful": True, "noise": [0.3, 0.98]}}, ["Hardly anything was measured"]),
+        ({"certificate": HELD, "fit": {"doubtful": True, "doubts": {"noise": "a", "x": "b", "nothing": 3}}}, [NOISY]),
+        (
+            {"certificate": HELD, "fit": {"doubtful": True, "doubts": {"nothing": "a", "unexplained": "b"}}},
+            ["The image does not explain the samples", "Nothing was measured of a part"],
+        ),
     ],
 )
 def test_warnings(record, heads):
     assert [head for head, _ in warnings(record)] == heads
+
+
+def test_a_doubt_is_said_as_it_was_written_down():
+    fit = {"doubtful": True, "doubts": {"unexplained": "slice 1, frame 2: |A x - b| = 30 % of |b|"}}
+    ((_, text),) = warnings({"certificate": HELD, "fit": fit})
+    assert text.startswith("Slice 1, frame 2: |A x - b| = 30 % of |b|. The certificate does not say otherwise")
+    assert dict(provenance({"fit": {"unexplained": [[0.01, None], [0.3, 0.02]]}})) == {
+        "Samples left unexplained, beside noise": "30 %"
+    }
 
 
 def test_provenance_reads_only_what_it_names():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from resolvent.data import Scan
 
 FAR = {"acceleration": (0.0, 1.5), "coils": (0.5, 2.0)}
@@ -14,38 +17,43 @@ FAR = {"acceleration": (0.0, 1.5), "coils": (0.5, 2.0)}
 def cautions(scan: Scan, card: dict[str, Any]) -> tuple[str, ...]:
     """One sentence each, without the full stop; `card` is that of the model."""
     trained = _at(card, "training", "data", "scans")
-    far = [_far("acceleration", scan.acceleration, trained), _far("coils", scan.n_coils, trained)]
-    return tuple(text for text in (empty(scan), block(scan), *far) if text)
-
-
-def empty(scan: Scan) -> str:
-    """A caution if nothing was measured of some frame; else empty."""
-    axes = tuple(range(-scan.ndim, 0))
-    measured = (scan.mask != 0).any(axes).expand(len(scan.kspace), *scan.kspace.shape[2 : -scan.ndim])
-    missing = (~measured).nonzero()
-    if not len(missing):
-        return ""
-    batch, *frame = missing[0].tolist()
-    where = f"frame {', '.join(map(str, frame))} of slice {batch}"
-    many = f" (and of {len(missing) - 1} more)" if len(missing) > 1 else ""
-    return f"nothing was measured of {where}{many}: what is shown there was made up by the model"
+    counts = (scan.mask != 0).flatten(-scan.ndim).sum(-1)
+    acceleration = math.prod(scan.matrix) / int(counts[counts > 0].min())  # of the frame with the fewest
+    texts = (block(scan), _far("acceleration", acceleration, trained), _far("coils", scan.n_coils, trained))
+    return tuple(text for text in texts if text)
 
 
 def block(scan: Scan) -> str:
-    """A caution if all that was measured is one full block of the matrix; else empty."""
-    frames = (scan.mask != 0).flatten(0, -1 - scan.ndim)
-    mask = frames[0]
-    if scan.trajectory is not None or bool(mask.all()) or bool((frames != mask).any()):
+    """A caution if all that was measured of a slice, or a frame, is one full block of the matrix; else empty."""
+    from resolvent.mol.fit import place
+
+    if scan.trajectory is not None:
+        return ""
+    frames = scan.mask.shape[: -scan.ndim]
+    masks = (scan.mask != 0).flatten(0, -1 - scan.ndim)
+    found = [(number, said) for number, mask in enumerate(masks) if (said := _block(mask))]
+    if not found:
+        return ""
+    number, said = found[0]
+    if len(masks) == 1 or (all(other == said for _, other in found) and len(found) == len(masks)):
+        return said
+    more = f"; so it is in {len(found) - 1} more" if len(found) > 1 else ""
+    return f"{place(number, frames)}: {said}{more}"
+
+
+def _block(mask: Tensor) -> str:
+    """The caution of one mask, boolean, without a name."""
+    if bool(mask.all()) or not bool(mask.any()):
         return ""
     ends = []
-    for axis in range(scan.ndim):
+    for axis in range(mask.ndim):
         at = mask.movedim(axis, 0).flatten(1).any(1).nonzero()
         ends.append((int(at[0]), int(at[-1]) + 1))
     if not bool(mask[tuple(slice(*end) for end in ends)].all()):
         return ""
     sizes = " x ".join(str(last - first) for first, last in ends)
-    whole = " x ".join(map(str, scan.matrix))
-    if all(abs(first - (n - last)) <= 1 for (first, last), n in zip(ends, scan.matrix, strict=True)):
+    whole = " x ".join(map(str, mask.shape))
+    if all(abs(first - (n - last)) <= 1 for (first, last), n in zip(ends, mask.shape, strict=True)):
         return (
             f"k-space is zero outside of a centred block of {sizes} in {whole}, which was interpolated or is of low "
             "resolution: nothing was measured outside"

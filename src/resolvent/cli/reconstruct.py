@@ -18,7 +18,7 @@ from resolvent.data import Scan, metrics, undersample
 from resolvent.data.planes import AXES, in_planes, readout, volume_of
 from resolvent.mol import MOL, Certificate, Reconstruction
 from resolvent.mol.baselines import sense
-from resolvent.mol.fit import Fit
+from resolvent.mol.fit import joined as fits_joined
 from resolvent.mol.memory import Plan, gib, plan, resident
 from resolvent.solve import Solution
 
@@ -164,7 +164,8 @@ def reconstruct(
         room = None if max_memory is None else max_memory - held
         part = model.solve(y, A, tol=tol, max_steps=max_steps, noise=one.noise, max_memory=room).to("cpu")
         unit = one.scale / scan.scale
-        parts.append(replace(part, image=part.image * unit, scale=part.scale * unit))
+        fit = replace(part.fit, size=part.fit.size * unit)
+        parts.append(replace(part, image=part.image * unit, scale=part.scale * unit, fit=fit))
         spent += time.monotonic() - began
         if compare:
             others["zero_filled"].append(A.zero_filled(y).cpu() * unit)
@@ -176,7 +177,7 @@ def reconstruct(
     images = {name: _combined(image, sets) for name, image in images.items()}
     if axis is not None:
         scan, images = whole, {name: volume_of(image, axis) for name, image in images.items()}
-        recon = replace(recon, image=volume_of(recon.image, axis))
+        recon = replace(recon, image=volume_of(recon.image, axis), fit=recon.fit.pooled())
     scores: dict[str, dict[str, float]] = {}
     if scan.reference is not None:
         say("comparing with the reference")
@@ -233,7 +234,7 @@ def joined(parts: list[Reconstruction]) -> Reconstruction:
         image=torch.cat([part.image for part in parts]),
         solution=solution,
         certificate=certificate,
-        fit=Fit(torch.cat([part.fit.misfit for part in parts]), torch.cat([part.fit.noise for part in parts])),
+        fit=fits_joined([part.fit for part in parts]),
         scale=torch.cat([part.scale for part in parts]),
         lam=torch.cat([part.lam for part in parts]),
         noise=torch.cat([part.noise for part in parts]),

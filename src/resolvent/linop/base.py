@@ -90,6 +90,10 @@ class LinearOperator(nn.Module, ABC):
         """The part of y that was measured: zero where `adjoint` takes no notice of it."""
         return y
 
+    def by_frame(self, y: Tensor) -> Tensor:
+        """Samples of y, frame by frame: ``(batch, *lead, samples)``, or ``(batch, samples)`` without lead axes."""
+        return y.flatten(1)
+
     def noise(self, y: Tensor) -> Tensor:
         """Standard deviation of the complex noise of a sample of y, as far as y shows it, ``(batch,)``.
 
@@ -217,6 +221,10 @@ class _Product(LinearOperator):
     def measured(self, y: Tensor) -> Tensor:
         """What A measures."""
         return self.outer.measured(y)
+
+    def by_frame(self, y: Tensor) -> Tensor:
+        """The frames that A has."""
+        return self.outer.by_frame(y)
 
     def noise(self, y: Tensor) -> Tensor:
         """What the measurements of A show."""

@@ -159,6 +159,10 @@ class NonCartesian(LinearOperator):
         """``y`` where the mask is not zero."""
         return (self.mask != 0) * y
 
+    def by_frame(self, y: KSpace) -> Tensor:
+        """See `LinearOperator.by_frame`: ``(batch, *lead, coil * samples)``."""
+        return y.movedim(1, -1 - self.ndim).flatten(-1 - self.ndim)
+
     def noise(self, y: KSpace) -> Tensor:
         """`estimate_noise` of the samples farthest from the centre, with their neighbours along the readout."""
         self._check_kspace(y)

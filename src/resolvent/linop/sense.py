@@ -200,6 +200,10 @@ class SENSE(LinearOperator):
         """``y`` where the mask is not zero."""
         return (self.power != 0) * y
 
+    def by_frame(self, y: KSpace) -> Tensor:
+        """See `LinearOperator.by_frame`: ``(batch, *lead, coil * samples)``."""
+        return y.movedim(1, -1 - self.ndim).flatten(-1 - self.ndim)
+
     def noise(self, y: KSpace) -> Tensor:
         """`estimate_noise` of the corners of k-space, whatever y holds where nothing was measured."""
         self._check_kspace(y)

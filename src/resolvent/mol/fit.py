@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator
-from resolvent.solve import norm
+from resolvent.solve import along, norm
 
 DOUBTFUL = 0.1
 """Largest part of the measurements, as a norm, that an image with the right physics leaves unexplained."""
@@ -25,6 +27,10 @@ ONLY_NOISE = "hardly anything but noise was measured, so the image shows little 
 """What it means if more is noise."""
 
 
+NOTHING = "nothing was measured, so what is shown there was made up by the model"
+"""What it means if there is no sample at all."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """What is left of the measurements when the image is taken away; a certificate is about the equation alone.
@@ -36,63 +42,110 @@ class Fit:
     transposed, conjugate, shifted by 8 % of the matrix or in another order of the coils, or with a ghost, 12 to 98 %.
     What moves between the lines, or a shift by two pixels, may stay below `DOUBTFUL`: no fault found is no proof.
 
+    All are known for each scan of the batch, and for each frame of a series: ``(batch, *lead)``, where the operator has
+    lead axes.
+
     Attributes:
-        misfit: ``|A x - b| / |b|`` over the measured samples, ``(batch,)``.
+        misfit: ``|A x - b| / |b|`` over the measured samples; NaN where there are none.
         noise: what noise alone leaves, its level times the root of the number of samples, over ``|b|``; NaN if unknown.
+        size: ``|b|``.
     """
 
     misfit: Tensor
     noise: Tensor
+    size: Tensor
 
     @property
     def unexplained(self) -> Tensor:
-        """``sqrt(max(0, misfit^2 - noise^2))``, ``(batch,)``; NaN where the noise is unknown."""
+        """``sqrt(max(0, misfit^2 - noise^2))``; NaN where the noise is unknown."""
         return (self.misfit.square() - self.noise.square()).clamp_min(0).sqrt()
 
     @property
-    def _wrong(self) -> Tensor:
-        """Which scans leave more than `DOUBTFUL` unexplained, those apart that are nothing but noise."""
-        return (self.unexplained > DOUBTFUL) & ~(self.noise > NOISY)
+    def doubtful(self) -> bool:
+        """Whether anywhere more than `DOUBTFUL` is unexplained, more than `NOISY` is noise, or nothing was measured."""
+        return bool(self.doubts)
 
     @property
-    def doubtful(self) -> bool:
-        """Whether of some scan more than `DOUBTFUL` is unexplained, or more than `NOISY` is noise."""
-        return bool((self._wrong | (self.noise > NOISY)).any())
+    def doubts(self) -> dict[str, str]:
+        """What is wrong, by kind ("unexplained", "noise", "nothing"), each about the worst scan or frame."""
+        noisy = self.noise > NOISY
+        wrong = (self.unexplained > DOUBTFUL) & ~noisy  # of what is nothing but noise nothing can be said
+        found = {}
+        if bool(wrong.any()):
+            worst = int(torch.where(wrong, self.unexplained, -1).argmax())
+            found["unexplained"] = f"{self._named(worst)}{self._said(worst)}: {WRONG_PHYSICS}"
+        if bool(noisy.any()):
+            worst = int(self.noise.nan_to_num(-1).argmax())
+            share = percent(float(self.noise.flatten()[worst]))
+            found["noise"] = f"{self._named(worst)}the noise is {share} of |b|: {ONLY_NOISE}"
+        if bool((self.size == 0).any()):
+            first = int((self.size == 0).int().argmax())
+            found["nothing"] = f"{self._named(first)}{NOTHING}"
+        return found
 
     @property
     def doubt(self) -> str:
-        """What is wrong, for a message; empty if the image explains the measurements."""
-        found = []
-        if bool(self._wrong.any()):
-            worst = int(torch.where(self._wrong, self.unexplained, -1).argmax())
-            found.append(f"{self._named(worst)}{self._said(worst)}: {WRONG_PHYSICS}")
-        if bool((self.noise > NOISY).any()):
-            worst = int(self.noise.nan_to_num(-1).argmax())
-            found.append(f"{self._named(worst)}the noise is {percent(float(self.noise[worst]))} of |b|: {ONLY_NOISE}")
-        return "; ".join(found)
+        """All `doubts`, for a message; empty if the image explains the measurements."""
+        return "; ".join(self.doubts.values())
 
     def _named(self, number: int) -> str:
-        return f"slice {number}: " if len(self.misfit) > 1 else ""
+        name = place(number, self.misfit.shape)
+        return f"{name}: " if name else ""
 
     def _said(self, number: int) -> str:
-        known = bool(torch.isfinite(self.unexplained[number]))
-        noise = f"noise {percent(float(self.noise[number]))}" if known else "noise unknown"
-        return f"|A x - b| = {percent(float(self.misfit[number]))} of |b| ({noise})"
+        misfit, noise = float(self.misfit.flatten()[number]), float(self.noise.flatten()[number])
+        known = f"noise {percent(noise)}" if math.isfinite(misfit) and math.isfinite(noise) else "noise unknown"
+        return f"|A x - b| = {percent(misfit)} of |b| ({known})"
 
     @property
     def text(self) -> str:
         """One line for a person, about the worst sample."""
-        known = bool(torch.isfinite(self.unexplained).all())
-        return self._said(int((self.unexplained if known else self.misfit).argmax()))
+        there = self.size > 0
+        known = bool(torch.isfinite(self.unexplained[there]).all())
+        left = self.unexplained if known else self.misfit
+        return self._said(int(torch.where(there, left, -1).argmax()))
 
-    def record(self) -> dict[str, bool | list[float | None]]:
+    def record(self) -> dict[str, Any]:
         """JSON types; None for what is unknown."""
         return {
             "doubtful": self.doubtful,
+            "doubts": self.doubts,
             "misfit": numbers(self.misfit),
             "noise": numbers(self.noise),
             "unexplained": numbers(self.unexplained),
         }
+
+    def pooled(self) -> Fit:
+        """That of all scans as one, as the planes are of a volume: squares over the sum of squares of b.
+
+        A plane of air that leaves nothing but noise then counts as little as it holds.
+        """
+        there = self.size > 0
+        weight = torch.where(there, self.size / self.size.max(), 0.0).square()
+
+        def mean(values: Tensor) -> Tensor:
+            squares = torch.where(there, values, 0.0).square()
+            return ((weight * squares).sum() / weight.sum()).sqrt().reshape(1)
+
+        return Fit(mean(self.misfit), mean(self.noise), self.size.max() * weight.sum().sqrt().reshape(1))
+
+
+def place(number: int, shape: tuple[int, ...]) -> str:
+    """Of the entry of that number in ``(batch, *lead)`` which slice it is, and which frame, where there are several.
+
+    >>> place(5, (2, 3)), place(1, (1, 3)), place(0, (1,))
+    ('slice 1, frame 2', 'frame 1', '')
+    """
+    batch, *frame = (int(n) for n in np.unravel_index(number, shape))
+    names = [f"slice {batch}"] if shape[0] > 1 else []
+    if math.prod(shape[1:]) > 1:
+        names.append(f"frame {', '.join(map(str, frame))}")
+    return ", ".join(names)
+
+
+def joined(fits: list[Fit]) -> Fit:
+    """The fits of several batches as that of one."""
+    return Fit(*(torch.cat([getattr(fit, field.name) for fit in fits]) for field in fields(Fit)))
 
 
 def fit(A: LinearOperator, x: Image, y: KSpace, noise: Tensor | float | None) -> Fit:
@@ -105,14 +158,22 @@ def fit(A: LinearOperator, x: Image, y: KSpace, noise: Tensor | float | None) ->
         noise: standard deviation of the complex noise of a sample of y, also one for each scan; None if unknown.
     """
     y = A.measured(y)
-    size = norm(y)
-    misfit = norm(A(x) - y) / size
+    size = _norms(A.by_frame(y))
+    misfit = _norms(A.by_frame(A(x) - y)) / size
+    count = (A.by_frame(y) != 0).sum(-1)
     sigma = torch.as_tensor(torch.nan if noise is None else noise, device=size.device).to(size)
-    return Fit(misfit, sigma * (y != 0).flatten(1).sum(1).sqrt() / size)
+    return Fit(misfit, along(sigma, size) * count.sqrt() / size, size)
 
 
-def numbers(values: Tensor) -> list[float | None]:
-    """JSON numbers; None for one that is not finite."""
+def _norms(frames: Tensor) -> Tensor:
+    """Of ``(batch, *frames, samples)``: ``(batch, *frames)``."""
+    return norm(frames.reshape(-1, frames.shape[-1])).reshape(frames.shape[:-1])
+
+
+def numbers(values: Tensor) -> list[Any]:
+    """JSON numbers, nested as the axes are; None for one that is not finite."""
+    if values.ndim > 1:
+        return [numbers(row) for row in values]
     return [v if math.isfinite(v) else None for v in values.tolist()]
 
 

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 
-from resolvent.mol.fit import DOUBTFUL, NOISY, ONLY_NOISE, WRONG_PHYSICS, percent
+from resolvent.mol.fit import WRONG_PHYSICS, percent
 
 Record = dict[str, Any]
 PROVED = ("all-data", "per-scan")
 """Tiers of models whose equation has one solution."""
+DOUBTS = {
+    "unexplained": (
+        "The image does not explain the samples",
+        " The certificate does not say otherwise: it is about the solution of the equation, whatever maps stand in it.",
+    ),
+    "noise": ("Hardly anything was measured", ""),
+    "nothing": ("Nothing was measured of a part", ""),
+}
+"""Of each kind of doubt (`resolvent.mol.fit.Fit`) its title, and what is to be added."""
 
 
 @dataclass(frozen=True)
@@ -118,35 +126,31 @@ def warnings(record: Record) -> list[tuple[str, str]]:
         found.append(("Certificate refused", "The residual is not finite. Do not use this image."))
     elif of.get("proved") is not True:
         found.append(("Nothing is proved", "All numbers of the certificate below are estimates."))
-    if (left := _worst(record, "unexplained", quiet=True)) is not None and left > DOUBTFUL:
-        text = (
-            f"{percent(left)} of them, as a norm, is left, and is not noise. {WRONG_PHYSICS.capitalize()}. "
-            "The certificate does not say otherwise: it is about the solution of the equation, whatever maps stand in "
-            "it."
-        )
-        found.append(("The image does not explain the samples", text))
-    if (noise := _worst(record, "noise")) is not None and noise > NOISY:
-        text = f"{percent(noise)} of the samples, as a norm, is noise. {ONLY_NOISE.capitalize()}."
-        found.append(("Hardly anything was measured", text))
+    found += _doubts(record.get("fit"))
     cautions = record.get("cautions")
     told = [text for text in cautions if isinstance(text, str)] if isinstance(cautions, list) else []
     return found + [("About the scan", f"{text[:1].upper()}{text[1:]}.") for text in told]
 
 
-def _worst(record: Record, name: str, *, quiet: bool = False) -> float | None:
-    """An entry of the fit, for the worst slice; if `quiet` for that of those that are not all noise."""
-    of = record.get("fit")
-    values, levels = (of.get(part) if isinstance(of, dict) else None for part in (name, "noise"))
-    values, levels = (part if isinstance(part, list) else [] for part in (values, levels))
-    pairs = zip_longest(map(number, values), map(number, levels[: len(values)]))
-    return max((n for n, level in pairs if n is not None and not (quiet and (level or 0) > NOISY)), default=None)
+def _doubts(fit: object) -> list[tuple[str, str]]:
+    """What the fit doubts, as it was written down; of a record that only says that it does, that."""
+    told = fit.get("doubts") if isinstance(fit, dict) else None
+    said = {kind: text for kind, text in told.items() if isinstance(text, str)} if isinstance(told, dict) else {}
+    if not said and isinstance(fit, dict) and fit.get("doubtful") is True:
+        said = {"unexplained": WRONG_PHYSICS}
+    return [
+        (title, f"{said[kind][:1].upper()}{said[kind][1:]}.{more}")
+        for kind, (title, more) in DOUBTS.items()
+        if kind in said
+    ]
 
 
 def provenance(record: Record) -> list[tuple[str, str]]:
     """Name and value of everything that made the image, in the order in which it is shown."""
     of = record.get("model")
     model = of if isinstance(of, dict) else {}
-    left = _worst(record, "unexplained")
+    fit = record.get("fit")
+    left = max(_numbers(fit.get("unexplained") if isinstance(fit, dict) else None), default=None)
     rows = [
         ("Input", _text(record.get("input"))),
         ("Input SHA-256", _text(record.get("input_sha256"))),
@@ -177,6 +181,14 @@ def number(value: object) -> float | None:
     return float(value) if good else None  # pyright: ignore[reportArgumentType]
 
 
+def _numbers(value: object) -> list[float]:
+    """All finite numbers of nested lists."""
+    if isinstance(value, list):
+        return [n for part in value for n in _numbers(part)]
+    one = number(value)
+    return [] if one is None else [one]
+
+
 def _left_out(retro: object) -> str:
     """How a fully sampled scan was undersampled; nothing where it was not."""
     if not isinstance(retro, dict):
@@ -190,7 +202,7 @@ def _text(value: object, before: str = "") -> str:
 
 def _several(value: object) -> str:
     """One number, or the range of those of several slices."""
-    values = [n for n in map(number, value if isinstance(value, list) else [value]) if n is not None]
+    values = _numbers(value)
     if not values:
         return ""
     low, high = f"{min(values):.4g}", f"{max(values):.4g}"
