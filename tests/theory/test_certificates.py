@@ -307,6 +307,32 @@ def test_nothing_is_certified_of_an_image_that_is_not_finite(bad):
     assert math.isfinite(certificate.distances[0])
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e-38, 1e-41, 1e-44])
+def test_what_an_image_loses_below_the_range_of_its_precision_is_in_the_distance(size):
+    score = LinearScore.identity(0.5, 30)
+    equation, _, context = exact(MOL(score, 5.0)).pose(PLANE.kspace(), PLANE.operator())
+    x = solved(equation, context.sense).to(torch.complex64)
+    scale = torch.tensor([size])
+    image = (scale * x).to(torch.complex128)  # as it is returned
+    lost = (image - scale.double() * x.to(torch.complex128)).norm() / image.norm()
+    distance = certify(equation, x, "all-data", scale=scale).distance
+    assert lost <= distance <= 1.01 * float(lost) + 1e-5
+
+
+@pytest.mark.parametrize("broken", ["m", "lam", "image"])
+def test_nothing_is_proved_of_an_equation_that_is_none(broken):
+    model = exact(MOL(small_scores(2)["ResidualStack"], 5.0))
+    if broken == "m":
+        model.ridge = -0.5
+    if broken == "lam":
+        model.log_lam.data.fill_(torch.nan)
+    equation, _, context = model.pose(PLANE.kspace(), PLANE.operator())
+    x = torch.full_like(context.sense, torch.nan) if broken == "image" else context.sense
+    certificate = certify(equation, x, "all-data")
+    assert certificate.distance == math.inf and not certificate.proved
+    assert certificate.data_gain_kind == "estimated" and certificate.data_gain > 0
+
+
 def test_zero_image_is_certified_only_as_the_solution():
     score = LinearScore.identity(0.5, 30)
     equation, _, _ = exact(MOL(score, 5.0)).pose(PLANE.kspace(), PLANE.operator(mask=random_mask(1, 6, 5)))

@@ -11,7 +11,7 @@ from torch import Tensor
 from resolvent._types import Brief
 from resolvent.mol.equation import Equation, Matrix
 from resolvent.monotone import Kind, Tier
-from resolvent.solve import conjugate_gradient, inner, norm
+from resolvent.solve import along, conjugate_gradient, inner, norm
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,7 +93,9 @@ def _preimage(equation: Equation, exact: Equation, g: Tensor, shift: float, *, t
     return p, g - exact.shifted(p, shift)
 
 
-def certify(equation: Equation, x: Tensor, tier: Tier, conditioning: float = 0.0) -> Certificate:
+def certify(
+    equation: Equation, x: Tensor, tier: Tier, conditioning: float = 0.0, scale: Tensor | None = None
+) -> Certificate:
     """Measure the residual of `x` in double precision and bound its distance to the solution.
 
     With ``M = m I + lam N`` and an m-monotone F, ``|x - x*|_M^2 <= <G(x), x - x*>``, so::
@@ -109,11 +111,19 @@ def certify(equation: Equation, x: Tensor, tier: Tier, conditioning: float = 0.0
 
     Rounding: x is taken as the numbers it holds, and G, e, e' and the bounds are computed in double precision; p and p'
     may be anything, and are found in single precision. The bounds are about the equation with the stored weights and
-    conditioning. One rounding of x to its own precision, by the scale of the data or by a file, is added. Below a
-    relative distance of 1e-12 none is claimed.
+    conditioning. One rounding of x to its own precision, by the scale of the data or by a file, is added; it is more
+    where ``scale * x``, the image, leaves the range of that precision. Below a relative distance of 1e-12 none is
+    claimed. Nothing is bounded, and nothing proved, where m is not positive.
+
+    Args:
+        equation: of the scans.
+        x: their images, in its units.
+        tier: of the model.
+        conditioning: K of the data gain.
+        scale: of the image that is returned over x, ``(batch,)``; 1 by default.
     """
     exact = equation.to_double()
-    rounding = max(torch.finfo(x.dtype).eps, 1e-12)
+    rounding = _rounding(x, scale)
     x = x.detach().to(torch.complex128)
     m, c = exact.m.value, exact.c
     with torch.no_grad():
@@ -135,19 +145,30 @@ def certify(equation: Equation, x: Tensor, tier: Tier, conditioning: float = 0.0
 
         distances = torch.minimum(by_energy, by_step) / size.clamp_min(torch.finfo(torch.float64).tiny)
         distances = torch.where(size > 0, distances + rounding, torch.where(norm(g) == 0, 0.0, torch.inf))
-        distances = torch.where(torch.isfinite(distances), distances, torch.inf)  # NaN is no distance
-        gains = data_gain(exact.lam, m, exact.A.norm_bound, conditioning)
+        distances = torch.where(torch.isfinite(distances) & (m > 0), distances, torch.inf)  # NaN is no distance
+        gain = float(data_gain(exact.lam, m, exact.A.norm_bound, conditioning).max()) if m > 0 else math.inf
+        gain = gain if math.isfinite(gain) else math.inf
 
     measured = bool(torch.isfinite(distances).all())
     proved = tier != "estimated" and exact.m.kind == "proved" and measured
-    gain_kind = {"all-data": "proved", "per-scan": "conditioning held", "estimated": "estimated"}[tier]
+    kind = {"all-data": "proved", "per-scan": "conditioning held", "estimated": "estimated"}[tier]
     return Certificate(
         tier=tier,
         m=m,
         distance=float(distances.max()),
         distances=distances,
-        data_gain=float(gains.max()),
-        data_gain_kind=gain_kind if exact.m.kind == "proved" else "estimated",
-        network_gain=1 / m,
+        data_gain=gain,
+        data_gain_kind=kind if proved and gain < math.inf else "estimated",
+        network_gain=1 / m if m > 0 else math.inf,
         proved=proved,
     )
+
+
+def _rounding(x: Tensor, scale: Tensor | None) -> Tensor:
+    """What rounding ``scale * x`` to the precision of x loses of it, at least as of a number in range: ``(batch,)``."""
+    least = max(torch.finfo(x.dtype).eps, 1e-12)
+    if scale is None:
+        return torch.full((len(x),), least, dtype=torch.float64, device=x.device)
+    image = (along(scale, x) * x).to(torch.complex128)
+    lost = norm(along(scale.double(), x) * x.to(torch.complex128) - image)
+    return torch.where(lost > 0, lost / norm(image), 0.0).clamp_min(least)

@@ -205,7 +205,7 @@ class MOL(ScanUnits):
         x0 = starting_point(equation, context) if start is None else (start / along(scale, start)).to(equation.y)
         solution = equation.solve(x0, tol=tol, max_steps=max_steps)
         K = self.score.conditioning(float(equation.lam.max())).value if self.tier == "all-data" else 0.0
-        certificate = certify(equation, solution.x, self.tier, K)
+        certificate = certify(equation, solution.x, self.tier, K, scale)
         status = _judged(solution.sample_status, certificate.distances <= tol)
         solution = replace(solution, sample_status=status, applications=equation.work.applications)
         image = along(scale, solution.x) * solution.x
