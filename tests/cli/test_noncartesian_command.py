@@ -124,3 +124,9 @@ def test_radial_image_is_as_good_as_a_cartesian_one_of_as_many_samples():
     found["along spokes"] = metrics(scan.reference, recon.image)["psnr"]
     assert found["along spokes"] > max(found["gaussian2d"], found["radial"]) - 1, found
     assert math.prod(A.samples) == int((scan.mask != 0).sum())
+
+
+def test_a_limit_of_memory_is_refused_before_any_work(resolvent, spokes, store, model, monkeypatch):
+    monkeypatch.setattr(rv.Scan, "maps", property(lambda scan: pytest.fail("maps were estimated")))
+    run = resolvent("recon", store(spokes), "--model", model, "--max-memory", "2GiB")
+    assert run.code == 1 and "Cartesian scans only, not for those along a trajectory" in run.error

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from resolvent._errors import ModelError
+from resolvent._errors import MemoryLimitError, ModelError
 from resolvent.cli.output import pace
 from resolvent.data import Scan, metrics, undersample
 from resolvent.data.planes import AXES, in_planes, readout, volume_of
 from resolvent.mol import MOL, Certificate, Reconstruction
 from resolvent.mol.baselines import sense
 from resolvent.mol.fit import joined as fits_joined
-from resolvent.mol.memory import Plan, gib, plan, resident
+from resolvent.mol.memory import UNKNOWN, Plan, gib, plan, resident
 from resolvent.solve import Solution
 
 
@@ -122,7 +122,10 @@ def reconstruct(
 
     Raises:
         ModelError: the model is one for volumes or series, and the scan holds slices.
+        MemoryLimitError: a solve does not fit into `max_memory`, or the scan has a trajectory.
     """
+    if max_memory is not None and scan.trajectory is not None:
+        raise MemoryLimitError(UNKNOWN.format("those along a trajectory"))  # before maps are estimated
     if model.score.ndim > scan.kspace.ndim - 2:
         raise ModelError(
             f"{model.identity.get('name', 'the model')} is a model for volumes or series, but "

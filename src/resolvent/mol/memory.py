@@ -26,6 +26,8 @@ HISTORY, ITERATION, LINEAR, EXTRAPOLATION = 12, 3, 6, 8
 """Images held by Anderson's history, by the iteration beside it, in a linear solve, and while extrapolating."""
 SMALLEST = 8
 """Least width of a tile in pixels: below it nearly all that a network sees is halo."""
+UNKNOWN = "The memory of a solve is known for Cartesian scans only, not for {}. Leave out the limit."
+"""What is said of other operators."""
 
 _MMAP_THRESHOLD = -3
 """Number of the option in malloc.h."""
@@ -74,9 +76,7 @@ def plan(model: MOL, y: Tensor, A: LinearOperator, limit: int, held: int = 0) ->
         MemoryLimitError: not even the smallest tile fits, the network cannot be cut into tiles, or A is not `SENSE`.
     """
     if not isinstance(A, SENSE):
-        raise MemoryLimitError(
-            f"The memory of a solve is known for Cartesian scans only, not for {type(A).__name__}. Leave out the limit."
-        )
+        raise MemoryLimitError(UNKNOWN.format(type(A).__name__))
     taken, sizes, shape = footprint(model.score), _Sizes.of(y, A), _shape(model, y, A)
     radius = model.score.radius
 
