@@ -39,8 +39,14 @@ model = rv.load("photo")
 recon = model.solve(y, A)
 print(recon)
 print(f"noise as estimated {A.noise(y).item():.3f}, in truth {sigma}")
+told = model.solve(y, A, noise=sigma)
 
-images = {"zero_filled": A.adjoint(y), "Tikhonov": rv.sense(y, A), "model": recon.image}
+images = {
+    "zero_filled": A.adjoint(y),
+    "Tikhonov": rv.sense(y, A),
+    "model": recon.image,
+    "Noise told": told.image,
+}
 comparison(
     "out/single_coil.png",
     images,
@@ -52,4 +58,5 @@ comparison(
 )
 
 # %%
-# A decibel is what there is to gain here: a single coil has no second look at anything that was left out.
+# There is little to gain here, as a single coil has no second look at anything that was left out: a quarter of a
+# decibel over the zero-filled image, and 0.7 dB where the noise level is told.

@@ -59,6 +59,16 @@ def test_noise_of_volumes_frames_and_filled_up_matrices():
     assert estimate_noise(white[:, :1]).tolist() == pytest.approx([0.2, 0.2], rel=0.08)
 
 
+def test_of_one_coil_the_outermost_fortieth_of_the_samples_counts():
+    """Signal that ends within the outermost thirtieth: two coils have a direction without it, one has only that rim."""
+    white = add_noise(torch.zeros(1, 2, 64, 64, dtype=torch.complex64), 0.2, seed=1)
+    axis = (torch.arange(64) - 31.5) ** 2
+    radius = (axis + axis[:, None]).flatten()
+    signal = torch.zeros(64 * 64).index_fill(0, radius.argsort()[: 64 * 64 * 29 // 30], 5.0).reshape(64, 64)
+    assert estimate_noise(white + signal).item() == pytest.approx(0.2, rel=0.08)
+    assert estimate_noise(white[:, :1] + signal).item() == pytest.approx(0.2, rel=0.15)  # of 102 samples
+
+
 def test_each_scan_of_a_batch_has_the_level_it_has_alone_in_its_own_units():
     white = add_noise(torch.zeros(2, 4, 48, 40, dtype=torch.complex64), 1.0, seed=2)
     white = white * torch.tensor([1e-20, 3.0]).reshape(2, 1, 1, 1)

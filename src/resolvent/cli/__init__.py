@@ -27,8 +27,8 @@ app = typer.Typer(
     name="resolvent",
     help="MRI reconstruction by monotone operator learning: one solution, and a certificate with every image. "
     "Research use only.",
-    epilog="Exit codes: 0 done; 1 the data or the model is at fault; 2 usage; 3 not converged, or a certificate was "
-    "demanded and refused.",
+    epilog="Exit codes: 0 done; 1 the data or the model is at fault; 2 usage; 3 not converged, a certificate was "
+    "demanded and refused, or an adaptation helped nothing.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -19,7 +19,7 @@ from resolvent._version import __version__
 FAULT = 1
 """Exit code: the data or the model is at fault."""
 REFUSED = 3
-"""Exit code: not converged, or a certificate was demanded and refused."""
+"""Exit code: not converged, a certificate was demanded and refused, or an adaptation helped nothing."""
 INTERRUPTED = 130
 """Exit code: stopped from the keyboard."""
 

@@ -164,7 +164,7 @@ def _mask(
 def birdcage_maps(n_coils: int, shape: tuple[int, ...], *, seed: int | None = None) -> Tensor:
     """Smooth coil sensitivities of loops around the object, ``sum_c |s_c|^2 = 1`` at every pixel.
 
-    ``s_c(p) ~ 1 / (p - p_c)`` in the plane of complex numbers: magnitude falls with distance from the loop, phase
+    ``s_c(p) ~ 1 / conj(p - p_c)`` in the plane of complex numbers: magnitude falls with distance from the loop, phase
     turns around it. In 3-D, rings of at most 8 loops along z and the full distance in the magnitude.
 
     Args:

@@ -20,9 +20,9 @@ def estimate_noise(kspace: KSpace, ndim: int = 2, radius: Tensor | None = None) 
 
         sigma^2 = min over k = 1, 2, 3 of  lambda_min(R_k) / lambda_min(R_k of white noise of sigma 1)
 
-    R_k is made of the completely measured patches farthest from the centre: a tenth of them, or 16 for each of their
-    dimensions (50 for k = 1), as far as there are; a k with less than four for each, or larger than an axis, is left
-    out. The white noise is one draw in the same places.
+    R_k is made of the completely measured patches farthest from the centre: a tenth of them (a fortieth with
+    one coil), or 16 for each of their dimensions (50 for k = 1), as far as there are; a k with less than four for each,
+    or larger than an axis, is left out. The white noise is one draw in the same places.
 
     It is the noise of the image that is looked for, which weak coils hardly reach. So a coil whose mean magnitude is a
     share s of that of the median coil, less than a half, is scaled to ``1 - s`` of it: whatever gain a few coils have,
@@ -79,7 +79,8 @@ def _smallest(y: Tensor, white: Tensor, width: int, ndim: int, radius: Tensor | 
     total, unknowns = len(radii), len(y) * width**ndim
     if width > 1 and total < 4 * unknowns:
         return None
-    count = min(total, max(total // 10, (50 if width == 1 else 16) * unknowns))
+    share = 10 if unknowns > 1 else 40  # one coil has no direction without signal, only places with hardly any
+    count = min(total, max(total // share, (50 if width == 1 else 16) * unknowns))
     outer = measured.nonzero()[radii.argsort(descending=True, stable=True)[:count]]
     p, reference = (_windows(t, width, ndim)[(slice(None), *outer.T)].movedim(0, 1).flatten(1) for t in (y, white))
     if count <= unknowns:
