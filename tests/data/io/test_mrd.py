@@ -323,6 +323,36 @@ def test_slices_that_are_no_stack_keep_the_voxel_size_alone(path: Path, places: 
     np.testing.assert_allclose(np.linalg.norm(geometry.affine[:3, :3], axis=0), [2, 3, 5], atol=1e-5)
 
 
+@pytest.mark.parametrize("counter", ["contrast", "phase", "repetition", "set"])
+@pytest.mark.parametrize(
+    ("place", "turn", "said"),
+    [
+        ((0, 0, 0), ORTHOGONAL[1], "frames in different directions"),
+        ((0, 0, 30), np.eye(3), "frames at different positions"),
+        ((0, 0, 0.1), np.eye(3) + 1e-3, ""),
+    ],
+)
+def test_frames_elsewhere_keep_the_voxel_size_alone(
+    path: Path, counter: str, place: tuple, turn: np.ndarray, said: str
+):
+    """As a localiser that is counted by repetition has them; what a table drifts is none."""
+    file = Acquisitions(path, header())
+    for number in range(2):
+        at = {"slice": number, "position": (0, 0, 5.0 * number)}
+        file.frame(crandn(2, 8, 32).numpy(), **at)
+        at["position"] = np.add(at["position"], place)
+        file.frame(crandn(2, 8, 32).numpy(), **at, directions=turn, **{counter: 1})
+    file.close()
+    if said:
+        with pytest.warns(_errors.ScanWarning, match=f"it has {said}.*only the voxel size is kept"):
+            geometry = read_scan(str(path)).geometry
+        assert geometry is not None and not geometry.oriented
+    else:
+        geometry = read_scan(str(path)).geometry
+        assert geometry is not None and geometry.oriented
+    np.testing.assert_allclose(np.linalg.norm(geometry.affine[:3, :3], axis=0), [2, 3, 5], rtol=1e-2)
+
+
 @pytest.mark.parametrize(
     ("place", "turn", "said"),
     [

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from resolvent._errors import CorruptFileError, FormatError, ScanWarning
-from resolvent.data.io.lines import Table, sort_lines
+from resolvent.data.io.lines import Table, framed, sort_lines
 from resolvent.data.io.mrd_header import MRDHeader
 from resolvent.data.io.oversampling import crop_readout
 from resolvent.data.io.readouts import stack_readouts
@@ -244,5 +244,7 @@ def _geometry(heads: np.ndarray, image: _Assembled, header: MRDHeader, path: str
     """Columns along the readout, rows along the phase encoding; see `stacked`."""
     x, y, _ = header.encoded.spacing()
     thickness = header.encoded.spacing()[2] if image.ndim == 3 else header.recon.spacing()[2]
-    chosen = [int(np.flatnonzero(heads["idx"]["slice"] == s)[0]) for s in image.slices]
-    return stacked(heads[chosen], image.matrix, np.array([x, y, thickness]), lambda text: _warn(path, text))
+    batch, frame, _ = framed(heads["idx"], image.slices)
+    first = np.unique(frame, return_index=True)[1]
+    voxel = np.array([x, y, thickness])
+    return stacked(heads[first], batch[first], image.matrix, voxel, lambda text: _warn(path, text))

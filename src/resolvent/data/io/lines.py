@@ -117,6 +117,13 @@ def counted(counter: np.ndarray, slices: np.ndarray) -> tuple[np.ndarray, list[t
     return batch, [(len(values), index) for values, index in leads if len(values) > 1]
 
 
+def framed(counter: np.ndarray, slices: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    """Of every acquisition its place on the batch axis and the number of its frame, and the shape (batch, *lead)."""
+    batch, leads = counted(counter, slices)
+    shape = (len(slices), *(size for size, _ in leads))
+    return batch, np.ravel_multi_index((batch, *(index for _, index in leads)), shape), shape
+
+
 def _extents(heads: np.ndarray, turned: np.ndarray, nx: int, path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of every line the first sample that is kept, the one behind the last, and the column of the first."""
     total, pre, post, centre = (

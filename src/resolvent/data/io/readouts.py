@@ -9,7 +9,7 @@ import torch
 
 from resolvent._errors import CorruptFileError, FormatError
 from resolvent.data.io.limits import check_unpacked
-from resolvent.data.io.lines import Table, counted
+from resolvent.data.io.lines import Table, framed
 from resolvent.data.io.mrd_header import MRDHeader
 from resolvent.data.scan import Trajectory
 
@@ -34,10 +34,7 @@ def stack_readouts(
     heads, lines = table.heads[chosen], table.data[chosen]
     ndim = 3 if header.encoded.matrix[2] > 1 else 2
     places = _per_pixel(heads, table.places[chosen], header, ndim, path)
-    batch, leads = counted(heads["idx"], slices)
-    frame = np.ravel_multi_index(
-        (batch, *(index for _, index in leads)), shape := (len(slices), *(size for size, _ in leads))
-    )
+    _, frame, shape = framed(heads["idx"], slices)
     number = np.zeros(len(frame), dtype=np.int64)  # of a readout within its frame
     for which in np.unique(frame):
         number[frame == which] = np.arange((frame == which).sum())
