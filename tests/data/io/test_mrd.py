@@ -103,6 +103,20 @@ def test_discarded_samples_are_not_measured(path: Path, plane: np.ndarray):
     torch.testing.assert_close(found.kspace[0, ..., 3:30], torch.from_numpy(plane[..., 3:30].copy()))
 
 
+@pytest.mark.parametrize(("columns", "centre", "cut"), [(16, None, "16 of 32"), (32, 0, "16 of 32"), (32, 15, "")])
+def test_lines_that_the_matrix_cuts_are_warned_of(path: Path, plane: np.ndarray, columns: int, centre: int, cut: str):
+    """A matrix without the oversampling of the lines, and a converter that leaves center_sample unset."""
+    file = Acquisitions(path, header(columns=columns, oversampling=1)).frame(plane[:, :4], centre=centre)
+    file.frame(plane[:, :4], centre=centre, flags=(CALIBRATION,)).close()
+    if cut:
+        said = rf"{cut} samples of a line .* \(x = {columns}, center_sample {16 if centre is None else 0}\)"
+        with pytest.warns(_errors.ScanWarning, match=said) as heard:
+            read(path)
+        assert len(heard) == 1, "of image and calibration lines once"
+    else:
+        read(path)
+
+
 def test_partial_fourier_lines_land_by_the_centre_of_the_limits(path: Path, plane: np.ndarray):
     file = Acquisitions(path, header(centre=2))  # lines 2..7 were measured and are counted from 0
     for step in range(6):

@@ -32,8 +32,6 @@ NAVIGATION, PHASE_CORRECTION, HP_FEEDBACK, DUMMY, RT_FEEDBACK, SURFACE_COIL, REF
 )
 NOT_IMAGING = (NAVIGATION, PHASE_CORRECTION, HP_FEEDBACK, DUMMY, RT_FEEDBACK, SURFACE_COIL, REFERENCE, STABILISATION)
 """Flags of readouts that no image is made of."""
-AGREED = 0.75
-"""Least part of the energy that the mean of averages keeps: two whose phases differ by 60 degrees keep as much."""
 HEAD = np.dtype(
     [
         ("flags", "<u8"),
@@ -146,10 +144,13 @@ def scan_of(
     white = whitener(heads[noise], data[noise], heads[chosen], header.noise_bandwidth, path) if noise.any() else None
     assemble = _assemble if cartesian else _stack
     image = assemble(table, chosen & ~only, header, white, path)
-    separate = None
+    separate, said = None, list(image.said)
     if cartesian and (chosen & only).any():
-        both = chosen & (only | flagged(heads, CALIBRATION_AND_IMAGING))
-        separate = _calibration(_assemble(table, both, header, white, path), image, path)
+        both = _assemble(table, chosen & (only | flagged(heads, CALIBRATION_AND_IMAGING)), header, white, path)
+        separate = _calibration(both, image, path)
+        said += both.said
+    for text in dict.fromkeys(said):
+        _warn(path, text)
     return Scan(
         kspace=image.kspace,
         mask=infer_mask(image.kspace, image.ndim) if image.mask is None else image.mask,
@@ -165,7 +166,7 @@ def scan_of(
 
 @dataclass(frozen=True)
 class _Assembled:
-    """K-space, its mask and trajectory, which slices, and by how much averaging lowered the noise."""
+    """K-space, its mask and trajectory, which slices, by how much averaging lowered the noise, and what to warn of."""
 
     kspace: torch.Tensor
     mask: torch.Tensor | None
@@ -173,6 +174,7 @@ class _Assembled:
     averaging: float
     ndim: int
     trajectory: Trajectory | None = None
+    said: tuple[str, ...] = ()
 
     @property
     def matrix(self) -> tuple[int, ...]:
@@ -182,13 +184,8 @@ class _Assembled:
 
 def _assemble(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.ndarray | None, path: str) -> _Assembled:
     slices = _slice_order(table.heads[chosen])
-    grid, counts, agreed = sort_lines(table, chosen, slices, header, path)
-    if agreed < AGREED:
-        _warn(
-            path,
-            f"its averages do not agree: their mean keeps {agreed:.0%} of the energy of the strongest lines, so the "
-            "object moved or their phases differ (diffusion); number them as repetitions to reconstruct each",
-        )
+    said: list[str] = []
+    grid, counts = sort_lines(table, chosen, slices, header, path, said.append)
     kspace, mask = _whitened(torch.from_numpy(grid), white), torch.from_numpy(counts > 0)
     if constant(mask, -1):  # whole lines: the oversampling can go
         kspace, mask = crop_readout(kspace, header.readout), mask[..., : header.readout]
@@ -196,7 +193,8 @@ def _assemble(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.nda
     if ndim == 2:
         kspace, mask = kspace.squeeze(-3), mask.squeeze(-3)
     averaging = float(np.sqrt(np.mean(1.0 / counts[counts > 0])))
-    return _Assembled(kspace, shared(mask, ndim).to(torch.float32).contiguous(), slices, averaging, ndim)
+    mask = shared(mask, ndim).to(torch.float32).contiguous()
+    return _Assembled(kspace, mask, slices, averaging, ndim, said=tuple(said))
 
 
 def _stack(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.ndarray | None, path: str) -> _Assembled:

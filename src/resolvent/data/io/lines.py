@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -17,6 +17,10 @@ from resolvent.data.io.oversampling import LINES, crop_readout
 
 LEAD = ("contrast", "phase", "repetition", "set")
 """Counters that become lead axes, where they count beyond one."""
+AGREED = 0.75
+"""Least part of the energy that the mean of averages keeps: two whose phases differ by 60 degrees keep as much."""
+CUT = 0.02
+"""Part of a line that may lie outside the encoded matrix, or one sample: centres are counted in more than one way."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,15 @@ class Table:
 
 
 def sort_lines(
-    table: Table, chosen: np.ndarray, slices: np.ndarray, header: MRDHeader, path: str
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """K-space (slice, coil, *lead, z, y, x) on the encoded matrix, the count of every sample, and `agreement`.
+    table: Table, chosen: np.ndarray, slices: np.ndarray, header: MRDHeader, path: str, warn: Callable[[str], None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """K-space (slice, coil, *lead, z, y, x) on the encoded matrix, and the count of every sample.
 
     A line with encoding step e goes to row ``e - centre + N // 2``, centre from the encoding limits (``N // 2`` if
     they do not say); its sample `center_sample` goes to column ``N // 2``. What then lies outside the matrix is
     cut off. A reversed line is turned, and its centre with it, except that the nominal centre ``n // 2`` stays.
     Where every line is whole the readout oversampling goes before a line is placed: half the memory is never touched.
+    `warn` is told where more than `CUT` of a line is cut off, and where averages do not agree (`agreement`).
 
     Raises:
         CorruptFileError: a line outside the encoded matrix.
@@ -51,7 +56,7 @@ def sort_lines(
     planes = _rows(counter["kspace_encode_step_2"], header.centre[1], nz, "kspace_encode_step_2", path)
     batch, leads = counted(counter, slices)
     turned = table.reversed[chosen]
-    first, last, column = _extents(heads, turned, nx, path)
+    first, last, column = _extents(heads, turned, nx, path, warn)
     extents = zip(table.data[chosen], turned.tolist(), first.tolist(), last.tolist(), strict=True)
     parts = (
         data.view(np.complex64).reshape(table.coils, -1)[:, :: -1 if back else 1][:, start:end]
@@ -80,7 +85,13 @@ def sort_lines(
     if counts.max() > 1:
         grid /= np.maximum(counts, 1)[:, None]
     with np.errstate(invalid="ignore", over="ignore"):
-        return grid, counts, agreement([(e, float(counts[at].max()) * _energy(lines[at])) for at, e in energy.items()])
+        agreed = agreement([(e, float(counts[at].max()) * _energy(lines[at])) for at, e in energy.items()])
+    if agreed < AGREED:
+        warn(
+            f"its averages do not agree: their mean keeps {agreed:.0%} of the energy of the strongest lines, so the "
+            "object moved or their phases differ (diffusion); number them as repetitions to reconstruct each"
+        )
+    return grid, counts
 
 
 def agreement(energies: list[tuple[float, float]]) -> float:
@@ -124,7 +135,9 @@ def framed(counter: np.ndarray, slices: np.ndarray) -> tuple[np.ndarray, np.ndar
     return batch, np.ravel_multi_index((batch, *(index for _, index in leads)), shape), shape
 
 
-def _extents(heads: np.ndarray, turned: np.ndarray, nx: int, path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _extents(
+    heads: np.ndarray, turned: np.ndarray, nx: int, path: str, warn: Callable[[str], None]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of every line the first sample that is kept, the one behind the last, and the column of the first."""
     total, pre, post, centre = (
         heads[name].astype(np.int64) for name in ("number_of_samples", "discard_pre", "discard_post", "center_sample")
@@ -132,10 +145,19 @@ def _extents(heads: np.ndarray, turned: np.ndarray, nx: int, path: str) -> tuple
     centre = np.where(turned & (centre != total // 2), total - 1 - centre, centre)
     first, last = np.where(turned, post, pre), total - np.where(turned, pre, post)
     offset = nx // 2 - centre  # column of sample 0
+    measured = last - first
     first, last = np.maximum(first, -offset), np.minimum(last, nx - offset)
     if (last <= first).any():
         wrong = int(centre[last <= first][0])
         raise CorruptFileError(f"a line in {path} has no sample within the encoded matrix (center_sample {wrong}).")
+    cut = measured - (last - first)
+    worst = int((cut / measured).argmax())
+    if cut[worst] > max(1, CUT * measured[worst]):
+        warn(
+            f"{cut[worst]} of {measured[worst]} samples of a line lie outside of the encoded matrix (x = {nx}, "
+            f"center_sample {heads['center_sample'][worst]}) and are cut off, so the image may be blurred or of the "
+            "wrong scale; check matrix and center_sample in the header"
+        )
     return first, last, first + offset
 
 
