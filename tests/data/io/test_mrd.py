@@ -117,6 +117,29 @@ def test_lines_that_the_matrix_cuts_are_warned_of(path: Path, plane: np.ndarray,
         read(path)
 
 
+def test_lines_of_zeros_are_not_measured(path: Path, plane: np.ndarray):
+    filled = plane * (np.arange(8) < 6)[:, None]
+    found = read_scan(Acquisitions(path, header()).frame(filled).close())
+    torch.testing.assert_close(found.kspace[0], cropped(filled))
+    assert torch.equal(found.mask[0, :, 0], (torch.arange(8) < 6).float())
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_zeros_that_fill_up_an_echo_are_not_measured(path: Path, plane: np.ndarray, turned: bool):
+    filled = plane * (np.arange(32) >= 10)
+    lines = filled[..., ::-1] if turned else filled
+    found = read_scan(Acquisitions(path, header()).frame(lines, flags=(REVERSE,) if turned else ()).close())
+    torch.testing.assert_close(found.kspace[0], torch.from_numpy(filled))
+    assert torch.equal(found.mask[0, 0], (torch.arange(32) >= 10).float())
+
+
+def test_a_zero_of_chance_is_measured(path: Path, plane: np.ndarray):
+    plane[:, 2, 0] = 0
+    found = read_scan(Acquisitions(path, header()).frame(plane).close())
+    torch.testing.assert_close(found.kspace[0], cropped(plane))
+    assert found.fully_sampled
+
+
 def test_partial_fourier_lines_land_by_the_centre_of_the_limits(path: Path, plane: np.ndarray):
     file = Acquisitions(path, header(centre=2))  # lines 2..7 were measured and are counted from 0
     for step in range(6):

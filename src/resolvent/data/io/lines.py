@@ -14,6 +14,7 @@ from resolvent._errors import CorruptFileError
 from resolvent.data.io.limits import check_unpacked
 from resolvent.data.io.mrd_header import MRDHeader
 from resolvent.data.io.oversampling import LINES, crop_readout
+from resolvent.data.validation import ISOLATED
 
 LEAD = ("contrast", "phase", "repetition", "set")
 """Counters that become lead axes, where they count beyond one."""
@@ -43,6 +44,7 @@ def sort_lines(
     they do not say); its sample `center_sample` goes to column ``N // 2``. What then lies outside the matrix is
     cut off. A reversed line is turned, and its centre with it, except that the nominal centre ``n // 2`` stays.
     Where every line is whole the readout oversampling goes before a line is placed: half the memory is never touched.
+    Zeros that fill up a line, or are one, are taken as not measured (`_measured`).
     `warn` is told where more than `CUT` of a line is cut off, and where averages do not agree (`agreement`).
 
     Raises:
@@ -57,12 +59,16 @@ def sort_lines(
     batch, leads = counted(counter, slices)
     turned = table.reversed[chosen]
     first, last, column = _extents(heads, turned, nx, path, warn)
-    extents = zip(table.data[chosen], turned.tolist(), first.tolist(), last.tolist(), strict=True)
-    parts = (
+    cut = [
         data.view(np.complex64).reshape(table.coils, -1)[:, :: -1 if back else 1][:, start:end]
-        for data, back, start, end in extents
-    )
-    if header.readout < nx and (last - first == nx).all():
+        for data, back, start, end in zip(
+            table.data[chosen], turned.tolist(), first.tolist(), last.tolist(), strict=True
+        )
+    ]
+    ends = _measured(cut)
+    column, length = column + ends[:, 0], ends[:, 1] - ends[:, 0]
+    parts = (line[:, start:end] for line, (start, end) in zip(cut, ends.tolist(), strict=True) if end > start)
+    if header.readout < nx and (length[length > 0] == nx).all():
         nx = header.readout
         parts = _cropped(parts, nx, LINES // table.coils)
 
@@ -72,8 +78,9 @@ def sort_lines(
     counts = np.zeros((len(slices), *sizes, nx), dtype=np.float32)
     lines = np.moveaxis(grid, 1, -2)  # the same memory, (slice, *lead, z, y, coil, x): a line is one item
     energy: dict[tuple[int, ...], float] = {}  # of all measurements of a line, where there are several
-    places = zip(*(index.tolist() for index in (batch, *(index for _, index in leads), planes, rows)), strict=True)
-    for samples, place, start in zip(parts, places, column.tolist(), strict=True):
+    indices = np.column_stack((batch, *(index for _, index in leads), planes, rows))[length > 0]
+    places = list(map(tuple, indices.tolist()))
+    for samples, place, start in zip(parts, places, column[length > 0].tolist(), strict=True):
         there = slice(start, start + samples.shape[-1])
         if counts[place][there].any():
             with np.errstate(invalid="ignore", over="ignore"):  # damaged numbers are found by the check of the scan
@@ -92,6 +99,23 @@ def sort_lines(
             "object moved or their phases differ (diffusion); number them as repetitions to reconstruct each"
         )
     return grid, counts
+
+
+def _measured(lines: list[np.ndarray]) -> np.ndarray:
+    """Of every line the first sample, and the one behind the last, that is not zero in all coils; 0 and 0 if all are.
+
+    Converters fill up with zeros what was not measured. Up to a share of `ISOLATED` zeros at ends are chance, and stay.
+    """
+    whole = np.array([(0, line.shape[1]) for line in lines])
+    ends = whole.copy()
+    for n, line in enumerate(lines):
+        if not (line[:, 0].any() and line[:, -1].any()):
+            seen = np.flatnonzero(line.any(axis=0))
+            ends[n] = (seen[0], seen[-1] + 1) if len(seen) else (0, 0)
+    some = ends[:, 1] > 0
+    if np.diff(ends[some]).sum() >= (1 - ISOLATED) * np.diff(whole[some]).sum():
+        ends[some] = whole[some]
+    return ends if some.any() else whole
 
 
 def agreement(energies: list[tuple[float, float]]) -> float:
