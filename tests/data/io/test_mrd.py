@@ -149,6 +149,16 @@ def test_partial_fourier_lines_land_by_the_centre_of_the_limits(path: Path, plan
     assert torch.equal(found.mask[0, :, 0], torch.tensor([0.0, 0, 1, 1, 1, 1, 1, 1]))
 
 
+def test_places_measured_twice_with_the_same_counters_are_warned_of(path: Path, plane: np.ndarray):
+    """As two measurements in one file have them."""
+    file = Acquisitions(path, header()).frame(plane, average=1).frame(plane).frame(plane[:, :3]).close()
+    with pytest.warns(
+        _errors.ScanWarning, match=r"3 of its lines repeat others with the same counters.* split the file"
+    ):
+        found = read_scan(file)
+    torch.testing.assert_close(found.kspace[0], cropped(plane))
+
+
 def test_averages_are_averaged(path: Path, plane: np.ndarray):
     file = Acquisitions(path, header())
     for average in range(3):

@@ -45,7 +45,8 @@ def sort_lines(
     cut off. A reversed line is turned, and its centre with it, except that the nominal centre ``n // 2`` stays.
     Where every line is whole the readout oversampling goes before a line is placed: half the memory is never touched.
     Zeros that fill up a line, or are one, are taken as not measured (`_measured`).
-    `warn` is told where more than `CUT` of a line is cut off, and where averages do not agree (`agreement`).
+    `warn` is told where more than `CUT` of a line is cut off, where lines repeat others that are no averages, and where
+    averages do not agree (`agreement`).
 
     Raises:
         CorruptFileError: a line outside the encoded matrix.
@@ -91,6 +92,12 @@ def sort_lines(
         counts[place][there] += 1
     if counts.max() > 1:
         grid /= np.maximum(counts, 1)[:, None]
+        again = len(places) - len(np.unique(np.column_stack((indices, counter["average"][length > 0])), axis=0))
+        if again:
+            warn(
+                f"{again} of its lines repeat others with the same counters, and their mean is taken, so two "
+                "measurements may be mixed; split the file, or number them as averages"
+            )
     with np.errstate(invalid="ignore", over="ignore"):
         agreed = agreement([(e, float(counts[at].max()) * _energy(lines[at])) for at, e in energy.items()])
     if agreed < AGREED:
