@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from resolvent._errors import CorruptFileError
-from resolvent.data.io.limits import check_unpacked
+from resolvent.data.io.limits import MATRIX, check_unpacked
 from resolvent.data.io.mrd_header import MRDHeader
 from resolvent.data.io.oversampling import LINES, crop_readout
 from resolvent.data.validation import ISOLATED
@@ -74,7 +74,8 @@ def sort_lines(
         parts = _cropped(parts, nx, LINES // table.coils)
 
     sizes = (*(size for size, _ in leads), nz, ny)
-    check_unpacked(math.prod((len(slices), *sizes, nx)) * (table.coils * 8 + 4), path, "k-space on the encoded matrix")
+    size = math.prod((len(slices), *sizes, nx)) * (table.coils * 8 + 4)
+    check_unpacked(size, path, "k-space on the encoded matrix", MATRIX)
     grid = np.zeros((len(slices), table.coils, *sizes, nx), dtype=np.complex64)
     counts = np.zeros((len(slices), *sizes, nx), dtype=np.float32)
     lines = np.moveaxis(grid, 1, -2)  # the same memory, (slice, *lead, z, y, coil, x): a line is one item
