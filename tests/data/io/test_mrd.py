@@ -435,6 +435,12 @@ def test_file_without_directions_or_position_has_the_voxel_size_alone(path: Path
     np.testing.assert_allclose(np.linalg.norm(geometry.affine[:3, :3], axis=0), [2, 3, 5], atol=1e-5)
 
 
+def test_file_without_a_field_of_view_has_no_geometry(path: Path, plane: np.ndarray):
+    xml = header().replace("<fieldOfView_mm><x>64.0", "<fieldOfView_mm><x>0")
+    assert xml != header()
+    assert read_scan(Acquisitions(path, xml).frame(plane).close()).geometry is None
+
+
 def test_first_of_several_encodings_is_read_and_the_others_are_reported(path: Path, plane: np.ndarray):
     file = Acquisitions(path, header(encodings=2)).frame(plane).frame(5 * plane, space=1)
     with pytest.warns(UserWarning, match="2 encodings; only the first is read"):
@@ -500,6 +506,7 @@ def test_header_that_cannot_be_is_refused(path: Path, plane: np.ndarray, setting
         ("<ismrmrdHeader/>", "no encoding section"),
         ("<a><encoding/></a>", "no encodedSpace"),
         (header().replace("<x>32</x>", "<x>nan</x>"), "lacks a number for x"),
+        (header().replace("<z>5.0</z>", "<z>-5.0</z>"), "gives the encodedSpace field of view .*-5.0. mm"),
     ],
 )
 def test_hostile_header_is_refused(path: Path, plane: np.ndarray, xml: str, message: str):

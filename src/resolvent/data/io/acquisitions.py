@@ -238,11 +238,13 @@ def _slice_order(heads: np.ndarray) -> np.ndarray:
     return slices if monotone or not distinct else slices[np.argsort(along)]
 
 
-def _geometry(heads: np.ndarray, image: _Assembled, header: MRDHeader, path: str) -> Geometry:
-    """Columns along the readout, rows along the phase encoding; see `stacked`."""
+def _geometry(heads: np.ndarray, image: _Assembled, header: MRDHeader, path: str) -> Geometry | None:
+    """Columns along the readout, rows along the phase encoding (see `stacked`); None without a field of view."""
     x, y, _ = header.encoded.spacing()
     thickness = header.encoded.spacing()[2] if image.ndim == 3 else header.recon.spacing()[2]
+    voxel = np.array([x, y, thickness])
+    if not voxel.all():
+        return None
     batch, frame, _ = framed(heads["idx"], image.slices)
     first = np.unique(frame, return_index=True)[1]
-    voxel = np.array([x, y, thickness])
     return stacked(heads[first], batch[first], image.matrix, voxel, lambda text: _warn(path, text))

@@ -105,11 +105,10 @@ def _header(header: Any, path: str) -> MRDHeader:
     parameters = [*described.user_parameter_long, *described.user_parameter_double] if described else []
     steps = (limits.kspace_encoding_step_1, limits.kspace_encoding_step_2)
     spaces = []
-    for space in (first.encoded_space, first.recon_space):
+    for name, space in (("encodedSpace", first.encoded_space), ("reconSpace", first.recon_space)):
         matrix, fov = space.matrix_size, space.field_of_view_mm
-        spaces.append(Space((int(matrix.x), int(matrix.y), int(matrix.z)), (fov.x, fov.y, fov.z)))
-        if not all(0 < size <= 65_535 for size in spaces[-1].matrix):
-            raise CorruptFileError(f"{path} gives the matrix {spaces[-1].matrix}. Export it again.")
+        found = Space((int(matrix.x), int(matrix.y), int(matrix.z)), (fov.x, fov.y, fov.z))
+        spaces.append(found.checked(name, path))
     return MRDHeader(
         encoded=spaces[0],
         recon=spaces[1],
