@@ -441,6 +441,22 @@ def test_file_without_a_field_of_view_has_no_geometry(path: Path, plane: np.ndar
     assert read_scan(Acquisitions(path, xml).frame(plane).close()).geometry is None
 
 
+def test_one_of_several_groups_is_read_and_the_others_are_named(path: Path, plane: np.ndarray):
+    file = Acquisitions(path, header()).frame(plane).close()
+    with h5py.File(file, "r+") as opened:
+        opened.copy("dataset", "second")
+        opened.move("dataset", "zeroth")
+    with pytest.warns(_errors.ScanWarning, match=r"2 measurements .second, zeroth. of which second is read; name ano"):
+        read(file)
+    found = read(file, dataset="zeroth")
+    assert isinstance(found, Scan)
+    torch.testing.assert_close(found.kspace[0], cropped(plane))
+    with pytest.raises(
+        _errors.FormatError, match=r"has no group third of acquisitions; it holds: second, zeroth\. Name"
+    ):
+        read(file, dataset="third")
+
+
 def test_first_of_several_encodings_is_read_and_the_others_are_reported(path: Path, plane: np.ndarray):
     file = Acquisitions(path, header(encodings=2)).frame(plane).frame(5 * plane, space=1)
     with pytest.warns(UserWarning, match="2 encodings; only the first is read"):
