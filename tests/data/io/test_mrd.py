@@ -288,6 +288,25 @@ def test_calibration_lines_stay_out_of_the_image_but_serve_the_maps(path: Path, 
     torch.testing.assert_close(found.calibration.kspace[0, :, 3:6], cropped(plane)[:, 3:6])
 
 
+@pytest.mark.parametrize(
+    ("columns", "slices", "said"),
+    [
+        (slice(8, 24), (0, 1), "make k-space of 8 x 32 where the image lines make 8 x 16"),
+        (slice(32), (0,), "do not cover"),
+    ],
+)
+def test_calibration_lines_that_do_not_fit_are_warned_of(
+    path: Path, plane: np.ndarray, columns: slice, slices: tuple, said: str
+):
+    file = Acquisitions(path, header())
+    for number in range(2):
+        file.frame(plane, slice=number, position=(0, 0, 5.0 * number))
+    for number in slices:
+        file.frame(plane[..., columns], range(2, 6), slice=number, flags=(CALIBRATION,))
+    with pytest.warns(_errors.ScanWarning, match=f"its calibration lines {said}.* left out: coil maps are estimated"):
+        assert read_scan(file.close()).calibration is None
+
+
 def test_noise_scan_whitens_the_coils(path: Path):
     mixing = torch.tensor([[2.0, 0, 0], [1.5, 1, 0], [0.2j, -0.5, 3]], dtype=torch.complex64)
     noise = mixing @ crandn(3, 8192)

@@ -90,6 +90,13 @@ def test_noise_scan_whitens_readouts(tmp_path: Path):
     assert ratio == pytest.approx(1 / 9, rel=0.05)
 
 
+def test_calibration_readouts_are_left_out_with_a_warning(tmp_path: Path):
+    samples, places = crandn(2, 5, 32).numpy(), PER_PIXEL.numpy()[..., ::-1]
+    file = mrd(tmp_path / "a.h5", samples, places).add(samples[:, 0], places=places[0], flags=(20,)).close()
+    with pytest.warns(_errors.ScanWarning, match="its calibration lines are left out: .* not Cartesian"):
+        assert read_scan(file).kspace.shape[-2] == 5
+
+
 def test_places_that_cannot_be_are_refused(tmp_path: Path):
     samples, places = crandn(2, 5, 32).numpy(), PER_PIXEL.numpy()[..., ::-1].copy()
     file = mrd(tmp_path / "a.h5", samples, places).add(samples[:, 0], places=np.zeros((32, 3))).close()

@@ -32,6 +32,7 @@ NAVIGATION, PHASE_CORRECTION, HP_FEEDBACK, DUMMY, RT_FEEDBACK, SURFACE_COIL, REF
 )
 NOT_IMAGING = (NAVIGATION, PHASE_CORRECTION, HP_FEEDBACK, DUMMY, RT_FEEDBACK, SURFACE_COIL, REFERENCE, STABILISATION)
 """Flags of readouts that no image is made of."""
+UNUSED = "are left out: coil maps are estimated from the centre of the scan itself"
 HEAD = np.dtype(
     [
         ("flags", "<u8"),
@@ -149,6 +150,8 @@ def scan_of(
         both = _assemble(table, chosen & (only | flagged(heads, CALIBRATION_AND_IMAGING)), header, white, path)
         separate = _calibration(both, image, path)
         said += both.said
+    elif (chosen & only).any():
+        said.append(f"its calibration lines {UNUSED}, which is not Cartesian")
     for text in dict.fromkeys(said):
         _warn(path, text)
     return Scan(
@@ -213,8 +216,12 @@ def _whitened(kspace: torch.Tensor, white: np.ndarray | None) -> torch.Tensor:
 def _calibration(separate: _Assembled, image: _Assembled, path: str) -> Scan | None:
     """The calibration lines as a scan of their own: first frame, slices as in the image; None where they do not fit."""
     order = [int(np.flatnonzero(separate.slices == s)[0]) for s in image.slices if s in separate.slices]
-    if len(order) != len(image.slices) or separate.kspace.shape[-image.ndim :] != image.kspace.shape[-image.ndim :]:
-        _warn(path, "the calibration lines do not cover all slices and are left out")
+    ours, theirs = (" x ".join(map(str, one.kspace.shape[-image.ndim :])) for one in (image, separate))
+    wrong = "" if ours == theirs else f"make k-space of {theirs} where the image lines make {ours}"
+    if len(order) != len(image.slices):
+        wrong = "do not cover all slices"
+    if wrong:
+        _warn(path, f"its calibration lines {wrong}, and {UNUSED}")
         return None
     kspace = (
         separate.kspace[order].flatten(2, -1 - image.ndim)[:, :, 0]
