@@ -117,7 +117,7 @@ def _measured(lines: list[np.ndarray]) -> np.ndarray:
     whole = np.array([(0, line.shape[1]) for line in lines])
     ends = whole.copy()
     for n, line in enumerate(lines):
-        if not (line[:, 0].any() and line[:, -1].any()):
+        if not ((line[0, 0] and line[0, -1]) or (line[:, 0].any() and line[:, -1].any())):  # most are seen by coil 0
             seen = np.flatnonzero(line.any(axis=0))
             ends[n] = (seen[0], seen[-1] + 1) if len(seen) else (0, 0)
     some = ends[:, 1] > 0
