@@ -1,14 +1,23 @@
 """Examples in every help, remedies that name what was meant, progress with a rate, and a doctor."""
 
 import errno
+import io
 import os
+import signal
+import subprocess
 import sys
+import tempfile
+import time
+import warnings
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
 
 import resolvent as rv
+from resolvent._errors import ScanWarning
 from resolvent.cli import app, output
 from resolvent.cli.examples import EXAMPLES
 from resolvent.cli.output import pace
@@ -168,3 +177,50 @@ def failing(error):
         raise error
 
     return fail
+
+
+def given(monkeypatch, content):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+
+
+def test_standard_input_is_called_so(store, scan, model, tmp_path, monkeypatch, capsys):
+    """In errors, in warnings, and by every command that reads it; its file is gone."""
+
+    def run(*arguments):
+        with suppress(SystemExit):
+            app([*map(str, arguments)])
+        return capsys.readouterr()
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "spool"))
+    (tmp_path / "spool").mkdir()
+    whole = store(scan).read_bytes()
+    given(monkeypatch, whole)
+    assert "-: scan" in run("info", "-").out
+    for command in (("info", "-"), ("recon", "-", "--model", model)):
+        given(monkeypatch, whole[:9000])
+        assert run(*command).err.startswith("resolvent: error: standard input is truncated or damaged")
+
+    def odd(path, *_):
+        warnings.warn(ScanWarning(path, "odd"), stacklevel=1)
+        return scan.replace(source=path)
+
+    monkeypatch.setattr("resolvent.data.io.read", odd)
+    given(monkeypatch, whole)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert "resolvent: warning: standard input: odd." in run("info", "-").err
+    given(monkeypatch, whole)
+    assert "of standard input were measured" in run("recon", "-", "--model", model, "--acceleration", 2).err
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_nothing_of_standard_input_is_left_by_a_process_that_is_terminated(tmp_path):
+    command = [sys.executable, "-c", "from resolvent.cli import main; main()", "info", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}) as process:
+        for _ in range(600):
+            time.sleep(0.1)
+            if list(tmp_path.rglob("standard input")):
+                break
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []

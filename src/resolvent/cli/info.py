@@ -11,13 +11,17 @@ import typer
 from resolvent._version import __version__
 from resolvent.cli.options import Dataset
 from resolvent.cli.output import Debug, Json, emit, progress, reporting
+from resolvent.cli.streams import spooled
 
 if TYPE_CHECKING:
     from resolvent.data import Geometry, Scan, Volume
 
 
 def info(
-    what: Annotated[str, typer.Argument(metavar="FILE|MODEL", help="A scan, an image, or a model of any name.")],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="FILE|MODEL", help="A scan, an image (- is standard input), or a model of any name."),
+    ],
     dataset: Dataset = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -35,8 +39,10 @@ def info(
         else:
             with progress() as say:
                 say(f"reading {what}")
-                content = read(what, dataset)
-                found = about_scan(content, what) if isinstance(content, Scan) else about_volume(content, what)
+                with spooled(what) as place:
+                    content = read(place, dataset)
+                    found = about_scan(content, place) if isinstance(content, Scan) else about_volume(content, place)
+                    found["input"] = what
         if as_json:
             emit({"version": __version__, **found})
         else:

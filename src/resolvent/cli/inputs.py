@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resolvent.cli.streams import spooled
+from resolvent.cli.naming import STREAM
+from resolvent.cli.streams import SPOOLED, spooled
 
 if TYPE_CHECKING:
     from resolvent.data import Scan, Volume
@@ -39,6 +40,9 @@ def read_scan(path: str, maps: str | None = None, dataset: str | None = None, tr
                 "of k-space in Python (how-to, Start from arrays); an image goes through `resolvent simulate` first."
             )
         raise FormatError(f"{path} holds an image, not k-space. Make a scan of it with `resolvent simulate`.")
+    if path == STREAM:
+        lines = scan.calibration and scan.calibration.replace(source=SPOOLED)
+        scan = scan.replace(source=SPOOLED, calibration=lines)
     if maps is None:
         return scan.single()
     coil_maps = read_maps(maps, scan.ndim)

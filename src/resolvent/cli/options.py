@@ -73,5 +73,6 @@ KINDS = "uniform1d, random1d, gaussian1d, gaussian2d, poisson2d or radial"
 Kind = Annotated[str | None, typer.Option("--mask-kind", metavar="KIND", callback=known_kind, help=f"{KINDS}.")]
 Device = Annotated[str, typer.Option(metavar="NAME", callback=present, help="Where to compute: cpu, cuda or cuda:1.")]
 Dataset = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The array of a .mat file that is k-space, if it has several.")
+    str | None,
+    typer.Option(metavar="NAME", help="The array of a .mat file, or group of an ISMRMRD file, if it has several."),
 ]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import tempfile
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,18 +18,48 @@ from resolvent.cli.naming import STREAM
 if TYPE_CHECKING:
     from resolvent.cli.reconstruct import Outcome
 
+SPOOLED = "standard input"
+"""What messages call it, and so its file."""
+
 
 @contextmanager
 def spooled(path: str) -> Iterator[str]:
-    """`path`; for ``-`` a temporary file that holds all of standard input, since formats are told from the content."""
+    """`path`; for ``-`` a temporary file that holds all of standard input, since formats are told from the content.
+
+    It may be k-space of a patient, so it goes even where the process is terminated. Messages name `SPOOLED`.
+    """
     if path != STREAM:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="resolvent-") as folder:
-        place = Path(folder) / "standard-input"
+    from resolvent._errors import ResolventError, ScanWarning
+
+    with _leaving(), tempfile.TemporaryDirectory(prefix="resolvent-") as folder:
+        place = Path(folder) / SPOOLED
         with place.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
-        yield str(place)
+        try:
+            with warnings.catch_warnings(record=True) as said:
+                yield str(place)
+        except ResolventError as error:
+            raise type(error)(str(error).replace(str(place), SPOOLED)) from error
+    for one in said:
+        message = ScanWarning(SPOOLED, one.message.text) if isinstance(one.message, ScanWarning) else one.message
+        warnings.warn_explicit(message, one.category, one.filename, one.lineno)
+
+
+@contextmanager
+def _leaving() -> Iterator[None]:
+    """Signals to terminate, and that the terminal is gone, end the process in Python's way: what is left is removed."""
+    here = threading.current_thread() is threading.main_thread()  # others may not handle signals
+    names = [name for name in ("SIGTERM", "SIGHUP") if here and hasattr(signal, name)]
+    taken = [n for n in (getattr(signal, name) for name in names) if signal.getsignal(n) == signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def stream_image(outcome: Outcome, path: str) -> None:

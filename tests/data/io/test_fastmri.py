@@ -107,6 +107,11 @@ def test_header_removes_readout_oversampling_and_gives_the_voxel_size(path: Path
     assert not found.geometry.oriented
 
 
+def test_header_without_a_field_of_view_gives_no_voxel_size(path: Path):
+    xml = header(columns=8, rows=10).replace("<z>5.0</z>", "<z>0</z>")
+    assert read_scan(write_fastmri(path, crandn(1, 2, 16, 10).numpy(), ismrmrd_header=xml)).geometry is None
+
+
 def test_oversampling_goes_together_with_a_column_mask(path: Path):
     mask = columns(0, 3, 4, 5, 6, 9)
     kspace = fft(crandn(1, 3, 16, 10)) * torch.from_numpy(mask)

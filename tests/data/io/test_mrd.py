@@ -103,6 +103,43 @@ def test_discarded_samples_are_not_measured(path: Path, plane: np.ndarray):
     torch.testing.assert_close(found.kspace[0, ..., 3:30], torch.from_numpy(plane[..., 3:30].copy()))
 
 
+@pytest.mark.parametrize(("columns", "centre", "cut"), [(16, None, "16 of 32"), (32, 0, "16 of 32"), (32, 15, "")])
+def test_lines_that_the_matrix_cuts_are_warned_of(path: Path, plane: np.ndarray, columns: int, centre: int, cut: str):
+    """A matrix without the oversampling of the lines, and a converter that leaves center_sample unset."""
+    file = Acquisitions(path, header(columns=columns, oversampling=1)).frame(plane[:, :4], centre=centre)
+    file.frame(plane[:, :4], centre=centre, flags=(CALIBRATION,)).close()
+    if cut:
+        said = rf"{cut} samples of a line .* \(x = {columns}, center_sample {16 if centre is None else 0}\)"
+        with pytest.warns(_errors.ScanWarning, match=said) as heard:
+            read(path)
+        assert len(heard) == 1, "of image and calibration lines once"
+    else:
+        read(path)
+
+
+def test_lines_of_zeros_are_not_measured(path: Path, plane: np.ndarray):
+    filled = plane * (np.arange(8) < 6)[:, None]
+    found = read_scan(Acquisitions(path, header()).frame(filled).close())
+    torch.testing.assert_close(found.kspace[0], cropped(filled))
+    assert torch.equal(found.mask[0, :, 0], (torch.arange(8) < 6).float())
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_zeros_that_fill_up_an_echo_are_not_measured(path: Path, plane: np.ndarray, turned: bool):
+    filled = plane * (np.arange(32) >= 10)
+    lines = filled[..., ::-1] if turned else filled
+    found = read_scan(Acquisitions(path, header()).frame(lines, flags=(REVERSE,) if turned else ()).close())
+    torch.testing.assert_close(found.kspace[0], torch.from_numpy(filled))
+    assert torch.equal(found.mask[0, 0], (torch.arange(32) >= 10).float())
+
+
+def test_a_zero_of_chance_is_measured(path: Path, plane: np.ndarray):
+    plane[:, 2, 0] = 0
+    found = read_scan(Acquisitions(path, header()).frame(plane).close())
+    torch.testing.assert_close(found.kspace[0], cropped(plane))
+    assert found.fully_sampled
+
+
 def test_partial_fourier_lines_land_by_the_centre_of_the_limits(path: Path, plane: np.ndarray):
     file = Acquisitions(path, header(centre=2))  # lines 2..7 were measured and are counted from 0
     for step in range(6):
@@ -110,6 +147,16 @@ def test_partial_fourier_lines_land_by_the_centre_of_the_limits(path: Path, plan
     found = read_scan(file.close())
     torch.testing.assert_close(found.kspace[0, :, 2:], cropped(plane)[:, 2:])
     assert torch.equal(found.mask[0, :, 0], torch.tensor([0.0, 0, 1, 1, 1, 1, 1, 1]))
+
+
+def test_places_measured_twice_with_the_same_counters_are_warned_of(path: Path, plane: np.ndarray):
+    """As two measurements in one file have them."""
+    file = Acquisitions(path, header()).frame(plane, average=1).frame(plane).frame(plane[:, :3]).close()
+    with pytest.warns(
+        _errors.ScanWarning, match=r"3 of its lines repeat others with the same counters.* split the file"
+    ):
+        found = read_scan(file)
+    torch.testing.assert_close(found.kspace[0], cropped(plane))
 
 
 def test_averages_are_averaged(path: Path, plane: np.ndarray):
@@ -241,6 +288,25 @@ def test_calibration_lines_stay_out_of_the_image_but_serve_the_maps(path: Path, 
     torch.testing.assert_close(found.calibration.kspace[0, :, 3:6], cropped(plane)[:, 3:6])
 
 
+@pytest.mark.parametrize(
+    ("columns", "slices", "said"),
+    [
+        (slice(8, 24), (0, 1), "make k-space of 8 x 32 where the image lines make 8 x 16"),
+        (slice(32), (0,), "do not cover"),
+    ],
+)
+def test_calibration_lines_that_do_not_fit_are_warned_of(
+    path: Path, plane: np.ndarray, columns: slice, slices: tuple, said: str
+):
+    file = Acquisitions(path, header())
+    for number in range(2):
+        file.frame(plane, slice=number, position=(0, 0, 5.0 * number))
+    for number in slices:
+        file.frame(plane[..., columns], range(2, 6), slice=number, flags=(CALIBRATION,))
+    with pytest.warns(_errors.ScanWarning, match=f"its calibration lines {said}.* left out: coil maps are estimated"):
+        assert read_scan(file.close()).calibration is None
+
+
 def test_noise_scan_whitens_the_coils(path: Path):
     mixing = torch.tensor([[2.0, 0, 0], [1.5, 1, 0], [0.2j, -0.5, 3]], dtype=torch.complex64)
     noise = mixing @ crandn(3, 8192)
@@ -323,6 +389,36 @@ def test_slices_that_are_no_stack_keep_the_voxel_size_alone(path: Path, places: 
     np.testing.assert_allclose(np.linalg.norm(geometry.affine[:3, :3], axis=0), [2, 3, 5], atol=1e-5)
 
 
+@pytest.mark.parametrize("counter", ["contrast", "phase", "repetition", "set"])
+@pytest.mark.parametrize(
+    ("place", "turn", "said"),
+    [
+        ((0, 0, 0), ORTHOGONAL[1], "frames in different directions"),
+        ((0, 0, 30), np.eye(3), "frames at different positions"),
+        ((0, 0, 0.1), np.eye(3) + 1e-3, ""),
+    ],
+)
+def test_frames_elsewhere_keep_the_voxel_size_alone(
+    path: Path, counter: str, place: tuple, turn: np.ndarray, said: str
+):
+    """As a localiser that is counted by repetition has them; what a table drifts is none."""
+    file = Acquisitions(path, header())
+    for number in range(2):
+        at = {"slice": number, "position": (0, 0, 5.0 * number)}
+        file.frame(crandn(2, 8, 32).numpy(), **at)
+        at["position"] = np.add(at["position"], place)
+        file.frame(crandn(2, 8, 32).numpy(), **at, directions=turn, **{counter: 1})
+    file.close()
+    if said:
+        with pytest.warns(_errors.ScanWarning, match=f"it has {said}.*only the voxel size is kept"):
+            geometry = read_scan(str(path)).geometry
+        assert geometry is not None and not geometry.oriented
+    else:
+        geometry = read_scan(str(path)).geometry
+        assert geometry is not None and geometry.oriented
+    np.testing.assert_allclose(np.linalg.norm(geometry.affine[:3, :3], axis=0), [2, 3, 5], rtol=1e-2)
+
+
 @pytest.mark.parametrize(
     ("place", "turn", "said"),
     [
@@ -356,6 +452,28 @@ def test_file_without_directions_or_position_has_the_voxel_size_alone(path: Path
     geometry = read_scan(Acquisitions(path, header()).frame(plane, **settings).close()).geometry
     assert geometry is not None and not geometry.oriented
     np.testing.assert_allclose(np.linalg.norm(geometry.affine[:3, :3], axis=0), [2, 3, 5], atol=1e-5)
+
+
+def test_file_without_a_field_of_view_has_no_geometry(path: Path, plane: np.ndarray):
+    xml = header().replace("<fieldOfView_mm><x>64.0", "<fieldOfView_mm><x>0")
+    assert xml != header()
+    assert read_scan(Acquisitions(path, xml).frame(plane).close()).geometry is None
+
+
+def test_one_of_several_groups_is_read_and_the_others_are_named(path: Path, plane: np.ndarray):
+    file = Acquisitions(path, header()).frame(plane).close()
+    with h5py.File(file, "r+") as opened:
+        opened.copy("dataset", "second")
+        opened.move("dataset", "zeroth")
+    with pytest.warns(_errors.ScanWarning, match=r"2 measurements .second, zeroth. of which second is read; name ano"):
+        read(file)
+    found = read(file, dataset="zeroth")
+    assert isinstance(found, Scan)
+    torch.testing.assert_close(found.kspace[0], cropped(plane))
+    with pytest.raises(
+        _errors.FormatError, match=r"has no group third of acquisitions; it holds: second, zeroth\. Name"
+    ):
+        read(file, dataset="third")
 
 
 def test_first_of_several_encodings_is_read_and_the_others_are_reported(path: Path, plane: np.ndarray):
@@ -423,6 +541,7 @@ def test_header_that_cannot_be_is_refused(path: Path, plane: np.ndarray, setting
         ("<ismrmrdHeader/>", "no encoding section"),
         ("<a><encoding/></a>", "no encodedSpace"),
         (header().replace("<x>32</x>", "<x>nan</x>"), "lacks a number for x"),
+        (header().replace("<z>5.0</z>", "<z>-5.0</z>"), "gives the encodedSpace field of view .*-5.0. mm"),
     ],
 )
 def test_hostile_header_is_refused(path: Path, plane: np.ndarray, xml: str, message: str):

@@ -62,6 +62,21 @@ def test_slices_lie_where_each_says(tmp_path: Path, turn: np.ndarray | None, sai
         np.testing.assert_allclose((geometry.affine @ [5, 4, 2, 1])[:3], [-1, -2, 12], atol=1e-5)
 
 
+def test_repetitions_elsewhere_keep_the_voxel_size_alone(tmp_path: Path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the library's own
+        with ismrmrd.Dataset(str(tmp_path / "a.mrd"), "dataset") as dataset:
+            for number in range(2):
+                place = {"position": (1.0, 2.0, 6.0 * number), "field_of_view": (20.0, 16.0, 4.0)}
+                axes = dict(zip(("read_dir", "phase_dir", "slice_dir"), map(tuple, np.eye(3)), strict=True))
+                one = ismrmrd.Image.from_array(crandn(1, 8, 10).numpy(), transpose=False, **place, **axes)
+                one.repetition = number
+                dataset.append_image("image_0", one)
+    with pytest.warns(_errors.ScanWarning, match="a.mrd: it has frames at different positions"):
+        geometry = read(tmp_path / "a.mrd").geometry
+    assert geometry is not None and not geometry.oriented
+
+
 def test_library_of_the_format_reads_image_place_and_record(tmp_path: Path, affine: np.ndarray):
     image = crandn(2, 8, 10)
     write(Volume(image=image, geometry=Geometry(affine)), tmp_path / "out.mrd", record={"lam": 3})

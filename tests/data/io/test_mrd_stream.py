@@ -99,6 +99,31 @@ def test_length_that_the_file_cannot_hold_is_not_allocated(tmp_path: Path):
         read(path)
 
 
+@pytest.mark.parametrize("fov", [np.inf, np.nan, -64.0, 0.0])
+def test_field_of_view_is_positive_or_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fov: float):
+    made = mrd.FieldOfViewMm
+    monkeypatch.setattr(mrd, "FieldOfViewMm", lambda **sizes: made(**{**sizes, "x": fov}))
+    path = write_mrd_stream(tmp_path / "s.bin", crandn(2, 8, 32).numpy())
+    if fov == 0:
+        assert read_scan(path).geometry is None
+    else:
+        with pytest.raises(_errors.FormatError, match=rf"gives the encodedSpace field of view .{fov}, 24.0"):
+            read(path)
+
+
+def test_stream_that_ends_early_or_goes_on_is_refused(tmp_path: Path):
+    path = Path(write_mrd_stream(tmp_path / "s.bin", crandn(2, 40, 128).numpy()))
+    whole = path.read_bytes()
+    for length in (100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(_errors.CorruptFileError, match=r"s.bin ends before its stream does\. Copy"):
+            read(path)
+    for more in (whole, b"\0"):
+        path.write_bytes(whole + more)
+        with pytest.raises(_errors.CorruptFileError, match=r"s.bin goes on behind the end of its stream\. Split"):
+            read(path)
+
+
 @pytest.mark.parametrize(("shape", "ndim"), [((2, 3, 8, 10), 2), ((1, 4, 8, 10), 3)])
 def test_images_keep_phase_and_place(affine: np.ndarray, shape: tuple[int, ...], ndim: int):
     image, stream = crandn(*shape), io.BytesIO()

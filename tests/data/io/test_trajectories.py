@@ -90,6 +90,13 @@ def test_noise_scan_whitens_readouts(tmp_path: Path):
     assert ratio == pytest.approx(1 / 9, rel=0.05)
 
 
+def test_calibration_readouts_are_left_out_with_a_warning(tmp_path: Path):
+    samples, places = crandn(2, 5, 32).numpy(), PER_PIXEL.numpy()[..., ::-1]
+    file = mrd(tmp_path / "a.h5", samples, places).add(samples[:, 0], places=places[0], flags=(20,)).close()
+    with pytest.warns(_errors.ScanWarning, match="its calibration lines are left out: .* not Cartesian"):
+        assert read_scan(file).kspace.shape[-2] == 5
+
+
 def test_places_that_cannot_be_are_refused(tmp_path: Path):
     samples, places = crandn(2, 5, 32).numpy(), PER_PIXEL.numpy()[..., ::-1].copy()
     file = mrd(tmp_path / "a.h5", samples, places).add(samples[:, 0], places=np.zeros((32, 3))).close()
@@ -101,6 +108,31 @@ def test_places_that_cannot_be_are_refused(tmp_path: Path):
     places[2, 3] = np.nan
     with pytest.raises(_errors.CorruptFileError, match="places that are not finite"):
         read(mrd(tmp_path / "c.h5", samples, places).close())
+
+
+@pytest.mark.parametrize("kind", ["mrd", "native"])
+def test_matrix_that_the_file_cannot_fill_is_refused(tmp_path: Path, kind: str):
+    """2 GiB and more of coil images for five readouts; 128 x 128 is no more than so short a file may ask for."""
+    samples, places = crandn(3, 5, 32).numpy(), PER_PIXEL.numpy()[..., ::-1]
+    for n in (128, 16000):
+        path = tmp_path / f"{n}.h5"
+        if kind == "mrd":
+            file = Acquisitions(path, header(columns=n, rows=n, oversampling=1, trajectory="radial"))
+            for readout in range(5):
+                file.add(samples[:, readout], places=places[readout])
+            file.close()
+        else:
+            trajectory = Trajectory(radial(5, (n, n))[None, :, : samples.shape[-1]], (n, n))
+            kspace = torch.from_numpy(samples)[None]
+            scan = Scan(kspace=kspace, mask=torch.ones(1, *kspace.shape[2:]), trajectory=trajectory)
+            rv.write(scan, path)
+        if n < 200:
+            assert read_scan(path).matrix == (n, n)
+        else:
+            with pytest.raises(
+                _errors.FormatError, match=r"coil images of the matrix 16000 x 16000 .* Check the matrix"
+            ):
+                read(path)
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +197,10 @@ def test_bart_pair_of_a_volume_and_wrong_pairs(tmp_path: Path):
         read(t, trajectory=k)
     with pytest.raises(_errors.FormatError, match=r"u.cfl uses axis 6 \(size 2\), which has no meaning"):
         read(write("u", crandn(1, 16, 6, 3, 1, 1, 2).numpy()), trajectory=t)
+    with pytest.raises(_errors.FormatError, match="coil images of the matrix 4000 x 5454 x 7492"):
+        read(k, trajectory=write("w", 1000 * places.numpy()[..., ::-1].transpose(2, 1, 0)))
+    with pytest.raises(_errors.CorruptFileError, match=r"n.cfl has places that are not finite"):
+        read(k, trajectory=write("n", np.nan * places.numpy()[..., ::-1].transpose(2, 1, 0)))
     with pytest.raises(_errors.ShapeError, match="trajectory has shape"):
         read(write("v", crandn(1, 16, 5, 3).numpy()), trajectory=t)
 

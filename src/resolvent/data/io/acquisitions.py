@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from resolvent._errors import CorruptFileError, FormatError, ScanWarning
-from resolvent.data.io.lines import Table, sort_lines
+from resolvent.data.io.lines import Table, framed, sort_lines
 from resolvent.data.io.mrd_header import MRDHeader
 from resolvent.data.io.oversampling import crop_readout
 from resolvent.data.io.readouts import stack_readouts
@@ -32,8 +32,7 @@ NAVIGATION, PHASE_CORRECTION, HP_FEEDBACK, DUMMY, RT_FEEDBACK, SURFACE_COIL, REF
 )
 NOT_IMAGING = (NAVIGATION, PHASE_CORRECTION, HP_FEEDBACK, DUMMY, RT_FEEDBACK, SURFACE_COIL, REFERENCE, STABILISATION)
 """Flags of readouts that no image is made of."""
-AGREED = 0.75
-"""Least part of the energy that the mean of averages keeps: two whose phases differ by 60 degrees keep as much."""
+UNUSED = "are left out: coil maps are estimated from the centre of the scan itself"
 HEAD = np.dtype(
     [
         ("flags", "<u8"),
@@ -146,10 +145,15 @@ def scan_of(
     white = whitener(heads[noise], data[noise], heads[chosen], header.noise_bandwidth, path) if noise.any() else None
     assemble = _assemble if cartesian else _stack
     image = assemble(table, chosen & ~only, header, white, path)
-    separate = None
+    separate, said = None, list(image.said)
     if cartesian and (chosen & only).any():
-        both = chosen & (only | flagged(heads, CALIBRATION_AND_IMAGING))
-        separate = _calibration(_assemble(table, both, header, white, path), image, path)
+        both = _assemble(table, chosen & (only | flagged(heads, CALIBRATION_AND_IMAGING)), header, white, path)
+        separate = _calibration(both, image, path)
+        said += both.said
+    elif (chosen & only).any():
+        said.append(f"its calibration lines {UNUSED}, which is not Cartesian")
+    for text in dict.fromkeys(said):
+        _warn(path, text)
     return Scan(
         kspace=image.kspace,
         mask=infer_mask(image.kspace, image.ndim) if image.mask is None else image.mask,
@@ -165,7 +169,7 @@ def scan_of(
 
 @dataclass(frozen=True)
 class _Assembled:
-    """K-space, its mask and trajectory, which slices, and by how much averaging lowered the noise."""
+    """K-space, its mask and trajectory, which slices, by how much averaging lowered the noise, and what to warn of."""
 
     kspace: torch.Tensor
     mask: torch.Tensor | None
@@ -173,6 +177,7 @@ class _Assembled:
     averaging: float
     ndim: int
     trajectory: Trajectory | None = None
+    said: tuple[str, ...] = ()
 
     @property
     def matrix(self) -> tuple[int, ...]:
@@ -182,13 +187,8 @@ class _Assembled:
 
 def _assemble(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.ndarray | None, path: str) -> _Assembled:
     slices = _slice_order(table.heads[chosen])
-    grid, counts, agreed = sort_lines(table, chosen, slices, header, path)
-    if agreed < AGREED:
-        _warn(
-            path,
-            f"its averages do not agree: their mean keeps {agreed:.0%} of the energy of the strongest lines, so the "
-            "object moved or their phases differ (diffusion); number them as repetitions to reconstruct each",
-        )
+    said: list[str] = []
+    grid, counts = sort_lines(table, chosen, slices, header, path, said.append)
     kspace, mask = _whitened(torch.from_numpy(grid), white), torch.from_numpy(counts > 0)
     if constant(mask, -1):  # whole lines: the oversampling can go
         kspace, mask = crop_readout(kspace, header.readout), mask[..., : header.readout]
@@ -196,7 +196,8 @@ def _assemble(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.nda
     if ndim == 2:
         kspace, mask = kspace.squeeze(-3), mask.squeeze(-3)
     averaging = float(np.sqrt(np.mean(1.0 / counts[counts > 0])))
-    return _Assembled(kspace, shared(mask, ndim).to(torch.float32).contiguous(), slices, averaging, ndim)
+    mask = shared(mask, ndim).to(torch.float32).contiguous()
+    return _Assembled(kspace, mask, slices, averaging, ndim, said=tuple(said))
 
 
 def _stack(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.ndarray | None, path: str) -> _Assembled:
@@ -215,8 +216,12 @@ def _whitened(kspace: torch.Tensor, white: np.ndarray | None) -> torch.Tensor:
 def _calibration(separate: _Assembled, image: _Assembled, path: str) -> Scan | None:
     """The calibration lines as a scan of their own: first frame, slices as in the image; None where they do not fit."""
     order = [int(np.flatnonzero(separate.slices == s)[0]) for s in image.slices if s in separate.slices]
-    if len(order) != len(image.slices) or separate.kspace.shape[-image.ndim :] != image.kspace.shape[-image.ndim :]:
-        _warn(path, "the calibration lines do not cover all slices and are left out")
+    ours, theirs = (" x ".join(map(str, one.kspace.shape[-image.ndim :])) for one in (image, separate))
+    wrong = "" if ours == theirs else f"make k-space of {theirs} where the image lines make {ours}"
+    if len(order) != len(image.slices):
+        wrong = "do not cover all slices"
+    if wrong:
+        _warn(path, f"its calibration lines {wrong}, and {UNUSED}")
         return None
     kspace = (
         separate.kspace[order].flatten(2, -1 - image.ndim)[:, :, 0]
@@ -240,9 +245,13 @@ def _slice_order(heads: np.ndarray) -> np.ndarray:
     return slices if monotone or not distinct else slices[np.argsort(along)]
 
 
-def _geometry(heads: np.ndarray, image: _Assembled, header: MRDHeader, path: str) -> Geometry:
-    """Columns along the readout, rows along the phase encoding; see `stacked`."""
+def _geometry(heads: np.ndarray, image: _Assembled, header: MRDHeader, path: str) -> Geometry | None:
+    """Columns along the readout, rows along the phase encoding (see `stacked`); None without a field of view."""
     x, y, _ = header.encoded.spacing()
     thickness = header.encoded.spacing()[2] if image.ndim == 3 else header.recon.spacing()[2]
-    chosen = [int(np.flatnonzero(heads["idx"]["slice"] == s)[0]) for s in image.slices]
-    return stacked(heads[chosen], image.matrix, np.array([x, y, thickness]), lambda text: _warn(path, text))
+    voxel = np.array([x, y, thickness])
+    if not voxel.all():
+        return None
+    batch, frame, _ = framed(heads["idx"], image.slices)
+    first = np.unique(frame, return_index=True)[1]
+    return stacked(heads[first], batch[first], image.matrix, voxel, lambda text: _warn(path, text))

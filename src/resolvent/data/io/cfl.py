@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from resolvent._errors import CorruptFileError, FormatError, ShapeError
-from resolvent.data.io.limits import check_unpacked, decoding
+from resolvent.data.io.limits import check_coil_images, check_unpacked, decoding
 from resolvent.data.scan import Scan, Trajectory, Volume
 from resolvent.data.validation import infer_mask
 
@@ -80,7 +80,10 @@ def read_cfl_along(path: str, trajectory: str) -> Scan:
     where = _ordered(places, (SLICE, *lead, PHASE2, PHASE1, READ), trajectory)[..., ::-1]
     where = where[(..., *planes, slice(None), slice(None), slice(None))]
     reach = np.abs(where).reshape(-1, ndim).max(0)
+    if not np.isfinite(reach).all():
+        raise CorruptFileError(f"{trajectory} has places that are not finite. Copy or export it again.")
     matrix = tuple(max(2, 2 * math.ceil(r - 0.01)) for r in reach)
+    check_coil_images(kspace.shape, matrix, stem(path) + ".cfl")
     kspace = torch.from_numpy(np.ascontiguousarray(kspace))
     return Scan(
         kspace=kspace,

@@ -84,11 +84,14 @@ def _mask(stored: np.ndarray, kspace: torch.Tensor, where: str) -> torch.Tensor:
     return mask
 
 
-def _geometry(header: MRDHeader, kspace: torch.Tensor) -> Geometry:
-    """Voxel size only: the file says nothing of position and orientation. Rows are the readout (x of the header)."""
+def _geometry(header: MRDHeader, kspace: torch.Tensor) -> Geometry | None:
+    """Voxel size only, or None without a field of view: the file says nothing of position and orientation.
+
+    Rows are the readout (x of the header).
+    """
     read, phase, _ = header.encoded.spacing()
-    shape = (kspace.shape[-1], kspace.shape[-2], kspace.shape[0])
-    return Geometry(affine_from_spacing((phase, read, header.recon.spacing()[2]), shape), oriented=False)
+    voxel, shape = (phase, read, header.recon.spacing()[2]), (kspace.shape[-1], kspace.shape[-2], kspace.shape[0])
+    return Geometry(affine_from_spacing(voxel, shape), oriented=False) if all(voxel) else None
 
 
 def _reference(file: h5py.File, path: str, kspace: torch.Tensor) -> torch.Tensor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +17,14 @@ SMALL = 16 * 2**20
 """Below this size the ratio is not asked for: a small array harms nobody."""
 
 
-def check_unpacked(size: int, path: str, what: str) -> None:
+MATRIX = "Check the matrix in its header, or split the file."
+"""What to do about an array whose size only the header says."""
+
+
+def check_unpacked(size: int, path: str, what: str, remedy: str = "") -> None:
     """Refuse an array of `size` bytes that is larger than the limit or than the file could honestly hold.
+
+    `remedy` is what to do about it, if that is not to split or to store it otherwise.
 
     Raises:
         FormatError: names the file and the array; raised from metadata, before anything is read.
@@ -25,13 +32,32 @@ def check_unpacked(size: int, path: str, what: str) -> None:
     if size > LARGEST:
         raise FormatError(
             f"{what} in {path} would unpack to {size / 2**30:.0f} GiB, more than the limit of {LARGEST // 2**30} GiB. "
-            "Split the file."
+            + (remedy or "Split the file.")
         )
     if size > SMALL and size > RATIO * os.path.getsize(path):
         raise FormatError(
             f"{what} in {path} would unpack to {size / 2**20:.0f} MiB, more than {RATIO} times the size of the file. "
-            "Store it without such compression if it is genuine."
+            + (remedy or "Store it without such compression if it is genuine.")
         )
+
+
+def check_coil_images(kspace: tuple[int, ...], matrix: tuple[int, ...], path: str) -> None:
+    """Refuse the matrix of a trajectory, which nothing of the size of k-space confirms, by what it makes of the file.
+
+    Held at once are the coil maps of all slices, and the coil images of all frames of one. Next to k-space those are as
+    large as the acceleration, which stays far below `RATIO`.
+
+    Args:
+        kspace: the shape of k-space, ``(batch, coil, *lead, *samples)``.
+        matrix: the shape of the image.
+        path: for the message.
+
+    Raises:
+        FormatError: see `check_unpacked`.
+    """
+    batch, coils, *lead = (*kspace[: -len(matrix)], 1, 1)  # k-space that has too few axes is refused later
+    size = max(batch, math.prod(lead)) * coils * math.prod(matrix) * 8
+    check_unpacked(size, path, f"coil images of the matrix {' x '.join(map(str, matrix))}", MATRIX)
 
 
 @contextmanager

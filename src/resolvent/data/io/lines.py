@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,12 +11,17 @@ import numpy as np
 import torch
 
 from resolvent._errors import CorruptFileError
-from resolvent.data.io.limits import check_unpacked
+from resolvent.data.io.limits import MATRIX, check_unpacked
 from resolvent.data.io.mrd_header import MRDHeader
 from resolvent.data.io.oversampling import LINES, crop_readout
+from resolvent.data.validation import ISOLATED
 
 LEAD = ("contrast", "phase", "repetition", "set")
 """Counters that become lead axes, where they count beyond one."""
+AGREED = 0.75
+"""Least part of the energy that the mean of averages keeps: two whose phases differ by 60 degrees keep as much."""
+CUT = 0.02
+"""Part of a line that may lie outside the encoded matrix, or one sample: centres are counted in more than one way."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +36,17 @@ class Table:
 
 
 def sort_lines(
-    table: Table, chosen: np.ndarray, slices: np.ndarray, header: MRDHeader, path: str
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """K-space (slice, coil, *lead, z, y, x) on the encoded matrix, the count of every sample, and `agreement`.
+    table: Table, chosen: np.ndarray, slices: np.ndarray, header: MRDHeader, path: str, warn: Callable[[str], None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """K-space (slice, coil, *lead, z, y, x) on the encoded matrix, and the count of every sample.
 
     A line with encoding step e goes to row ``e - centre + N // 2``, centre from the encoding limits (``N // 2`` if
     they do not say); its sample `center_sample` goes to column ``N // 2``. What then lies outside the matrix is
     cut off. A reversed line is turned, and its centre with it, except that the nominal centre ``n // 2`` stays.
     Where every line is whole the readout oversampling goes before a line is placed: half the memory is never touched.
+    Zeros that fill up a line, or are one, are taken as not measured (`_measured`).
+    `warn` is told where more than `CUT` of a line is cut off, where lines repeat others that are no averages, and where
+    averages do not agree (`agreement`).
 
     Raises:
         CorruptFileError: a line outside the encoded matrix.
@@ -51,24 +59,30 @@ def sort_lines(
     planes = _rows(counter["kspace_encode_step_2"], header.centre[1], nz, "kspace_encode_step_2", path)
     batch, leads = counted(counter, slices)
     turned = table.reversed[chosen]
-    first, last, column = _extents(heads, turned, nx, path)
-    extents = zip(table.data[chosen], turned.tolist(), first.tolist(), last.tolist(), strict=True)
-    parts = (
+    first, last, column = _extents(heads, turned, nx, path, warn)
+    cut = [
         data.view(np.complex64).reshape(table.coils, -1)[:, :: -1 if back else 1][:, start:end]
-        for data, back, start, end in extents
-    )
-    if header.readout < nx and (last - first == nx).all():
+        for data, back, start, end in zip(
+            table.data[chosen], turned.tolist(), first.tolist(), last.tolist(), strict=True
+        )
+    ]
+    ends = _measured(cut)
+    column, length = column + ends[:, 0], ends[:, 1] - ends[:, 0]
+    parts = (line[:, start:end] for line, (start, end) in zip(cut, ends.tolist(), strict=True) if end > start)
+    if header.readout < nx and (length[length > 0] == nx).all():
         nx = header.readout
         parts = _cropped(parts, nx, LINES // table.coils)
 
     sizes = (*(size for size, _ in leads), nz, ny)
-    check_unpacked(math.prod((len(slices), *sizes, nx)) * (table.coils * 8 + 4), path, "k-space on the encoded matrix")
+    size = math.prod((len(slices), *sizes, nx)) * (table.coils * 8 + 4)
+    check_unpacked(size, path, "k-space on the encoded matrix", MATRIX)
     grid = np.zeros((len(slices), table.coils, *sizes, nx), dtype=np.complex64)
     counts = np.zeros((len(slices), *sizes, nx), dtype=np.float32)
     lines = np.moveaxis(grid, 1, -2)  # the same memory, (slice, *lead, z, y, coil, x): a line is one item
     energy: dict[tuple[int, ...], float] = {}  # of all measurements of a line, where there are several
-    places = zip(*(index.tolist() for index in (batch, *(index for _, index in leads), planes, rows)), strict=True)
-    for samples, place, start in zip(parts, places, column.tolist(), strict=True):
+    indices = np.column_stack((batch, *(index for _, index in leads), planes, rows))[length > 0]
+    places = list(map(tuple, indices.tolist()))
+    for samples, place, start in zip(parts, places, column[length > 0].tolist(), strict=True):
         there = slice(start, start + samples.shape[-1])
         if counts[place][there].any():
             with np.errstate(invalid="ignore", over="ignore"):  # damaged numbers are found by the check of the scan
@@ -79,8 +93,37 @@ def sort_lines(
         counts[place][there] += 1
     if counts.max() > 1:
         grid /= np.maximum(counts, 1)[:, None]
+        again = len(places) - len(np.unique(np.column_stack((indices, counter["average"][length > 0])), axis=0))
+        if again:
+            warn(
+                f"{again} of its lines repeat others with the same counters, and their mean is taken, so two "
+                "measurements may be mixed; split the file, or number them as averages"
+            )
     with np.errstate(invalid="ignore", over="ignore"):
-        return grid, counts, agreement([(e, float(counts[at].max()) * _energy(lines[at])) for at, e in energy.items()])
+        agreed = agreement([(e, float(counts[at].max()) * _energy(lines[at])) for at, e in energy.items()])
+    if agreed < AGREED:
+        warn(
+            f"its averages do not agree: their mean keeps {agreed:.0%} of the energy of the strongest lines, so the "
+            "object moved or their phases differ (diffusion); number them as repetitions to reconstruct each"
+        )
+    return grid, counts
+
+
+def _measured(lines: list[np.ndarray]) -> np.ndarray:
+    """Of every line the first sample, and the one behind the last, that is not zero in all coils; 0 and 0 if all are.
+
+    Converters fill up with zeros what was not measured. Up to a share of `ISOLATED` zeros at ends are chance, and stay.
+    """
+    whole = np.array([(0, line.shape[1]) for line in lines])
+    ends = whole.copy()
+    for n, line in enumerate(lines):
+        if not ((line[0, 0] and line[0, -1]) or (line[:, 0].any() and line[:, -1].any())):  # most are seen by coil 0
+            seen = np.flatnonzero(line.any(axis=0))
+            ends[n] = (seen[0], seen[-1] + 1) if len(seen) else (0, 0)
+    some = ends[:, 1] > 0
+    if np.diff(ends[some]).sum() >= (1 - ISOLATED) * np.diff(whole[some]).sum():
+        ends[some] = whole[some]
+    return ends if some.any() else whole
 
 
 def agreement(energies: list[tuple[float, float]]) -> float:
@@ -117,7 +160,16 @@ def counted(counter: np.ndarray, slices: np.ndarray) -> tuple[np.ndarray, list[t
     return batch, [(len(values), index) for values, index in leads if len(values) > 1]
 
 
-def _extents(heads: np.ndarray, turned: np.ndarray, nx: int, path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def framed(counter: np.ndarray, slices: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    """Of every acquisition its place on the batch axis and the number of its frame, and the shape (batch, *lead)."""
+    batch, leads = counted(counter, slices)
+    shape = (len(slices), *(size for size, _ in leads))
+    return batch, np.ravel_multi_index((batch, *(index for _, index in leads)), shape), shape
+
+
+def _extents(
+    heads: np.ndarray, turned: np.ndarray, nx: int, path: str, warn: Callable[[str], None]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of every line the first sample that is kept, the one behind the last, and the column of the first."""
     total, pre, post, centre = (
         heads[name].astype(np.int64) for name in ("number_of_samples", "discard_pre", "discard_post", "center_sample")
@@ -125,10 +177,19 @@ def _extents(heads: np.ndarray, turned: np.ndarray, nx: int, path: str) -> tuple
     centre = np.where(turned & (centre != total // 2), total - 1 - centre, centre)
     first, last = np.where(turned, post, pre), total - np.where(turned, pre, post)
     offset = nx // 2 - centre  # column of sample 0
+    measured = last - first
     first, last = np.maximum(first, -offset), np.minimum(last, nx - offset)
     if (last <= first).any():
         wrong = int(centre[last <= first][0])
         raise CorruptFileError(f"a line in {path} has no sample within the encoded matrix (center_sample {wrong}).")
+    cut = measured - (last - first)
+    worst = int((cut / measured).argmax())
+    if cut[worst] > max(1, CUT * measured[worst]):
+        warn(
+            f"{cut[worst]} of {measured[worst]} samples of a line lie outside of the encoded matrix (x = {nx}, "
+            f"center_sample {heads['center_sample'][worst]}) and are cut off, so the image may be blurred or of the "
+            "wrong scale; check matrix and center_sample in the header"
+        )
     return first, last, first + offset
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import h5py
 import numpy as np
 
-from resolvent._errors import CorruptFileError, FormatError
+from resolvent._errors import CorruptFileError, FormatError, ScanWarning
 from resolvent.data.io.acquisitions import scan_of
 from resolvent.data.io.hdf5 import load, required, text
 from resolvent.data.io.limits import check_unpacked
@@ -16,22 +18,28 @@ ROWS = 512
 """Acquisitions that are read at once: what they hold is weighed before the next are read."""
 
 
-def mrd_group(file: h5py.File) -> str | None:
-    """Name of the group that holds an ISMRMRD dataset (``data`` and ``xml``), if there is one."""
-    for name, item in file.items():
-        if isinstance(item, h5py.Group) and "data" in item and "xml" in item:
-            return name
-    return None
+def mrd_groups(file: h5py.File) -> list[str]:
+    """Names of the groups that hold an ISMRMRD dataset (``data`` and ``xml``)."""
+    return [name for name, item in file.items() if isinstance(item, h5py.Group) and "data" in item and "xml" in item]
 
 
-def read_mrd(file: h5py.File, path: str) -> Scan:
+def read_mrd(file: h5py.File, path: str, dataset: str | None = None) -> Scan:
     """The acquisitions as a scan; see `resolvent.data.io.acquisitions.scan_of`.
 
+    Of several groups that of the name `dataset` is read; where none is named the first, with a warning.
+
     Raises:
-        FormatError: no image lines, not Cartesian and without places, or sizes that the file cannot hold.
+        FormatError: no image lines, no places where it is not Cartesian, too large, or no such group.
         CorruptFileError: a table that contradicts itself.
     """
-    group = file[mrd_group(file)]
+    names = mrd_groups(file)
+    shown = ", ".join(names[:8])
+    if dataset is not None and dataset not in names:
+        raise FormatError(f"{path} has no group {dataset} of acquisitions; it holds: {shown}. Name one with --dataset.")
+    if dataset is None and len(names) > 1:
+        said = f"it holds {len(names)} measurements ({shown}) of which {names[0]} is read; name another with --dataset"
+        warnings.warn(ScanWarning(path, said), stacklevel=4)
+    group = file[dataset or names[0]]
     header = parse_header(text(load(required(group, "xml", path), path)), path)
     heads, lines, places = _table(required(group, "data", path), path)
     return scan_of(heads, lines, header, path, places)

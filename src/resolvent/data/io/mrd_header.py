@@ -18,15 +18,33 @@ RAMP_TIMES = ("rampUpTime", "rampDownTime")
 
 @dataclass(frozen=True)
 class Space:
-    """Matrix and field of view in mm, both (x = readout, y, z)."""
+    """Matrix and field of view in mm (0: unknown), both (x = readout, y, z)."""
 
     matrix: tuple[int, int, int]
     fov: tuple[float, float, float]
 
     def spacing(self) -> tuple[float, float, float]:
-        """Voxel size in mm; 1 where the header gives no field of view."""
-        x, y, z = (fov / n if fov > 0 else 1.0 for fov, n in zip(self.fov, self.matrix, strict=True))
+        """Voxel size in mm; 0 where the header gives no field of view."""
+        x, y, z = (fov / n for fov, n in zip(self.fov, self.matrix, strict=True))
         return x, y, z
+
+    def checked(self, name: str, path: str) -> Space:
+        """This space, once its sizes are found possible.
+
+        Raises:
+            FormatError: they are not.
+        """
+        if min(self.matrix) < 1 or max(self.matrix) > WIDEST:
+            raise FormatError(
+                f"the header of {path} gives the {name} matrix {self.matrix}, not within 1 to {WIDEST}. "
+                "Export it again."
+            )
+        if not all(0 <= fov < math.inf for fov in self.fov):
+            raise FormatError(
+                f"the header of {path} gives the {name} field of view {self.fov} mm, not within 0 (unknown) and "
+                "infinity. Export it again."
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -113,11 +131,7 @@ def _space(node: ElementTree.Element | None, name: str, path: str) -> Space:
         raise FormatError(f"the header of {path} has no {name}. Export it again.")
     matrix = tuple(int(_number(node.find(f"{{*}}matrixSize/{{*}}{axis}"), path)) for axis in "xyz")
     fov = tuple(_number(node.find(f"{{*}}fieldOfView_mm/{{*}}{axis}"), path, missing=0.0) for axis in "xyz")
-    if min(matrix) < 1 or max(matrix) > WIDEST:
-        raise FormatError(
-            f"the header of {path} gives the {name} matrix {matrix}, not within 1 to {WIDEST}. Export it again."
-        )
-    return Space(matrix=matrix, fov=fov)  # pyright: ignore[reportArgumentType]
+    return Space(matrix=matrix, fov=fov).checked(name, path)  # pyright: ignore[reportArgumentType]
 
 
 def _number(node: ElementTree.Element | None, path: str, missing: float | None = None) -> float:

@@ -46,19 +46,19 @@ def read_mrd_images(group: h5py.Group, path: str) -> Volume:
     image = data[order, 0].reshape(len(slices), len(times), *data.shape[2:])
     image = image if ndim == 3 else image[:, :, 0]
     image = image[:, 0] if len(times) == 1 else image
-    first = heads[:: len(times)]  # repetitions lie where the first does
-    geometry = _geometry(first, (len(slices), *data.shape[2:]), path)
+    geometry = _geometry(heads, (len(slices), *data.shape[2:]), path)
     return Volume(torch.from_numpy(np.ascontiguousarray(image)), geometry, path, ndim)
 
 
 def _geometry(heads: np.ndarray, shape: tuple[int, ...], path: str) -> Geometry | None:
-    """Of the images ``(slice, z, y, x)``; None without a field of view."""
+    """Of the images ``(slice, z, y, x)`` and all their repetitions; None without a field of view."""
     size = np.array(shape[:0:-1], dtype=float)
     voxel = heads[0]["field_of_view"] / size
     if not (np.isfinite(voxel).all() and (voxel > 0).all()):
         return None
     matrix = shape[1:] if shape[1] > 1 else shape[2:]
-    return stacked(heads, matrix, voxel, lambda text: warnings.warn(ScanWarning(path, text), stacklevel=5))
+    batch = np.repeat(np.arange(shape[0]), len(heads) // shape[0])
+    return stacked(heads, batch, matrix, voxel, lambda text: warnings.warn(ScanWarning(path, text), stacklevel=5))
 
 
 def write_mrd_images(path: str, image: Tensor, ndim: int, geometry: Geometry | None, record: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -27,14 +28,14 @@ def read_mrd_stream(path: str) -> Scan:
 
     Raises:
         FormatError: mrd-python is not installed, no header, no image lines, or not Cartesian and without places.
-        CorruptFileError: the stream ends early or is damaged.
+        CorruptFileError: the stream ends early, is damaged, or is not all of the file.
     """
     try:
         import mrd as library
     except ImportError as error:
         raise FormatError(MISSING) from error
     heads, lines, places = [], [], []
-    with decoding(path), open(path, "rb") as file, library.BinaryMrdReader(file) as reader:
+    with decoding(path), _whole(path), open(path, "rb") as file, library.BinaryMrdReader(file) as reader:
         reader._stream = _bounded(reader._stream, os.path.getsize(path))
         header = _header(reader.read_header(), path)
         for item in reader.read_data():
@@ -42,6 +43,9 @@ def read_mrd_stream(path: str) -> Scan:
                 heads.append(_head(item.value))
                 lines.append(np.ascontiguousarray(item.value.data, dtype=np.complex64).view(np.float32).ravel())
                 places.append(np.asarray(item.value.trajectory).T)
+        with suppress(EOFError):
+            reader._stream.read_byte()
+            raise CorruptFileError(f"{path} goes on behind the end of its stream. Split it if several were joined.")
     if not heads:
         raise FormatError(f"{path} is an MRD stream without acquisitions. Export the k-space.")
     check_unpacked(sum(line.nbytes for line in lines), path, "the acquisitions")
@@ -51,13 +55,22 @@ def read_mrd_stream(path: str) -> Scan:
     )
 
 
+@contextmanager
+def _whole(path: str) -> Iterator[None]:
+    """What the library raises where it wants more than is left of a stream, in our words."""
+    try:
+        yield
+    except (EOFError, BufferError) as error:
+        raise CorruptFileError(f"{path} ends before its stream does. Copy or export it again.") from error
+
+
 def _bounded(stream: Any, size: int) -> Any:
     """The library allocates what a length field asks for before it reads: refuse more than the file holds."""
 
     def guarded(read: Any) -> Any:
         def checked(count: int) -> Any:
             if count > size:
-                raise EOFError(f"a length of {count} in a file of {size} bytes")
+                raise ValueError(f"a length of {count} in a file of {size} bytes")
             return read(count)
 
         return checked
@@ -92,11 +105,10 @@ def _header(header: Any, path: str) -> MRDHeader:
     parameters = [*described.user_parameter_long, *described.user_parameter_double] if described else []
     steps = (limits.kspace_encoding_step_1, limits.kspace_encoding_step_2)
     spaces = []
-    for space in (first.encoded_space, first.recon_space):
+    for name, space in (("encodedSpace", first.encoded_space), ("reconSpace", first.recon_space)):
         matrix, fov = space.matrix_size, space.field_of_view_mm
-        spaces.append(Space((int(matrix.x), int(matrix.y), int(matrix.z)), (fov.x, fov.y, fov.z)))
-        if not all(0 < size <= 65_535 for size in spaces[-1].matrix):
-            raise CorruptFileError(f"{path} gives the matrix {spaces[-1].matrix}. Export it again.")
+        found = Space((int(matrix.x), int(matrix.y), int(matrix.z)), (fov.x, fov.y, fov.z))
+        spaces.append(found.checked(name, path))
     return MRDHeader(
         encoded=spaces[0],
         recon=spaces[1],

@@ -10,6 +10,7 @@ from torch import Tensor
 from resolvent._errors import FormatError
 from resolvent._version import __version__
 from resolvent.data.io.hdf5 import load, required, text
+from resolvent.data.io.limits import check_coil_images
 from resolvent.data.scan import Geometry, Scan, Trajectory, Volume
 
 FORMAT = "resolvent"
@@ -48,7 +49,9 @@ def _read_scan(group: h5py.Group, path: str, ndim: int) -> Scan:
     arrays = {name: _tensor(required(group, name, path), path) for name in _ARRAYS if name in group}
     if not {"kspace", "mask"} <= arrays.keys():
         raise FormatError(f"{path} is a scan without kspace or mask. Export it again.")
-    inner = group.get("calibration")
+    trajectory, inner = _trajectory(group, path, ndim), group.get("calibration")
+    if trajectory is not None:
+        check_coil_images(arrays["kspace"].shape, trajectory.matrix, path)
     return Scan(
         **arrays,  # pyright: ignore[reportArgumentType]
         noise=_number(group, "noise", 0.0) if "noise" in group.attrs else None,
@@ -57,7 +60,7 @@ def _read_scan(group: h5py.Group, path: str, ndim: int) -> Scan:
         ndim=ndim,
         source=path,
         calibration=_read_scan(inner, path, ndim) if isinstance(inner, h5py.Group) and group.name == "/" else None,
-        trajectory=_trajectory(group, path, ndim),
+        trajectory=trajectory,
         readout=int(_number(group, "readout", 0)) or None,
     )
 

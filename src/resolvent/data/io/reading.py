@@ -23,7 +23,7 @@ def read(path: str | Path, dataset: str | None = None, trajectory: str | Path | 
 
     Args:
         path: the file.
-        dataset: the array that is k-space, of a .mat file that holds several.
+        dataset: the array that is k-space, of a .mat file that holds several; the group, of an ISMRMRD file.
         trajectory: the .cfl file of the trajectory, of k-space in a .cfl file that is not Cartesian.
 
     Raises:
@@ -87,7 +87,7 @@ def _layout(file: h5py.File, path: str) -> str:
     from resolvent.data.io.calgary import is_calgary
     from resolvent.data.io.mat import is_mat73
     from resolvent.data.io.modl import is_modl
-    from resolvent.data.io.mrd import mrd_group
+    from resolvent.data.io.mrd import mrd_groups
     from resolvent.data.io.mrd_image import image_group
     from resolvent.data.io.native import is_native
 
@@ -101,7 +101,7 @@ def _layout(file: h5py.File, path: str) -> str:
         return "fastMRI HDF5"
     if is_modl(file):
         return "MoDL HDF5"
-    if mrd_group(file) is not None:
+    if mrd_groups(file):
         return "ISMRMRD HDF5"
     if image_group(file) is not None:
         return "ISMRMRD images"
@@ -124,12 +124,13 @@ def _read_hdf5(path: str, dataset: str | None) -> Scan | Volume:
         "Calgary-Campinas HDF5": read_calgary,
         "fastMRI HDF5": read_fastmri,
         "MoDL HDF5": read_modl,
-        "ISMRMRD HDF5": read_mrd,
     }
     with open_hdf5(path) as file:
         layout = _layout(file, path)
         if layout == "MATLAB .mat":
             return read_mat73(file, path, dataset)
+        if layout == "ISMRMRD HDF5":
+            return read_mrd(file, path, dataset)
         if dataset is not None:
             raise FormatError(f"{path} is no .mat file, so it holds no array {dataset}. Leave out --dataset.")
         images = image_group(file) if layout == "ISMRMRD images" else None

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from resolvent._errors import CorruptFileError, FormatError
-from resolvent.data.io.limits import check_unpacked
-from resolvent.data.io.lines import Table, counted
+from resolvent.data.io.limits import check_coil_images, check_unpacked
+from resolvent.data.io.lines import Table, framed
 from resolvent.data.io.mrd_header import MRDHeader
 from resolvent.data.scan import Trajectory
 
@@ -28,22 +28,21 @@ def stack_readouts(
     space, and the field of view of the recon space.
 
     Raises:
-        FormatError: no places, or too large a scan.
+        FormatError: no places, or too large a scan or matrix.
         CorruptFileError: readouts that differ in their number of components.
     """
     heads, lines = table.heads[chosen], table.data[chosen]
     ndim = 3 if header.encoded.matrix[2] > 1 else 2
     places = _per_pixel(heads, table.places[chosen], header, ndim, path)
-    batch, leads = counted(heads["idx"], slices)
-    frame = np.ravel_multi_index(
-        (batch, *(index for _, index in leads)), shape := (len(slices), *(size for size, _ in leads))
-    )
+    _, frame, shape = framed(heads["idx"], slices)
     number = np.zeros(len(frame), dtype=np.int64)  # of a readout within its frame
     for which in np.unique(frame):
         number[frame == which] = np.arange((frame == which).sum())
     readouts, samples = int(number.max()) + 1, int(heads["number_of_samples"].max())
     size = math.prod(shape) * readouts * samples
     check_unpacked(size * (table.coils * 8 + 4 + 8 * ndim), path, "k-space along the trajectory")
+    matrix = tuple(header.kept(axis) for axis in range(ndim))[::-1]
+    check_coil_images((shape[0], table.coils, *shape[1:], *(1,) * ndim), matrix, path)
 
     kspace = np.zeros((math.prod(shape), readouts, table.coils, samples), dtype=np.complex64)
     mask = np.zeros((math.prod(shape), readouts, samples), dtype=np.float32)
@@ -55,7 +54,6 @@ def stack_readouts(
         mask[at][kept] = 1
         where[at][kept] = place[kept]
 
-    matrix = tuple(header.kept(axis) for axis in range(ndim))[::-1]
     where = where[..., ::-1] * np.array(matrix)  # (x, y, z) to (z, y, x)
     lead = shape[1:]
     kspace = np.moveaxis(kspace, 2, 1).reshape(shape[0], *lead, table.coils, *(1,) * (ndim - 2), readouts, samples)

@@ -1,4 +1,4 @@
-"""Where the slices of a stack, or the volumes of a batch, lie: one affine from the position and directions of each."""
+"""Where the slices of a stack, or the volumes of a batch, lie: one affine from the place of each, and of its frames."""
 
 from __future__ import annotations
 
@@ -11,28 +11,35 @@ from resolvent.data.scan import Geometry
 
 DIRECTIONS = "read_dir", "phase_dir", "slice_dir"
 """Fields of a header in MRD: the unit vectors along which columns, rows and slices grow."""
+DRIFT = 0.1
+"""Voxels by which a frame may lie off the first: scanners that follow the head move their frames by more."""
 
 
-def stacked(heads: np.ndarray, matrix: tuple[int, ...], voxel: np.ndarray, warn: Callable[[str], None]) -> Geometry:
+def stacked(
+    heads: np.ndarray, batch: np.ndarray, matrix: tuple[int, ...], voxel: np.ndarray, warn: Callable[[str], None]
+) -> Geometry:
     """The voxel ``N // 2`` of each slice or volume lies at its position; slices are as far apart as their positions.
 
-    Voxel size only, where there are no directions, or where slices or volumes have no affine in common.
+    Voxel size only, where there are no directions, or where slices or volumes, or the frames of one, have no affine in
+    common.
 
     Args:
-        heads: of each slice or volume, in order, with `DIRECTIONS` and ``position`` (LPS, mm).
+        heads: of every frame of every slice or volume, with `DIRECTIONS` and ``position`` (LPS, mm).
+        batch: which slice or volume each is of, counted in the order in which they lie.
         matrix: of the image, ``(y, x)`` or ``(z, y, x)``.
         voxel: size along columns, rows and slices, mm.
-        warn: is told what the slices lack to have an affine in common.
+        warn: is told what slices or frames lack to have an affine in common.
     """
+    frames, heads = heads, heads[np.unique(batch, return_index=True)[1]]
     columns, rows, depth = matrix[-1], matrix[-2], matrix[0] if len(matrix) == 3 else len(heads)
     x, y, thickness = voxel.tolist()
     unknown = Geometry(affine_from_spacing((x, y, thickness), (columns, rows, depth)), oriented=False)
-    axes = np.stack([heads[name] for name in DIRECTIONS], axis=1).astype(float)
-    positions, directions = heads["position"].astype(float), axes[0]
-    if not (np.allclose(directions @ directions.T, np.eye(3), atol=1e-2) and np.isfinite(positions).all()):
+    axes, positions = _axes(heads), heads["position"].astype(float)
+    directions = axes[0].copy()
+    if not (np.allclose(directions @ directions.T, np.eye(3), atol=1e-2) and np.isfinite(frames["position"]).all()):
         return unknown
     steps = np.diff(positions, axis=0)
-    scattered = _scattered(axes, steps, len(matrix))
+    scattered = _scattered(axes, steps, len(matrix)) or _moved(frames, heads[batch], DRIFT * min(x, y, thickness))
     if scattered:
         warn(
             f"it has {scattered}, which have no geometry in common: only the voxel size is kept; export each as a file "
@@ -48,6 +55,21 @@ def stacked(heads: np.ndarray, matrix: tuple[int, ...], voxel: np.ndarray, warn:
             thickness = float(np.linalg.norm(step))
             directions[2] = step / thickness
     return Geometry(affine_from_lps(positions[0], directions, np.array([x, y, thickness]), origin))
+
+
+def _axes(heads: np.ndarray) -> np.ndarray:
+    return np.stack([heads[name] for name in DIRECTIONS], axis=1).astype(float)
+
+
+def _moved(frames: np.ndarray, first: np.ndarray, drift: float) -> str:
+    """What keeps frames from lying where the first of their slice or volume does; nothing if they do."""
+    if not np.allclose(_axes(frames), _axes(first), atol=1e-2):
+        return "frames in different directions"
+    return (
+        ""
+        if np.allclose(frames["position"], first["position"], rtol=0, atol=drift)
+        else "frames at different positions"
+    )
 
 
 def _scattered(axes: np.ndarray, steps: np.ndarray, ndim: int) -> str:
