@@ -18,8 +18,8 @@ def read(path: str | Path, dataset: str | None = None, trajectory: str | Path | 
 
     ISMRMRD (HDF5 or stream), fastMRI, Calgary-Campinas, CMRxRecon, MoDL and the project's own HDF5, Siemens twix,
     MATLAB .mat, BART .cfl/.hdr, NIfTI and .npy. The name of the file decides nothing, except for .cfl, which is bare
-    numbers, and HDF5 named .mat, whose axes are in MATLAB's order. Nothing outside the file is opened, declared sizes are checked before they are believed, and a scan is
-    validated (`Scan.validated`).
+    numbers, and HDF5 named .mat, whose axes are in MATLAB's order. Nothing outside the file is opened, declared sizes
+    are checked before they are believed, and a scan is validated (`Scan.validated`).
 
     Args:
         path: the file.
