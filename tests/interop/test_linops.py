@@ -9,7 +9,7 @@ from problems import ODD, PLANE, random, random_mask, unit_maps
 from resolvent._errors import DataError, ShapeError
 from resolvent.interop import from_deepinv, from_mrpro, from_sigpy
 from resolvent.interop.foreign import STEPS
-from resolvent.linop import SENSE
+from resolvent.linop import SENSE, Sampling
 from resolvent.mol import MOL
 from resolvent.monotone import ResidualStack
 from resolvent.testing import check_adjoint, check_linear, check_norm_bound
@@ -195,6 +195,18 @@ def test_samples_of_a_batch_keep_their_own_operator(index):
     assert torch.allclose(theirs.select(rows)(x), A.select(rows)(x), atol=1e-12)
     again = torch.tensor([len(index) - 1])
     assert torch.allclose(theirs.select(rows).select(again)(x[:1]), A.select(rows).select(again)(x[:1]), atol=1e-12)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_samples_of_a_batch_keep_their_own_operator_within_others(inside):
+    A = SENSE(unit_maps(3, 3, 1, 6, 5).to(torch.complex64), random_mask(3, 1, 6, 5), ndim=2)
+    mask = random_mask(1, 1, 6, 5) if inside else random_mask(1, 1, 1, 6, 5)
+    operators = (A, from_mrpro(Strict(A), norm=1.0, batch=3))
+    ours, theirs = (B @ Sampling(mask) if inside else Sampling(mask) @ B for B in operators)
+    x, rows = random(3, 1, 6, 5), torch.tensor([2, 0])
+    exact = theirs.to_double()
+    assert torch.allclose(exact.select(rows)(x[rows]), ours.to_double()(x)[rows], atol=1e-12)
+    assert torch.allclose(exact.H.select(rows).H(x[rows]), ours.to_double()(x)[rows], atol=1e-12)
 
 
 def test_what_does_not_fit_is_said():

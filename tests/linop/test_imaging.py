@@ -34,6 +34,10 @@ CASES = {
 cases = pytest.mark.parametrize("case", CASES)
 
 
+def in_single(A):
+    return A._map(lambda t: t.to(torch.complex64 if t.is_complex() else torch.float32), in_single)
+
+
 @cases
 @pytest.mark.parametrize("batch", [1, 3])
 def test_adjoint_linearity_normal_and_norm(case, batch):
@@ -70,7 +74,7 @@ def test_select_double_precision_and_pickle_keep_the_operator(case):
     torch.testing.assert_close(A.select(index)(x[index]), A(x)[index], rtol=0, atol=1e-14)
     twin = pickle.loads(pickle.dumps(A))
     assert twin(x).equal(A(x)) and twin.norm_bound.equal(A.norm_bound)
-    single = A._map(lambda t: t.to(torch.complex64 if t.is_complex() else torch.float32))
+    single = in_single(A)
     y = single(x.to(torch.complex64))
     assert y.dtype == torch.complex64 and single.to_double()(x).dtype == torch.complex128
     assert float((single.to_double()(x) - y).norm() / y.norm()) < 1e-6
@@ -106,6 +110,17 @@ def test_a_series_of_one_image_shows_the_noise_of_its_samples():
     A = fourier(random_mask(1, 3, 24, 24))
     y = random(1, 1, 3, 24, 24) * A.mask
     assert torch.equal((A @ Still(3)).noise(y), A.noise(y))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_a_sampling_leaves_of_a_scan_is_what_both_measure(nested):
+    maps, mask, part = random(1, 4, 24, 20), random_mask(1, 24, 20), random_mask(1, 1, 24, 20, seed=8)
+    A, y = SENSE(maps, mask), random(1, 4, 24, 20)
+    both = (Sampling(part) @ Sampling(0.5 * part)) @ A if nested else Sampling(part) @ A
+    assert both.measured(y).equal(part * mask * y)
+    assert both.noise(y).equal(A.noise(part * y))
+    assert torch.allclose(both.adjoint(both.measured(y)), both.adjoint(y), atol=1e-12)
+    assert (A @ Sampling(random_mask(1, 24, 20, seed=9))).measured(y).equal(mask * y)
 
 
 def test_pixels_that_are_missing_may_be_filled_but_not_those_that_no_coil_sees():

@@ -138,3 +138,11 @@ def test_a_dead_or_weak_coil_costs_no_more_than_its_signal(factor):
 def test_the_level_does_not_depend_on_the_precision():
     y = torch.randn(1, 4, 24, 24, dtype=torch.complex64, generator=torch.Generator().manual_seed(5))
     assert estimate_noise(y.to(torch.complex128)).item() == pytest.approx(estimate_noise(y).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [2.0**-125, 2.0**-130, 2.0**-149])
+def test_numbers_too_small_to_be_held_in_full_have_no_noise(size):
+    y = torch.randn(1, 4, 24, 24, dtype=torch.complex64, generator=torch.Generator().manual_seed(5))
+    y = y / y.abs().amax()
+    found = estimate_noise((size * y).to(torch.complex64)).item()
+    assert found == (pytest.approx(size * estimate_noise(y).item(), rel=1e-4) if size > 1e-38 else 0)

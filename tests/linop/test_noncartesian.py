@@ -13,7 +13,7 @@ import torch
 from problems import dense, random, unit_maps
 from resolvent._errors import DataError, ShapeError
 from resolvent.data import radial, simulate, spiral
-from resolvent.linop import SENSE, NonCartesian
+from resolvent.linop import SENSE, NonCartesian, Sampling
 from resolvent.linop.nufft import nufft
 from resolvent.testing import (
     check_adjoint,
@@ -176,6 +176,26 @@ def test_weights_of_samples_do_not_weigh_their_noise():
     maps, y = unit_maps(1, 3, *PLANE), random(1, 3, 5, 16)
     whole, half = (NonCartesian(maps, radial(5, PLANE), w * torch.ones(5, 16)) for w in (1, 0.5))
     assert torch.equal(whole.noise(y), half.noise(y))
+
+
+COMPOSED = {
+    "of sampled images": lambda A: A @ Sampling(torch.ones(PLANE)),
+    "of sampled images, twice": lambda A: (A @ Sampling(torch.ones(PLANE))) @ Sampling(torch.ones(PLANE)),
+    "sampled": lambda A: Sampling(torch.ones(1, 1, 5, 16)) @ A,
+    "adjoint twice": lambda A: (A @ Sampling(torch.ones(PLANE))).H.H,
+    "adjoint": lambda A: (A @ Sampling(torch.ones(PLANE))).H,
+}
+
+
+@pytest.mark.parametrize("compose", COMPOSED.values(), ids=COMPOSED)
+def test_what_is_composed_of_it_is_as_exact_in_double(compose):
+    single = compose(NonCartesian(unit_maps(2, 3, *PLANE).to(torch.complex64), radial(5, PLANE)))
+    double, x = single.to_double(), random(2, *PLANE)
+    if compose is COMPOSED["adjoint"]:
+        double = double.H
+    check_normal(double, x, tol=1e-12)
+    rows = torch.tensor([1])
+    assert torch.allclose(double.select(rows).normal(x[rows]), double.normal(x)[rows], rtol=0, atol=1e-12)
 
 
 def test_operator_survives_pickle_and_double():

@@ -25,6 +25,18 @@ def test_adjoint_linearity_normal_and_norm(shape, batch):
     assert 0.5 < largest <= float(A.norm_bound[0])
 
 
+@pytest.mark.parametrize(("shape", "count"), [((1024, 1), 3), ((1, 1), 3000)])
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_norm_bound_holds_with_the_rounding_of_long_sums(shape, count, dtype):
+    # one angle, along which the image is one pixel wide: |A| is the bound
+    A = ParallelBeam(torch.zeros(count), shape)
+    for value in (1 / 3, 0.7, 0.1234567):
+        x = torch.full((1, *shape), value, dtype=dtype)
+        for there, start in ((A, x), (A.adjoint, A(x))):
+            end = there(start).to(torch.complex128)
+            assert float(end.norm() / start.to(torch.complex128).norm()) <= float(A.norm_bound)
+
+
 def test_operator_survives_pickle_double_and_frames():
     A, x = ParallelBeam(ANGLES, (6, 5)), random(2, 3, 6, 5)
     assert pickle.loads(pickle.dumps(A)).normal(x).equal(A.normal(x))

@@ -332,7 +332,7 @@ def test_the_model_is_left_as_it_was():
 
 
 def _single(A):
-    return A._map(lambda t: t.to(torch.complex64 if t.is_complex() else torch.float32))
+    return A._map(lambda t: t.to(torch.complex64 if t.is_complex() else torch.float32), _single)
 
 
 def test_a_small_attack_in_single_precision_is_measured_in_double():

@@ -6,7 +6,7 @@ import torch
 from problems import DYNAMIC, PLANE, VOLUME, random
 from resolvent import SENSE
 from resolvent.data import birdcage_maps, make_mask
-from resolvent.linop import fourier
+from resolvent.linop import Sampling, fourier
 from resolvent.mol import MOL
 from resolvent.mol.equation import Work
 from resolvent.mol.evidence import misfit, unseen
@@ -101,6 +101,14 @@ def test_the_misfit_scales_with_the_data_and_takes_no_notice_of_what_was_not_mea
     torch.testing.assert_close(misfit(A, beside, A.adjoint(beside)), found, rtol=1e-4, atol=0)
     one = A.select(torch.tensor([1]))
     torch.testing.assert_close(misfit(one, y[1:], one.adjoint(y[1:])), found[1:], rtol=1e-5, atol=0)
+
+
+def test_what_a_sampling_leaves_out_is_no_misfit_whatever_the_data_hold_there():
+    A, y = brain(0.05, birdcage_maps(4, SIZE, seed=1)[None])
+    part = (torch.arange(y.shape[-1]) % 4 != 1).float().expand(1, 1, *y.shape[-2:])
+    B, noise = Sampling(part) @ A, 100 * torch.randn(y.shape, generator=torch.Generator().manual_seed(5))
+    found = misfit(B, part * y, B.adjoint(y))
+    torch.testing.assert_close(misfit(B, y + (A.mask == 0) * noise, B.adjoint(y)), found, rtol=1e-4, atol=0)
 
 
 def test_lam_is_that_of_the_formula():

@@ -386,6 +386,14 @@ def test_data_of_zeros_are_refused(call):
         getattr(model_of("ResidualStack"), call)(y, A)
 
 
+@pytest.mark.parametrize("call", ["solve", "forward"])
+def test_data_too_small_to_be_held_in_full_are_refused(call):
+    y, A = scan(batch=2)
+    y[1] *= 1e-40
+    with pytest.raises(DataError, match=r"k-space of sample 1 is .*e-41 at most.*Scale the data"):
+        getattr(model_of("ResidualStack"), call)(y, A)
+
+
 def test_data_with_too_few_axes_for_the_network_are_refused():
     y, A = scan()
     with pytest.raises(ShapeError, match=r"the image has 2 axes after the batch; the network convolves 3"):

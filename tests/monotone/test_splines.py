@@ -86,3 +86,15 @@ class _Apply(torch.nn.Module):
 
     def forward(self, t):
         return spline(t, *self.s.tables(2))
+
+
+@pytest.mark.parametrize("extreme", [-1e4, -120.0, 100.0, 1e4])
+def test_no_width_is_too_extreme_for_a_function(extreme):
+    s = splines().float()
+    with torch.no_grad():
+        s.log_width.fill_(extreme)
+    t = torch.tensor([-1e6, -1.0, 0.0, 1e-6, 1.0, 1e6])
+    v = value(s, t)
+    assert torch.isfinite(v).all()
+    slope = v.diff() / t.diff()
+    assert slope.min() >= 0 and slope.max() <= 1 + 1e-6

@@ -14,6 +14,7 @@ from resolvent.monotone.tiling import cuts, in_tiles
 CASES = {
     "2-D": (2, (2, 13, 10), (1, 5, 4)),
     "2-D frames": (2, (2, 3, 9, 8), (2, 4, 99)),
+    "2-D sets of one frame": (2, (2, 3, 1, 9, 8), (2, 4, 99)),
     "3-D": (3, (1, 5, 9, 8), (1, 2, 4, 5)),
     "thin": (2, (1, 7, 1), (1, 1, 1)),
 }

@@ -138,7 +138,12 @@ MUTANTS = (
     Mutant(
         "zero data keep the start",
         "solve/cg.py",
-        (("torch.where(along(scale == 0, b), torch.zeros_like(result), result / unit)", "result / unit"),),
+        (
+            (
+                "torch.where(along(scale == 0, b), torch.zeros_like(result), (result / unit).mul_(per))",
+                "result / unit * per",
+            ),
+        ),
         CG_TESTS,
     ),
     Mutant("estimate not taken", "solve/cg.py", (("taken = torch.cat(", "torch.cat("),), CG_TESTS),
@@ -152,7 +157,14 @@ MUTANTS = (
     Mutant(
         "breakdown unnoticed",
         "solve/cg.py",
-        (("sound = curvature > 0", "sound = curvature != 12345.0"),),
+        (("sound = (curvature > 0)", "sound = (curvature != 12345.0)"),),
+        CG_TESTS,
+    ),
+    Mutant("blow-up unnoticed", "solve/cg.py", ((" & (rz <= limit)", ""),), CG_TESTS),
+    Mutant(
+        "units of the matrix not removed",
+        "solve/cg.py",
+        (("per = 2.0 ** round(math.log2(smallest)) if smallest else 1.0", "per = 1.0"),),
         CG_TESTS,
     ),
     Mutant(

@@ -65,6 +65,25 @@ def test_scaled_data_take_the_same_steps_to_the_scaled_solution(scale, relative_
         torch.testing.assert_close(other.x / scale, one.x, rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("scale", [2.0**-110, 2.0**-83, 2.0**83, 2.0**110])
+@pytest.mark.parametrize("near", [False, True])
+def test_a_scaled_matrix_takes_the_same_steps_to_the_scaled_solution(scale, near):
+    weights, b = torch.tensor([1.0, 2.0, 7.0, 30.0]), torch.tensor([[1.0, 0.5, -2.0, 3.0]])
+    for relative_to, start in (("x", None), ("x", torch.ones(1, 4)), ("b", None)):
+
+        def solve(s, tol, relative_to=relative_to, start=start):
+            near_it = (lambda r: r / (s * weights.sqrt())) if near else None
+            options = {"relative_to": relative_to, "smallest": s, "precondition": near_it, "window": 1}
+            return conjugate_gradient(
+                lambda x: s * weights * x, b, None if start is None else start / s, tol=tol, **options
+            )
+
+        one, other = solve(1.0, 1e-3), solve(scale, 1e-3 if relative_to == "x" else 1e-3 / scale)
+        assert one.converged and other.converged
+        assert other.steps == one.steps > 1
+        assert other.x.equal(one.x / scale)
+
+
 @pytest.mark.parametrize("scale", [1e-5, 1.0])
 def test_small_data_do_not_stall(scale):
     # an absolute epsilon in the step length stops others at a relative residual of 1e-2 on data of size 1e-5
@@ -117,6 +136,36 @@ def test_matrix_that_is_not_definite_breaks_down_and_says_so(diagonal, name):
     assert s.status is Status.BREAKDOWN
     assert "not positive definite" in str(s.status)
     assert torch.isfinite(s.x).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("diagonal", [[1.0, 1.0, 0.0], [0.0, 2.0, 5.0], [1e-30, 1.0, 3.0]])
+def test_a_sample_whose_matrix_is_singular_keeps_the_last_iterate_before_that_showed(diagonal, dtype):
+    d = torch.tensor([diagonal, [1.0, 2.0, 3.0]], dtype=dtype)
+    b = torch.tensor([[1.0, 2.0, 3.0]], dtype=dtype).expand(2, 3)
+    s = conjugate_gradient(lambda x: d * x, b, tol=1e-5)
+    assert s.sample_status == (Status.BREAKDOWN, Status.CONVERGED)
+    assert torch.linalg.vector_norm(s.x[0]) < 1e3
+    residual = torch.linalg.vector_norm(b - d * s.x, dim=1)
+    torch.testing.assert_close(s.residuals[-1, 0], residual[0], rtol=1e-3, atol=0)
+    torch.testing.assert_close(s.x[1], b[1] / d[1], rtol=1e-4, atol=0)
+
+
+def test_what_rounding_leaves_is_a_few_eps_of_the_matrix_times_the_solution_whatever_was_asked():
+    matrix, b = positive(200, 1e4), random(1, 200, seed=1)
+    s = conjugate_gradient(by(matrix.to(torch.complex64)), b.to(torch.complex64), tol=1e-10, max_steps=3000)
+    assert s.converged  # says the recurrence
+    left = torch.linalg.vector_norm(b - by(matrix)(s.x.to(b.dtype)))
+    unit = torch.finfo(torch.float32).eps * 1e4 * torch.linalg.vector_norm(s.x)
+    assert 0.1 * unit < left < 10 * unit
+
+
+def test_no_samples_give_no_solutions():
+    for b in (torch.zeros(0, 3, 4), torch.zeros(0, 5, dtype=torch.complex64)):
+        for x0 in (None, b):
+            s = conjugate_gradient(lambda x: 2 * x, b, x0, relative_to="x", smallest=1.0)
+            assert s.x.equal(b) and s.x.dtype == b.dtype
+            assert s.converged and s.sample_status == () and s.steps == 0
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])

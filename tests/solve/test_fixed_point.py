@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from problems import random
 from resolvent._errors import DataError
 from resolvent.solve import Status, fixed_point, norm
+from resolvent.solve.anderson import AndersonHistory
 
 
 def contraction(q, size=20, batch=1, seed=0, dtype=torch.complex128):
@@ -262,3 +263,33 @@ def test_constant_map_takes_one_step():
 def test_a_tolerance_or_limit_that_is_none_is_refused(options):
     with pytest.raises(DataError, match="neither may be negative"):
         fixed_point(lambda x: 0.5 * x, torch.ones(1, 2), **options)
+
+
+@pytest.mark.parametrize("contraction", [1.0, 1.5, -0.1, math.nan])
+def test_a_contraction_that_is_none_is_refused(contraction):
+    with pytest.raises(DataError, match=r"is in \[0, 1\)"):
+        fixed_point(lambda x: 0.5 * x, torch.ones(1, 2), contraction=contraction)
+
+
+@pytest.mark.parametrize(("q", "tol"), [(0.99, 1e-6), (0.99, 1e-4), (0.9999, 1e-5)])
+def test_rounding_adds_at_most_eps_over_one_minus_q_to_the_tolerance(q, tol):
+    b = random(1, 50, dtype=torch.float32)
+    slopes = torch.linspace(-q, q, 50)
+    s = fixed_point(lambda x: slopes * x + b, 0 * b, contraction=q, tol=tol, max_steps=1000)
+    assert s.converged
+    error = norm(s.x - b.double() / (1 - slopes.double()))
+    assert error <= (tol + torch.finfo(torch.float32).eps / (1 - q)) * norm(s.x)
+
+
+def test_picard_keeps_the_last_image_alone():
+    history = AndersonHistory(0)
+    for _ in range(3):
+        history.append(torch.ones(1, 4), torch.ones(1, 4), torch.tensor([True]))
+    assert len(history._points) == len(history._residuals) == 1
+
+
+@pytest.mark.parametrize("anderson", [0, 5])
+def test_no_samples_give_no_solutions(anderson):
+    x0 = torch.zeros(0, 3, 4, dtype=torch.complex64)
+    s = fixed_point(lambda x: 0.5 * x, x0, contraction=0.5, anderson=anderson)
+    assert s.x.equal(x0) and s.converged and s.sample_status == () and s.steps == 0

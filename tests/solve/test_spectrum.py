@@ -165,3 +165,11 @@ def test_start_without_direction_is_refused(bad):
     start = torch.tensor([[1.0, 2.0], [bad, 0.0]])
     with pytest.raises(ResolventError, match=r"start of a sample is zero or not finite\. Leave it out"):
         lanczos(lambda x: x, start, start=start)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_no_samples_have_no_eigenvalues(dtype):
+    like = torch.zeros(0, 3, 4, dtype=dtype)
+    for start in (None, like):
+        ritz = lanczos(lambda x: 2 * x, like, start=start)
+        assert ritz.vector.equal(like) and ritz.value.shape == ritz.residual.shape == ritz.steps.shape == (0,)

@@ -111,7 +111,7 @@ class ForeignOperator(LinearOperator):
         Returns:
             where ``A x`` is not zero, for the whole batch or, if the samples share A, once.
         """
-        whole = self._map(lambda t: t)
+        whole = self._map(lambda t: t, lambda part: part)
         whole.rows = None
         generator = torch.Generator().manual_seed(0)
         count = len(data) if self.rows is None else self.batch

@@ -86,6 +86,11 @@ class LinearOperator(nn.Module, ABC):
             return self.adjoint(self.compensation * y)
         return self.adjoint(y) if back is None else back
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether A multiplies each number of x by one of its own: then ``A @ B`` measures what B does, and less."""
+        return False
+
     def measured(self, y: Tensor) -> Tensor:
         """The part of y that was measured: zero where `adjoint` takes no notice of it."""
         return y
@@ -116,11 +121,11 @@ class LinearOperator(nn.Module, ABC):
 
     def select(self, index: Tensor) -> Self:
         """The operators of the samples `index` (integer tensor); tensors of batch size 1 serve every sample."""
-        return self._map(lambda t: t if t.shape[0] == 1 else t[index])
+        return self._map(lambda t: t if t.shape[0] == 1 else t[index], lambda part: part.select(index))
 
     def to_double(self) -> Self:
         """The same operator in double precision."""
-        return self._map(doubled)
+        return self._map(doubled, lambda part: part.to_double())
 
     def extra_repr(self) -> str:
         """Of each tensor its shape; and the precision."""
@@ -128,15 +133,14 @@ class LinearOperator(nn.Module, ABC):
         kinds = {str(t.dtype)[6:]: None for t in self.buffers(recurse=False)}
         return ", ".join([*shapes, *kinds])
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        """A copy with every buffer replaced by ``change(buffer)``."""
+    def _map(self, change: Callable[[Tensor], Tensor], within: Callable[[LinearOperator], LinearOperator]) -> Self:
+        """A copy with every buffer replaced by ``change(buffer)``, and each operator inside by ``within(operator)``."""
         new = type(self).__new__(type(self))
         state = vars(new)
         state.update(vars(self))
         state["_buffers"] = {name: None if t is None else change(t) for name, t in self._buffers.items()}
         state["_modules"] = {
-            name: part._map(change) if isinstance(part, LinearOperator) else part
-            for name, part in self._modules.items()
+            name: within(part) if isinstance(part, LinearOperator) else part for name, part in self._modules.items()
         }
         return new
 
@@ -218,17 +222,23 @@ class _Product(LinearOperator):
         """That of the measurements of A."""
         return self.outer.compensation
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether both are."""
+        return self.outer.elementwise and self.inner.elementwise
+
     def measured(self, y: Tensor) -> Tensor:
-        """What A measures."""
-        return self.outer.measured(y)
+        """What A measures; where A is elementwise, what both measure."""
+        y = self.outer.measured(y)
+        return self.inner.measured(y) if self.outer.elementwise else y
 
     def by_frame(self, y: Tensor) -> Tensor:
         """The frames that A has."""
         return self.outer.by_frame(y)
 
     def noise(self, y: Tensor) -> Tensor:
-        """What the measurements of A show."""
-        return self.outer.noise(y)
+        """What the measurements of A show; where A is elementwise, what those that it leaves of B show."""
+        return self.inner.noise(self.outer.measured(y)) if self.outer.elementwise else self.outer.noise(y)
 
     @property
     def support(self) -> Tensor | None:

@@ -122,6 +122,11 @@ class Sampling(LinearOperator):
         """``mask y``."""
         return self(y)
 
+    @property
+    def elementwise(self) -> bool:
+        """It is."""
+        return True
+
     def measured(self, y: Tensor) -> Tensor:
         """``y`` where the mask is not zero."""
         return (self.mask != 0) * y

@@ -42,7 +42,7 @@ def estimate_noise(kspace: KSpace, ndim: int = 2, radius: Tensor | None = None) 
             where it is oversampled, signal fills only a part of their directions.
 
     Returns:
-        ``(batch,)``, in the units of `kspace`; 0 for a scan of zeros.
+        ``(batch,)``, in the units of `kspace`; 0 for a scan of zeros, or of numbers too small to be held in full.
 
     Source: the smallest eigenvalues of a calibration matrix are its noise, M. Uecker et al., MRM 71:990-1001 (2014).
     """
@@ -54,7 +54,7 @@ def estimate_noise(kspace: KSpace, ndim: int = 2, radius: Tensor | None = None) 
 def _sigma(kspace: Tensor, ndim: int, radius: Tensor | None) -> Tensor:
     """The estimate for one scan ``(coil, *lead, *spatial)``, brought to one precision and size."""
     size = kspace.abs().amax()
-    if not bool(size > 0):
+    if not bool(size >= torch.finfo(size.dtype).tiny):
         return torch.zeros((), dtype=kspace.real.dtype, device=kspace.device)
     y = kspace / size
     strength = y.abs().flatten(1).mean(1)

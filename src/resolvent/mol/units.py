@@ -185,7 +185,7 @@ def full_precision(method: Method) -> Method:
 
 
 def check_signal(y: KSpace) -> None:
-    """Refuse measurements that are not finite, or of a sample without any: it would have no scale.
+    """Refuse measurements that are not finite, or of a sample without any that is a normal number: it has no scale.
 
     Raises:
         DataError: such a sample, or none at all.
@@ -196,8 +196,14 @@ def check_signal(y: KSpace) -> None:
     if not bool(torch.isfinite(largest).all()):
         sample = int((~torch.isfinite(largest)).nonzero()[0])
         raise DataError(f"k-space of sample {sample} holds NaN or infinite values. Repair or leave out that slice.")
-    if not bool((largest > 0).all()):
-        sample = int((largest == 0).nonzero()[0])
+    faint = largest < torch.finfo(largest.dtype).tiny
+    if bool(faint.any()):
+        sample = int(faint.nonzero()[0])
+        if bool(largest[sample] > 0):
+            raise DataError(
+                f"k-space of sample {sample} is {float(largest[sample]):.2g} at most: numbers as small lose their "
+                "digits. Scale the data."
+            )
         raise DataError(
             f"k-space of sample {sample} is zero everywhere: there is no image in it. Leave out that slice."
         )

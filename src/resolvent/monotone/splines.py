@@ -9,6 +9,8 @@ KNOTS = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
 """Where the slope changes, in units of the channel's own scale."""
 WIDTH = 0.02
 """Scale of a channel at the start of training, relative to an image of magnitude 1."""
+WIDEST = 40.0
+"""Largest logarithm of a width, and its smallest but for the sign: an image over a width is finite."""
 
 
 class MonotoneSpline(nn.Module):
@@ -18,7 +20,7 @@ class MonotoneSpline(nn.Module):
 
         s(t) = w sum_j a_j [clip(t / w, k_j, k_{j+1}) - clip(0, k_j, k_{j+1})]
 
-    where w > 0 is the width of the channel. `tables` makes slopes and widths, once before a solve.
+    where w > 0 is the width of the channel, from 4e-18 to 2e17. `tables` makes slopes and widths, once before a solve.
 
     Args:
         channels: number of functions.
@@ -34,7 +36,8 @@ class MonotoneSpline(nn.Module):
     def tables(self, ndim: int) -> tuple[Tensor, Tensor]:
         """Slopes ``(pieces, channels, 1, ...)`` and widths ``(channels, 1, ...)`` for `ndim` spatial axes."""
         column = (-1, *(1,) * ndim)
-        return self.logits.sigmoid().T.unflatten(1, column), self.log_width.exp().reshape(column)
+        width = self.log_width.clamp(-WIDEST, WIDEST).exp()
+        return self.logits.sigmoid().T.unflatten(1, column), width.reshape(column)
 
 
 def spline(t: Tensor, slopes: Tensor, width: Tensor) -> Tensor:

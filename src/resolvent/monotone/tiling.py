@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 Network = Callable[[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]], Tensor]
-"""A function of an image x, of tensors for all samples (`shared`) and of tensors in the shape of x (`own`)."""
+"""A function of an image x, of tensors for all samples (`shared`) and of images and features of each (`own`)."""
 
 Tile = tuple[int, ...]
 """Largest ``(images, *spatial)`` seen at once, halo not counted; images are the axes before the spatial ones."""
@@ -42,8 +42,8 @@ def in_tiles(network: Network, radius: int | None, tile: Tile | None) -> Network
     too, is that of a tile.
 
     Args:
-        network: of ``(x, shared, own)``, x complex ``(batch, *lead, *spatial)``; each of `own` in the shape of x, or
-            ``(batch, fold, channel, *spatial)`` with the lead axes as one, fold. The output has either form.
+        network: of ``(x, shared, own)``, x complex ``(batch, *lead, *spatial)``; each of `own` complex in the shape of
+            x, or real ``(batch, fold, channel, *spatial)`` with the lead axes as one, fold. The output has either form.
         radius: of the receptive field, in pixels on every spatial axis; None if it is not known.
         tile: see `Tile`.
     """
@@ -54,7 +54,7 @@ def in_tiles(network: Network, radius: int | None, tile: Tile | None) -> Network
 
     def run(x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
         folded = x.reshape(len(x), -1, *x.shape[-spatial:])
-        own = tuple(t.reshape(folded.shape) if t.shape == x.shape else t for t in own)
+        own = tuple(t.reshape(folded.shape) if t.is_complex() else t for t in own)
         out: Tensor | None = None
         for core, wide, inner in cuts(tuple(folded.shape[1:]), tile, halo):
             part = anew(folded[wide], shared, tuple(t[wide] for t in own))

@@ -35,8 +35,8 @@ class AndersonHistory:
             rows = valid.unsqueeze(1)
             x = torch.where(rows, x, self._points[-1])
             residual = torch.where(rows, residual, self._residuals[-1])
-        self._points = [*self._points[-self.depth :], x]
-        self._residuals = [*self._residuals[-self.depth :], residual]
+        self._points = [*self._points, x][-1 - self.depth :]
+        self._residuals = [*self._residuals, residual][-1 - self.depth :]
 
     def select(self, index: Tensor) -> None:
         """Keep the samples `index` only."""

@@ -72,7 +72,7 @@ def lanczos(
     >>> round(ritz.value.item(), 4), ritz.steps.item()
     (-1.0, 3)
     """
-    size = like[0].numel() * (2 if like.is_complex() else 1)
+    size = as_real(like).shape[1]
     with torch.no_grad():
         q = as_real(_random(like, seed) if start is None else start.detach())
         length = norm(q)

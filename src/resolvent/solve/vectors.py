@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -34,7 +35,8 @@ def carried(f: Callable[[Tensor], Tensor], x: Tensor, keep: Tensor) -> Callable[
 
 def as_real(x: Tensor) -> Tensor:
     """Samples as real vectors: ``(batch, n)``."""
-    return (torch.view_as_real(x.resolve_conj()) if x.is_complex() else x).reshape(x.shape[0], -1)
+    x = torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
+    return x.reshape(len(x), math.prod(x.shape[1:]))  # -1 would not do for no samples
 
 
 def as_images(v: Tensor, like: Tensor) -> Tensor:
