@@ -98,6 +98,13 @@ def test_frames_of_a_series_are_seen_one_by_one():
     assert wrong.record()["misfit"][0][1] == pytest.approx(2)
 
 
+def test_a_sampling_of_a_series_has_its_frames():
+    A, x, y = series()
+    thinned = Sampling(torch.ones(1, 6, 3, 24, 20)) @ A
+    assert fit(thinned, x, y, 0.0).misfit.shape == (1, 3)
+    assert fit(A @ Sampling(torch.ones(1, 3, 24, 20)), x, y, 0.0).misfit.shape == (1, 3)
+
+
 def test_one_wrong_frame_of_many_is_named():
     """Of the norm over all 100 it would be a tenth of its own."""
     A, x, y = series(frames=100)

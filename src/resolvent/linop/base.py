@@ -233,8 +233,8 @@ class _Product(LinearOperator):
         return self.inner.measured(y) if self.outer.elementwise else y
 
     def by_frame(self, y: Tensor) -> Tensor:
-        """The frames that A has."""
-        return self.outer.by_frame(y)
+        """By the frames that A has; those of B where A is elementwise."""
+        return (self.inner if self.outer.elementwise else self.outer).by_frame(y)
 
     def noise(self, y: Tensor) -> Tensor:
         """What the measurements of A show; where A is elementwise, what those that it leaves of B show."""
