@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from resolvent._errors import DataError
-from resolvent.data import Scan, Subject, read_subjects
+from resolvent.data import Scan, Subject, read_subjects, undersample
 from resolvent.data.io import read_maps
-from resolvent.linop import estimate_noise
-from resolvent.train.config import Config
+from resolvent.train.config import Config, Data, Scans
 from resolvent.train.draws import Batch, draw_batch, unit
 from resolvent.train.pictures import draw_pictures, read_picture
 
@@ -66,9 +65,9 @@ class ScansModule(pl.LightningDataModule):
         if scans.spatial == "picture":
             self.train, self.validation = [*map(read_picture, train)], [*map(read_picture, validation)]
         else:
-            self.train = _subjects(train, ndim, data.trim, data.supervision)
-            self.train += _subjects([data.folder / path for path in data.stills], 2, data.trim, data.supervision)
-            self.validation = _subjects(validation, ndim, data.trim, "full")
+            self.train = _subjects(train, data, ndim, data.supervision)
+            self.train += _subjects([data.folder / path for path in data.stills], data, 2, data.supervision)
+            self.validation = _subjects(validation, data, ndim, "full")
         both = {(s.source, s.name) for s in self.train} & {(s.source, s.name) for s in self.validation}
         if both:
             source, name = min(both)
@@ -91,19 +90,21 @@ class ScansModule(pl.LightningDataModule):
         return DataLoader(draws, batch_size=None, sampler=order, num_workers=workers)
 
 
-def _subjects(paths: Sequence[Path], ndim: int, trim: int, supervision: str) -> list[Subject]:
-    found = [s for path in paths for s in read_subjects(path, ndim, trim)]
-    return [s if s.scan is None else replace(s, scan=_prepared(s.scan, supervision)) for s in found]
+def _subjects(paths: Sequence[Path], data: Data, ndim: int, supervision: str) -> list[Subject]:
+    found = [s for path in paths for s in read_subjects(path, ndim, data.trim)]
+    return [s if s.scan is None else replace(s, scan=_prepared(s.scan, data.scans, supervision)) for s in found]
 
 
-def _prepared(scan: Scan, supervision: str) -> Scan:
-    """The scan in units of its own, with maps and noise level."""
-    if supervision == "full" and not scan.fully_sampled:
+def _prepared(scan: Scan, scans: Scans, supervision: str) -> Scan:
+    """The scan in units of its own; if it is undersampled, with maps, else once it is seen that maps can be had."""
+    scan = scan.normalised()
+    if scan.fully_sampled:
+        for kind in (kind for kind, odds in scans.masks.items() if odds):
+            undersample(scan.entry(0), scans.acceleration[1], kind)
+        return scan
+    if supervision == "full":
         raise DataError(
             f"{scan.source} is undersampled, so there is no reference to train on or to validate with. "
             "Use fully sampled scans, or supervision: self for the training part."
         )
-    scan = scan.normalised()
-    maps = scan.maps
-    noise = float(estimate_noise(scan.kspace, scan.ndim).median()) if scan.noise is None else scan.noise
-    return scan.replace(coil_maps=maps, noise=noise)
+    return scan.replace(coil_maps=scan.maps)
