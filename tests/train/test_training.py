@@ -200,6 +200,11 @@ def test_a_run_that_goes_back_forgets_what_the_average_saw_since(config):
         assert torch.equal(value, good[name]), name
 
 
+def test_after_the_steps_as_a_denoiser_the_guard_knows_other_losses(config, tmp_path):
+    train(changed(config, optimiser={"pretrain": 4}), tmp_path / "run")
+    assert AtomicCheckpointIO().load_checkpoint(tmp_path / "run" / "last.ckpt")["resolvent"]["guard"]["accepted"] == 2
+
+
 def test_batches_of_nan_are_skipped(config, tmp_path, monkeypatch):
     import resolvent.train.datamodule as datamodule
 

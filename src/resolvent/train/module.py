@@ -65,6 +65,8 @@ class Training(pl.LightningModule):
         optimiser = self.optimizers()
         assert isinstance(optimiser, LightningOptimizer)
         self._accuracy()
+        if self.step == self.config.optimiser.pretrain:
+            self.guard.forget()
         work = Work()
         loss, parts = torch.tensor(math.nan), {"loss": math.nan}
         if bool(torch.isfinite(batch.y).all()):
