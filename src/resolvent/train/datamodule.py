@@ -75,10 +75,12 @@ class ScansModule(pl.LightningDataModule):
         self.maps = [unit(maps) for path in scans.maps for maps in read_maps(data.folder / path)]
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """An epoch, the steps between two validations; a resumed run goes on with the number where it was."""
+        """An epoch, the steps to the next validation; a resumed run goes on with the number where it was."""
         assert self.trainer is not None
-        step, every = getattr(self.trainer.lightning_module, "step", 0), self.config.validation.every
-        length = min(every, self.config.optimiser.steps - every * self.trainer.current_epoch)
+        step, loop = getattr(self.trainer.lightning_module, "step", 0), self.trainer.fit_loop
+        first = step - (loop.epoch_loop.batch_progress.current.ready if loop.restarting else 0)
+        every, steps = self.config.validation.every, self.config.optimiser.steps
+        length = min(every - first % every, steps - first)
         return self._loader(self.train, _TRAIN, range(step, step + length))
 
     def val_dataloader(self) -> DataLoader[Batch]:

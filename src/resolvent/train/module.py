@@ -60,6 +60,12 @@ class Training(pl.LightningModule):
         )
         return torch.optim.Adam([{"params": group} for group in groups if group], lr=self.config.optimiser.rate)
 
+    def on_fit_start(self) -> None:
+        """A run that stopped early stays stopped, unless it is given more patience than its checkpoint has."""
+        for rule in self.trainer.early_stopping_callbacks:
+            rule.patience = self.config.validation.patience or rule.patience
+            self.trainer.should_stop = self.trainer.should_stop or rule.wait_count >= rule.patience
+
     def training_step(self, batch: Batch, number: int) -> None:
         """Reconstruct, differentiate, and step unless the guard says no."""
         optimiser = self.optimizers()
@@ -82,6 +88,7 @@ class Training(pl.LightningModule):
             self.average.update_parameters(self.model)
         self._watch(optimiser.optimizer)
         self.step += 1
+        self.trainer.should_stop = self.trainer.should_stop or self.step >= self.config.optimiser.steps
         counts = {"evaluations": work.evaluations, "applications": work.applications}
         counts |= {"adjoint_evaluations": work.adjoint_evaluations, "contraction": work.contraction}
         lam = {"lam": self.model.lam.detach()}
