@@ -34,11 +34,21 @@ def test_stills_are_subjects_of_training(config, folder):
     content = json.loads(config.model_dump_json())
     content["data"] |= {"train": ["train.h5"], "stills": ["val.h5"], "validation": ["val.h5"]}
     content["data"]["scans"] |= {"spatial": "2d+t"}
-    with pytest.raises(rv.ResolventError, match=r"vals0 of .*val.h5 is in training and in validation"):
+    with pytest.raises(rv.ResolventError, match=r"val.h5 is in validation and in training\. Split"):
         ScansModule(parsed(content, "these"))
-    shutil.copy(folder / "val.h5", folder / "stills.h5")
+    shutil.copy(folder / "train.h5", folder / "stills.h5")
     content["data"]["stills"] = ["stills.h5"]
     assert [s.images.ndim for s in ScansModule(parsed(content, "these")).train] == [4, 4, 3, 3]
+
+
+def test_a_file_in_training_and_validation_is_found_under_another_name(config, folder):
+    (folder / "link.h5").symlink_to(folder / "train.h5")
+    shutil.copy(folder / "train.h5", folder / "copy.h5")
+    for name in ("link.h5", "copy.h5", "../" + folder.name + "/train.h5"):
+        content = json.loads(config.model_dump_json())
+        content["data"]["validation"] = [name]
+        with pytest.raises(rv.ResolventError, match=r"is in validation and in training, there as .*train\.h5\. Split"):
+            ScansModule(parsed(content, "these"))
 
 
 @pytest.fixture

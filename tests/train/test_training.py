@@ -106,8 +106,8 @@ def test_training_without_references_never_sees_them(config, folder, tmp_path):
         train(changed(run, data={"supervision": "full"}), tmp_path / "other")
 
 
-def test_a_subject_in_training_and_validation_is_refused(config, tmp_path):
-    with pytest.raises(DataError, match=r"vals0 of .* is in training and in validation"):
+def test_a_file_in_training_and_validation_is_refused(config, tmp_path):
+    with pytest.raises(DataError, match=r"val.h5 is in validation and in training"):
         train(changed(config, data={"train": ["train.h5", "val.h5"]}), tmp_path / "run")
 
 

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from resolvent._errors import DataError
 from resolvent.data import Scan, Subject, read_subjects, undersample
 from resolvent.data.io import read_maps
+from resolvent.data.io.output import sha256
 from resolvent.train.config import Config, Data, Scans
 from resolvent.train.draws import Batch, draw_batch, unit
 from resolvent.train.pictures import draw_pictures, read_picture
@@ -52,7 +53,7 @@ class ScansModule(pl.LightningDataModule):
     """Reads the subjects once, and draws from them.
 
     Raises:
-        DataError: a subject is in training and in validation; scans where none can be used.
+        DataError: a file is in training and in validation; scans where none can be used.
     """
 
     def __init__(self, config: Config) -> None:
@@ -68,10 +69,11 @@ class ScansModule(pl.LightningDataModule):
             self.train = _subjects(train, data, ndim, data.supervision)
             self.train += _subjects([data.folder / path for path in data.stills], data, 2, data.supervision)
             self.validation = _subjects(validation, data, ndim, "full")
-        both = {(s.source, s.name) for s in self.train} & {(s.source, s.name) for s in self.validation}
-        if both:
-            source, name = min(both)
-            raise DataError(f"{name} of {source} is in training and in validation. Split the subjects.")
+        trained = {content: path for path, content in _contents(self.train).items()}
+        for path, content in _contents(self.validation).items():
+            if content in trained:
+                same = "" if path == trained[content] else f", there as {trained[content]}"
+                raise DataError(f"{path} is in validation and in training{same}. Split the subjects.")
         self.maps = [unit(maps) for path in scans.maps for maps in read_maps(data.folder / path)]
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -90,6 +92,12 @@ class ScansModule(pl.LightningDataModule):
     def _loader(self, subjects: list[Subject], stream: int, order: range) -> DataLoader[Batch]:
         draws, workers = Draws(subjects, self.config, stream, self.maps), self.config.data.workers
         return DataLoader(draws, batch_size=None, sampler=order, num_workers=workers)
+
+
+def _contents(subjects: Sequence[Subject]) -> dict[str, str]:
+    """What is in the files of subjects: the same where a file has two names."""
+    paths = dict.fromkeys(subject.source for subject in subjects)
+    return {path: sha256(path) or str(Path(path).resolve()) for path in paths}
 
 
 def _subjects(paths: Sequence[Path], data: Data, ndim: int, supervision: str) -> list[Subject]:
