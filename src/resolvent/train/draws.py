@@ -75,7 +75,7 @@ def draw_batch(
     the true ones, and the reference is what these make of the full data, ``sum_c conj(s'_c) s_c x``.
 
     Args:
-        subjects: with images; scan i of the batch comes from a subject drawn at random, see `draw_subject`.
+        subjects: a batch is of one measured scan or of images; each scan then comes from another, see `draw_subject`.
         scans: the settings.
         seed: of the stream.
         number: of the batch.
@@ -87,10 +87,13 @@ def draw_batch(
         DataError: an image of which no part shows anything, see `framed`.
     """
     rng = np.random.default_rng([seed, number])
-    scan = subjects[int(rng.integers(len(subjects)))].scan
-    if scan is not None:
-        return draw_measured(scan, scans, rng, size)
-    subjects = [subject for subject in subjects if subject.images is not None]
+    if any(subject.scan is not None for subject in subjects):
+        scan = subjects[draw_subject(subjects, scans, None, rng)].scan
+        if scan is not None:
+            return draw_measured(scan, scans, rng, size)
+        subjects = [subject for subject in subjects if subject.images is not None]
+    else:
+        rng.integers(len(subjects))  # so that images give the scans that packaged models were trained on
     shape = tuple(int(n) for n in rng.choice(quick_sizes(*scans.matrix), 2))
     depth = int(rng.integers(scans.depth[0], scans.depth[1] + 1))
     n_coils = int(rng.choice(scans.coils))
