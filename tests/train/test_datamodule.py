@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -28,6 +29,24 @@ def test_scores_are_kept_subject_by_subject(config):
     data = ScansModule(config)
     numbers = [int(batch.subject) for batch in data.val_dataloader()]
     assert len(data.validation) == 2 and numbers == [0, 1]
+
+
+def test_validation_takes_the_subjects_of_all_files_in_turn(config, folder):
+    shutil.copy(folder / "train.h5", folder / "more.h5")
+    content = json.loads(config.model_dump_json())
+    content["data"] |= {"train": ["val.h5"], "validation": ["train.h5", "more.h5"]}
+    data = ScansModule(parsed(content, "these"))
+    assert [s.name for s in data.validation] == ["trains0", "trains1"] * 2
+    assert [s.source for s in data.val_dataloader().dataset.subjects] == 2 * [
+        str(folder / name) for name in ("train.h5", "more.h5")
+    ]
+
+
+def test_the_card_says_how_many_subjects_and_whether_scans_were_measured(measured, tmp_path):
+    content, _ = measured
+    content["optimiser"]["steps"] = 1
+    page = (Path(train(parsed(content, "these"), tmp_path / "run")["model"]) / "README.md").read_text()
+    assert "over subjects (1 of full.h5)" in page and "on 2 scans of the kind" in page and "simulated" not in page
 
 
 def test_stills_are_subjects_of_training(config, folder):

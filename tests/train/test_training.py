@@ -56,7 +56,12 @@ def test_a_run_leaves_settings_logs_checkpoints_and_a_model_with_its_card(config
     assert card["reached"]["psnr"] == found["psnr"] > card["reached"]["psnr_sense"] - 20
     assert card["training"]["data"]["train"] == ["train.h5"]
     page = (tmp_path / "run" / "tiny" / "README.md").read_text()
-    assert "Tier: **per-scan**; m = 0.1" in page and f"{found['psnr']:.2f} dB" in page and "Research use only" in page
+    assert (
+        "Tier: **per-scan**; m = 0.1" in page
+        and f"{found['psnr']:.2f} dB on 2 simulated scans" in page
+        and "Research use only" in page
+    )
+    assert "over subjects (2 of val.h5)" in page
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,16 @@ def read_subjects(path: str | Path, ndim: int = 2, trim: int = 0) -> list[Subjec
             return [Subject(name, path, scan=found.single())]
         stacks = {name: found.image.numpy()}
     return [Subject(name, path, _prepared(stack, f"{name} in {path}", ndim, trim)) for name, stack in stacks.items()]
+
+
+def in_turn(subjects: Sequence[Subject]) -> list[Subject]:
+    """The first subject of each file, then the second of each, and so on.
+
+    >>> [s.name for s in in_turn([Subject("a", "1"), Subject("b", "1"), Subject("c", "2")])]
+    ['a', 'c', 'b']
+    """
+    files = [[s for s in subjects if s.source == source] for source in dict.fromkeys(s.source for s in subjects)]
+    return [subject for turn in zip_longest(*files) for subject in turn if subject is not None]
 
 
 def _stacks(path: str) -> Iterator[tuple[str, np.ndarray]]:

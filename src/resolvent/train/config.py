@@ -186,7 +186,7 @@ class Validation(_Section):
     """How a model is chosen: by mean PSNR over subjects that were not trained on."""
 
     every: int = Field(default=250, ge=1, description="Steps between validations.")
-    scans: int = Field(default=16, ge=1, description="Number of simulated scans, spread over the subjects.")
+    scans: int = Field(default=16, ge=1, description="Number of scans, of the subjects of all files in turn.")
     patience: int | None = Field(default=None, ge=1, description="Stop after so many validations without a better one.")
 
 

@@ -15,6 +15,7 @@ from resolvent._errors import DataError
 from resolvent.data import Scan, Subject, read_subjects, undersample
 from resolvent.data.io import read_maps
 from resolvent.data.io.output import sha256
+from resolvent.data.subjects import in_turn
 from resolvent.train.config import Config, Data, Scans
 from resolvent.train.draws import Batch, draw_batch, unit
 from resolvent.train.pictures import draw_pictures, read_picture
@@ -86,8 +87,8 @@ class ScansModule(pl.LightningDataModule):
         return self._loader(self.train, _TRAIN, range(step, step + length))
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The same scans each time."""
-        return self._loader(self.validation, _VALIDATION, range(self.config.validation.scans))
+        """The same scans each time, of the subjects of all files in turn."""
+        return self._loader(in_turn(self.validation), _VALIDATION, range(self.config.validation.scans))
 
     def _loader(self, subjects: list[Subject], stream: int, order: range) -> DataLoader[Batch]:
         draws, workers = Draws(subjects, self.config, stream, self.maps), self.config.data.workers

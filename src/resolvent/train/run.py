@@ -109,7 +109,9 @@ def train(
     result |= {"psnr": round(score, 3), "psnr_sense": round(sense, 3), "chosen_at": chosen["resolvent"]["step"]}
     averaged = module.average.module.eval()
     assert isinstance(averaged, (MOL, Baseline))
-    folder = save(averaged, out / config.name, make_card(config, result))
+    measured = any(subject.scan is not None for subject in (*data.train, *data.validation))
+    used = {"subjects": min(config.validation.scans, len(data.validation)), "measured": measured}
+    folder = save(averaged, out / config.name, make_card(config, {**result, **used}))
     (folder / "README.md").write_text(readme(json.loads((folder / CARD).read_text())))
     return {**result, "model": str(folder)}
 
