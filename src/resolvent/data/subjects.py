@@ -56,7 +56,8 @@ def read_subjects(path: str | Path, ndim: int = 2, trim: int = 0) -> list[Subjec
 
     Args:
         path: the file.
-        ndim: 2 for slices, of which empty ones are left out; 3 for one volume or one series of frames a subject.
+        ndim: 2 for slices, those of all axes before the last two, of which empty ones are left out; 3 for one volume or
+            one series of frames a subject.
         trim: images left out at both ends of each stack: where a volume was resampled, its last planes are half empty.
 
     Raises:
@@ -138,5 +139,6 @@ def _prepared(stack: np.ndarray, what: str, ndim: int, trim: int) -> Tensor:
     images = images / size.max()
     if ndim == 3:
         return images if images.ndim > 3 else images[None]
+    images = images.flatten(0, -3)
     filled = (images.abs() > EMPTY).flatten(1).float().mean(1) > EMPTY
     return images[filled] if bool(filled.any()) else images
