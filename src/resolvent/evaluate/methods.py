@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from resolvent.mol import baselines
 from resolvent.mol.baselines import sense, sense_weight
 from resolvent.mol.model import MOL
 from resolvent.mol.scale import noise_of
-from resolvent.mol.weights import load
+from resolvent.mol.weights import describe, load
 
 TOL, MAX_STEPS = 1e-3, 200
 """Relative distance to the solution that models are solved to, as a user's are, and the limit of evaluations."""
@@ -53,12 +54,14 @@ class Method:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a row says of the method."""
+        """What a row says of the method; of a model its architecture too: the number of steps is in no weight."""
         identity = getattr(self.model, "identity", {})
+        architecture = describe(self.model) if isinstance(self.model, MOL | baselines.Baseline) else None
         return {
             "method": self.name,
             "tier": "linear" if self.hold else str(getattr(self.model, "tier", "none")),
             "model_sha256": identity.get("sha256"),
+            "architecture": architecture and json.dumps(architecture),
             "weight": self.weight,
             "tuned": self.tuned,
         }
