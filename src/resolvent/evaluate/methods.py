@@ -39,7 +39,7 @@ class Method:
         model: the network; None for a classical method.
         weight: of a regularised method, for scans in units in which the largest coil image is 1. None where it has
             none, or follows its own rule.
-        tuned: what `weight` was chosen on.
+        tuned: what `weight` was chosen on: files, and the number of scans.
         hold: of a linear method, the linear map that it is for given data, its weight held.
         tol: relative distance to the solution; of a `MOL`.
     """
