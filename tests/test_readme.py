@@ -47,8 +47,8 @@ def folder(tmp_path, monkeypatch):
         write(simulate(image, maps=maps, acceleration=3, seed=1), name)
     write(simulate(image, maps=maps, acceleration=1, seed=2), "full.h5")
     write(simulate(image, maps=maps, acceleration=2, seed=3), "scan.h5")
-    for name in ("volume", "other"):
-        nibabel.save(nibabel.Nifti1Image(np.tile(image.numpy()[..., None], 2), np.eye(4)), f"{name}.nii.gz")
+    for name, subject in (("volume", image), ("other", image.flip(0).square())):
+        nibabel.save(nibabel.Nifti1Image(np.tile(subject.numpy()[..., None], 2), np.eye(4)), f"{name}.nii.gz")
     (settings,) = re.findall(
         r"^```yaml\n(.*?)^```$", (ROOT / "docs" / "train.md").read_text(), re.MULTILINE | re.DOTALL
     )

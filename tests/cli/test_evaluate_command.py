@@ -116,7 +116,7 @@ def test_baselines_are_compared_with_and_tuned(resolvent, model, tiny, data, mon
     monkeypatch.setattr(baselines, "wavelet", blurred, raising=False)
     rows = resolvent("evaluate", model, *tiny, "--baselines", "--tune", data, "--json").json["rows"]
     assert [row["method"] for row in rows] == ["zero-filled", "sense", "tv", "wavelet", "tiny"]
-    assert [row["tuned"] for row in rows] == [None, *["val.h5 (the test data)"] * 3, None]
+    assert [row["tuned"] for row in rows] == [None, *["val.h5 (the test data): 1 scan"] * 3, None]
     assert sum(row["best"] for row in rows) == 1
     assert rows[1]["weight"] is not None and rows[1]["weight"] != 100.0 * 2**16
 
@@ -148,6 +148,7 @@ def test_a_solve_that_does_not_converge_ends_with_code_3(resolvent, tiny, tmp_pa
         ((), "nothing to evaluate"),
         (("brain-2d", "--mask-kind", "spiral"), "'spiral' is not one of"),
         (("brain-2d", "--acceleration", "-1"), "not a positive number"),
+        (("brain-2d", "--snr-db", "30", "--snr-db", "nan"), "nan is not a finite number"),
         (("brain-2d", "--only", "worst"), "Add --robustness"),
         (("brain-2d", "--as", "movies"), "'movies' is not one of slices, volumes, series"),
     ],
@@ -179,7 +180,7 @@ def test_options_say_what_is_measured_and_how(resolvent, model, data, tmp_path, 
     call = ("evaluate", model, "--data", data, "--output", tmp_path / "out")
     how = ("--robustness", "--convergence", "--cost", "--probes", 2, "--steps", 7, "--starts", 3, "--seed", 4)
     assert resolvent(*call, *how, "--epsilon", 0.01, "--epsilon", 0.03, "--as", "series", "--tune", data).code == 1
-    assert resolvent(*call, "--acceleration", 2, "--snr-db", 10, "--snr-db", 20, "--size", 32).code == 1
+    assert resolvent(*call, *2 * ("--acceleration", 2), "--snr-db", 10, "--snr-db", 20, "--size", 32).code == 1
     assert resolvent(*call, "--robustness", "--quick", "--only", "worst", "--only", "gaussian").code == 1
     first, second, third = asked
     assert (first.robustness, first.convergence, first.cost, first.probes, first.baselines) == (True, True, True, 2, ())

@@ -53,6 +53,15 @@ def test_empty_slices_are_left_out_but_frames_and_planes_are_kept(tmp_path):
     assert read_subjects(tmp_path / "a.h5", ndim=3)[0].images.shape == (1, 3, 12, 10)
 
 
+def test_slices_are_those_of_all_axes_before_the_last_two(tmp_path):
+    stack = np.stack([magnitudes(), 0 * magnitudes(), 2 * magnitudes()], 1)  # (3, 3, 12, 10)
+    np.save(tmp_path / "a.npy", stack)
+    slices = read_subjects(tmp_path / "a.npy")[0].images
+    assert slices.shape == (6, 12, 10)
+    torch.testing.assert_close(slices.abs().amax((1, 2)), torch.tensor([1.0, 2, 2, 4, 3, 6]) / 6)
+    assert read_subjects(tmp_path / "a.npy", ndim=3)[0].images.shape == (3, 3, 12, 10)
+
+
 def test_the_ends_of_every_stack_are_trimmed_before_it_is_scaled(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["image_ri"] = np.stack([magnitudes(7)] * 2, -1).astype(np.int16)

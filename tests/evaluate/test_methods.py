@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 
@@ -53,9 +55,19 @@ def test_a_model_tells_its_certificate_and_its_hash(case, strict):
         "method": "strict",
         "tier": "all-data",
         "model_sha256": "0" * 64,
+        "architecture": json.dumps(rv.mol.weights.describe(strict.model)),
         "weight": None,
         "tuned": None,
     }
+
+
+def test_a_model_of_the_same_weights_and_other_steps_is_another_method(unrolled, tmp_path):
+    folder = rv.save(unrolled.model, tmp_path / "net")
+    (before,) = load_models([str(folder)])
+    card = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**card, "steps": 2}))
+    (after,) = load_models([str(folder)])
+    assert before.about["model_sha256"] == after.about["model_sha256"] and before.about != after.about
 
 
 def test_a_precise_method_solves_further_and_leaves_the_model_alone(case, strict, unrolled):

@@ -101,7 +101,7 @@ def test_weights_are_chosen_on_other_subjects_and_rows_say_on_which(small, tmp_p
     only = replace(small, convergence=False, robustness=False, cost=False, models=(), probes=2)
     rows = only.run(Store(tmp_path / "rows.jsonl"))["accuracy"]
     assert rows[0]["tuned"] is None
-    assert rows[1]["tuned"] == "train.h5"
+    assert rows[1]["tuned"] == "train.h5: 2 scans"
     lines = (tmp_path / "rows.jsonl").read_text().splitlines()
     tried = [line for line in lines if '"tuning"' in line]
     assert len(tried) >= 2 * 3
@@ -111,7 +111,7 @@ def test_weights_are_chosen_on_other_subjects_and_rows_say_on_which(small, tmp_p
 def test_the_best_weight_on_the_test_data_is_called_that(small, tmp_path):
     files = small.files
     only = replace(small, convergence=False, robustness=False, cost=False, models=(), tune=files)
-    assert only.run(Store(tmp_path / "rows.jsonl"))["accuracy"][1]["tuned"] == "val.h5 (the test data)"
+    assert only.run(Store(tmp_path / "rows.jsonl"))["accuracy"][1]["tuned"] == "val.h5 (the test data): 1 scan"
 
 
 def test_without_tuning_data_a_method_has_its_own_weight(small, tmp_path, smooth):

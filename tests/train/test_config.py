@@ -36,7 +36,18 @@ def test_changes_reach_nested_fields_with_their_types(path):
         ("optimiser.steps=0", r"optimiser.steps: .* greater than or equal to 1"),
         ("data.scans.masks={spiral: 1}", "there is no mask kind 'spiral'"),
         ("data.scans.matrix=[30, 20]", "matrix is from 30 to 20; give the smaller number first"),
-        ("data.scans.acceleration=[0.5, 2]", "acceleration and coils must be at least 1"),
+        ("data.scans.acceleration=[0.5, 2]", "acceleration, depth and coils must be at least 1"),
+        ("data.scans.depth=[0, 2]", "acceleration, depth and coils must be at least 1"),
+        ("data.scans.acceleration=[.nan, .nan]", r"scans.acceleration.0: .* finite"),
+        ("data.scans.snr_db=[10, .inf]", r"scans.snr_db.1: .* finite"),
+        ("data.scans.masks={gaussian2d: 0}", "odds of masks must be at least 0, and not all of them 0"),
+        ("data.scans.masks={gaussian2d: 2, radial: -1}", "odds of masks must be at least 0"),
+        ("data.scans.masks={gaussian2d: .nan}", r"masks.gaussian2d: .* finite"),
+        ("data.scans.contrast=[-1, -1]", "contrast and zoom must be greater than 0"),
+        ("data.scans.zoom=[0, 1]", "contrast and zoom must be greater than 0"),
+        ("data.scans={spatial: picture, matrix: [12, 16]}", "blur must be .* at most a sixth of the matrix"),
+        ("solver.tol=[0.1, 0]", "tol must be greater than 0"),
+        ("optimiser.rate=.inf", r"optimiser.rate: .* finite"),
         ("data.stills=[a.h5]", "stills are set in motion, but scans.spatial is 2d"),
         ("loss.complex=0", "every weight is zero"),
         ("name=A B", "name: String should match"),
@@ -48,6 +59,10 @@ def test_changes_reach_nested_fields_with_their_types(path):
 def test_wrong_settings_are_named(path, change, says):
     with pytest.raises(DataError, match=says):
         read_config(path, [change])
+
+
+def test_small_matrices_are_for_scans_which_have_no_blur(path):
+    assert read_config(path, ["data.scans.matrix=[8, 8]"]).data.scans.matrix == (8, 8)
 
 
 def test_all_faults_are_named_at_once(path):

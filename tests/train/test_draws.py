@@ -86,6 +86,13 @@ def test_every_file_is_as_likely_whatever_it_holds():
     assert 160 < drawn.count(9) < 240 and len(set(drawn)) == 10
 
 
+def test_a_measured_scan_is_as_likely_as_a_file_of_many_subjects():
+    many = [Subject(f"a{i}", "a", images=torch.ones(1, 24, 24)) for i in range(9)]
+    scan = Subject("b", "b", scan=simulate(torch.ones(16, 16), n_coils=2, acceleration=1))
+    coils = [draw_batch([*many, scan], scans(), seed=0, number=i, size=1).y.shape[1] for i in range(60)]
+    assert 20 < coils.count(2) < 40 and set(coils) == {2, 3}
+
+
 def test_a_ring_of_coils_receives_more_from_the_rim():
     for seed in range(10):
         profile = received((64, 48), 1.5, np.random.default_rng(seed))

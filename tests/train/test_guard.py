@@ -67,3 +67,13 @@ def test_a_run_that_never_was_good_ends_at_once():
         guard.accepts(math.nan, math.nan)
     with pytest.raises(ModelError, match="diverged"):
         guard.back("step 5")
+
+
+def test_another_task_with_larger_losses_is_no_divergence():
+    guard = calm()
+    guard.forget()
+    for step in range(60):
+        assert guard.accepts(20.0, 1.0) and not guard.lost
+        if guard.due:
+            guard.keep({"task": 2, "step": step})
+    assert guard.good == {"task": 2, "step": 50} and guard.best == pytest.approx(20.0)

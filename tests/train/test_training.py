@@ -21,7 +21,7 @@ from resolvent._errors import DataError, ModelError
 from resolvent.mol.weights import build
 from resolvent.monotone.layers import UnitKernel
 from resolvent.train import read_config, train
-from resolvent.train.checkpoints import AtomicCheckpointIO
+from resolvent.train.checkpoints import AtomicCheckpointIO, KeepLast
 from resolvent.train.config import Config, parsed, to_yaml
 from resolvent.train.datamodule import ScansModule
 from resolvent.train.guard import PATIENCE
@@ -56,7 +56,12 @@ def test_a_run_leaves_settings_logs_checkpoints_and_a_model_with_its_card(config
     assert card["reached"]["psnr"] == found["psnr"] > card["reached"]["psnr_sense"] - 20
     assert card["training"]["data"]["train"] == ["train.h5"]
     page = (tmp_path / "run" / "tiny" / "README.md").read_text()
-    assert "Tier: **per-scan**; m = 0.1" in page and f"{found['psnr']:.2f} dB" in page and "Research use only" in page
+    assert (
+        "Tier: **per-scan**; m = 0.1" in page
+        and f"{found['psnr']:.2f} dB on 2 simulated scans" in page
+        and "Research use only" in page
+    )
+    assert "over subjects (2 of val.h5)" in page
 
 
 @pytest.mark.parametrize(
@@ -106,8 +111,8 @@ def test_training_without_references_never_sees_them(config, folder, tmp_path):
         train(changed(run, data={"supervision": "full"}), tmp_path / "other")
 
 
-def test_a_subject_in_training_and_validation_is_refused(config, tmp_path):
-    with pytest.raises(DataError, match=r"vals0 of .* is in training and in validation"):
+def test_a_file_in_training_and_validation_is_refused(config, tmp_path):
+    with pytest.raises(DataError, match=r"val.h5 is in validation and in training"):
         train(changed(config, data={"train": ["train.h5", "val.h5"]}), tmp_path / "run")
 
 
@@ -117,6 +122,12 @@ def test_a_run_goes_on_with_more_steps_but_not_with_other_settings(config, tmp_p
     assert train(more, tmp_path / "run")["steps"] == 9
     with pytest.raises(DataError, match=r"holds a run with other settings \(optimiser.rate\)"):
         train(changed(config, optimiser={"rate": 1e-3}), tmp_path / "run")
+
+
+def test_steps_are_added_to_a_run_that_ended_between_two_validations(config, tmp_path):
+    train(changed(config, optimiser={"steps": 4}), tmp_path / "run")
+    assert train(changed(config, optimiser={"steps": 8}), tmp_path / "run")["steps"] == 8
+    assert [int(row["step"]) + 1 for row in logged(tmp_path / "run") if row["psnr"]] == [3, 4, 6, 8]
 
 
 def test_a_run_that_is_finished_writes_the_same_card_again(config, tmp_path):
@@ -200,6 +211,11 @@ def test_a_run_that_goes_back_forgets_what_the_average_saw_since(config):
         assert torch.equal(value, good[name]), name
 
 
+def test_after_the_steps_as_a_denoiser_the_guard_knows_other_losses(config, tmp_path):
+    train(changed(config, optimiser={"pretrain": 4}), tmp_path / "run")
+    assert AtomicCheckpointIO().load_checkpoint(tmp_path / "run" / "last.ckpt")["resolvent"]["guard"]["accepted"] == 2
+
+
 def test_batches_of_nan_are_skipped(config, tmp_path, monkeypatch):
     import resolvent.train.datamodule as datamodule
 
@@ -217,10 +233,51 @@ def test_batches_of_nan_are_skipped(config, tmp_path, monkeypatch):
 
 def test_early_stopping_and_a_folder_that_cannot_be_written(config, tmp_path):
     run = changed(config, optimiser={"steps": 60, "rate": 1e-12}, validation={"every": 3, "patience": 1})
-    assert train(run, tmp_path / "run")["steps"] < 60
+    found = train(run, tmp_path / "run")
+    assert found["steps"] < 60 and train(run, tmp_path / "run") == found
+    patient = changed(run, validation={"patience": 2})
+    assert train(patient, tmp_path / "run")["steps"] == found["steps"] + 3
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="file cannot be written"):
         train(config, tmp_path / "file")
+
+
+def weights(out):
+    return (out / "tiny" / "model.safetensors").read_bytes()
+
+
+@pytest.fixture
+def erratic(config):
+    """Settings of a run that is better or worse after each step, with a checkpoint at every one."""
+    optimiser = {"rate": 0.2, "average": 0.0, "cooldown": 0.0}
+    return changed(config, seed=2, optimiser=optimiser, solver={"tol": [0.05, 0.05]}, checkpoint_minutes=1e-9)
+
+
+@pytest.mark.parametrize("step", [3, 4, 6])
+@pytest.mark.parametrize("how", ["told", "killed"])
+def test_a_run_that_ends_at_any_step_goes_on_to_the_same_model(erratic, tmp_path, monkeypatch, step, how):
+    """Steps 3 and 6 are the last ones before a validation; after step 4 the images are better than at both."""
+    whole = train(erratic, tmp_path / "whole")
+    end = KeepLast.on_train_batch_end
+
+    def stopped(keep, trainer, *arguments):
+        if how == "told" and trainer.lightning_module.step == step:
+            signal.raise_signal(signal.SIGTERM)
+        end(keep, trainer, *arguments)
+        if how == "killed" and trainer.lightning_module.step == step:
+            raise MemoryError
+
+    monkeypatch.setattr(KeepLast, "on_train_batch_end", stopped)
+    if how == "killed":
+        with pytest.raises(MemoryError):
+            train(erratic, tmp_path / "run")
+    else:
+        first = train(erratic, tmp_path / "run")
+        assert (first["steps"], first["finished"], first["signal"]) == (step, step == 6, "" if step == 6 else "SIGTERM")
+    monkeypatch.undo()
+    found = train(erratic, tmp_path / "run")
+    assert {**found, "model": None} == {**whole, "model": None}
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
 
 RUN = "from resolvent.cli import main; main()"
@@ -278,7 +335,7 @@ KILLER = """
 import os, random, signal, sys, time
 import torch
 from pathlib import Path
-from resolvent.train.checkpoints import AtomicCheckpointIO
+from resolvent.train.checkpoints import AtomicCheckpointIO, KeepLast
 io, path = AtomicCheckpointIO(), Path(sys.argv[1])
 content = lambda n: {"n": n, "weights": torch.full((50_000,), float(n))}
 io.save_checkpoint(content(0), path)
@@ -349,6 +406,11 @@ def test_the_module_runs_in_any_trainer(config, tmp_path):
     before = module.model.lam.item()
     trainer.fit(module, ScansModule(config))
     assert module.step == 3 and module.model.lam.item() != before
+
+
+def test_progress_says_which_validation_comes_next(config, tmp_path, capsys):
+    train(config, tmp_path / "run", bar=True)
+    assert "To validation 2" in capsys.readouterr().err
 
 
 def test_a_run_takes_one_device_of_several(config, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +36,13 @@ def _positives(values: list[float] | None) -> list[float] | None:
     return values
 
 
+def _finite(values: list[float] | None) -> list[float] | None:
+    for value in values or ():
+        if not math.isfinite(value):
+            raise typer.BadParameter(f"{value} is not a finite number.")
+    return values
+
+
 def _layout(name: str) -> str:
     return one_of(name, LAYOUTS)
 
@@ -56,7 +64,10 @@ def evaluate(
     ] = False,
     tune: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE", help="Choose the weights of the baselines on these subjects; else by rule."),
+        typer.Option(
+            metavar="FILE",
+            help="Choose the weights of the baselines on as many of these subjects as --probes; else by rule.",
+        ),
     ] = None,
     acceleration: Annotated[
         list[float] | None,
@@ -68,7 +79,11 @@ def evaluate(
     ] = None,
     snr_db: Annotated[
         list[float] | None,
-        typer.Option(metavar="DB", help="30 for simulated scans, nothing added to measured ones; repeat for several."),
+        typer.Option(
+            metavar="DB",
+            callback=_finite,
+            help="30 for simulated scans, nothing added to measured ones; repeat for several.",
+        ),
     ] = None,
     coils: Annotated[int, typer.Option(min=1, help="Of simulated scans.")] = 8,
     size: Annotated[
@@ -88,7 +103,9 @@ def evaluate(
         typer.Option(metavar="NAME", help="Of --robustness, this alone, such as gaussian or worst; repeat for more."),
     ] = None,
     cost: Annotated[bool, typer.Option("--cost", help="Time and memory of a training step.")] = False,
-    probes: Annotated[int, typer.Option(min=1, help="Number of scans for convergence and robustness.")] = 4,
+    probes: Annotated[
+        int, typer.Option(min=1, help="Number of scans for --tune, convergence and robustness: middle slices.")
+    ] = 4,
     epsilon: Annotated[
         list[float] | None,
         typer.Option(metavar="E", callback=_positives, help="Perturbation over data; 0.0025 to 0.08 by default."),
@@ -117,15 +134,13 @@ def evaluate(
             raise typer.BadParameter("--only chooses among the experiments of --robustness. Add --robustness.")
         began = time.monotonic()
         accelerations, kinds = acceleration or [4.0, 6.0], mask_kind or ["gaussian2d"]
+        acquisitions = (
+            Acquisition(R, kind, db, coils, size) for kind in kinds for db in snr_db or [None] for R in accelerations
+        )
         files = Files(tuple(data), layout, subjects, slices, seed)  # pyright: ignore[reportArgumentType]
         study = Study(
             files,
-            tuple(
-                Acquisition(R, kind, db, coils, size)
-                for kind in kinds
-                for db in snr_db or [None]
-                for R in accelerations
-            ),
+            list(dict.fromkeys(acquisitions)),
             models=load_models(models or []),
             baselines=BASELINES if baselines else (),
             tune=replace(files, paths=tuple(tune)) if tune else None,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,8 @@ def read_subjects(path: str | Path, ndim: int = 2, trim: int = 0) -> list[Subjec
 
     Args:
         path: the file.
-        ndim: 2 for slices, of which empty ones are left out; 3 for one volume or one series of frames a subject.
+        ndim: 2 for slices, those of all axes before the last two, of which empty ones are left out; 3 for one volume or
+            one series of frames a subject.
         trim: images left out at both ends of each stack: where a volume was resampled, its last planes are half empty.
 
     Raises:
@@ -73,6 +75,16 @@ def read_subjects(path: str | Path, ndim: int = 2, trim: int = 0) -> list[Subjec
             return [Subject(name, path, scan=found.single())]
         stacks = {name: found.image.numpy()}
     return [Subject(name, path, _prepared(stack, f"{name} in {path}", ndim, trim)) for name, stack in stacks.items()]
+
+
+def in_turn(subjects: Sequence[Subject]) -> list[Subject]:
+    """The first subject of each file, then the second of each, and so on.
+
+    >>> [s.name for s in in_turn([Subject("a", "1"), Subject("b", "1"), Subject("c", "2")])]
+    ['a', 'c', 'b']
+    """
+    files = [[s for s in subjects if s.source == source] for source in dict.fromkeys(s.source for s in subjects)]
+    return [subject for turn in zip_longest(*files) for subject in turn if subject is not None]
 
 
 def _stacks(path: str) -> Iterator[tuple[str, np.ndarray]]:
@@ -127,5 +139,6 @@ def _prepared(stack: np.ndarray, what: str, ndim: int, trim: int) -> Tensor:
     images = images / size.max()
     if ndim == 3:
         return images if images.ndim > 3 else images[None]
+    images = images.flatten(0, -3)
     filled = (images.abs() > EMPTY).flatten(1).float().mean(1) > EMPTY
     return images[filled] if bool(filled.any()) else images

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from resolvent.mol import baselines
 from resolvent.mol.baselines import sense, sense_weight
 from resolvent.mol.model import MOL
 from resolvent.mol.scale import noise_of
-from resolvent.mol.weights import load
+from resolvent.mol.weights import describe, load
 
 TOL, MAX_STEPS = 1e-3, 200
 """Relative distance to the solution that models are solved to, as a user's are, and the limit of evaluations."""
@@ -38,7 +39,7 @@ class Method:
         model: the network; None for a classical method.
         weight: of a regularised method, for scans in units in which the largest coil image is 1. None where it has
             none, or follows its own rule.
-        tuned: what `weight` was chosen on.
+        tuned: what `weight` was chosen on: files, and the number of scans.
         hold: of a linear method, the linear map that it is for given data, its weight held.
         tol: relative distance to the solution; of a `MOL`.
     """
@@ -53,12 +54,14 @@ class Method:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a row says of the method."""
+        """What a row says of the method; of a model its architecture too: the number of steps is in no weight."""
         identity = getattr(self.model, "identity", {})
+        architecture = describe(self.model) if isinstance(self.model, MOL | baselines.Baseline) else None
         return {
             "method": self.name,
             "tier": "linear" if self.hold else str(getattr(self.model, "tier", "none")),
             "model_sha256": identity.get("sha256"),
+            "architecture": architecture and json.dumps(architecture),
             "weight": self.weight,
             "tuned": self.tuned,
         }

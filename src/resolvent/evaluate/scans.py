@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate, pad
 from resolvent.data import Scan, add_noise, simulate, undersample
 from resolvent.data.io.output import sha256
 from resolvent.data.simulate import noise_at
-from resolvent.data.subjects import Subject, read_subjects
+from resolvent.data.subjects import Subject, in_turn, read_subjects
 from resolvent.linop import SENSE, estimate_noise, ifft
 
 Layout = Literal["slices", "volumes", "series"]
@@ -184,13 +184,11 @@ class Files:
 
     def few(self, acquisition: Acquisition, count: int) -> list[Spec]:
         """The middle slices of the first subjects, as many of one file as of another, `count` together."""
-        by_file: dict[str, list[Spec]] = {}
-        for subject, digest in self._all:
-            middle = self._spec(subject, _length(subject) // 2, acquisition, digest)
-            by_file.setdefault(subject.source, []).append(middle)
-        longest = max(map(len, by_file.values()))
-        turns = [specs[turn] for turn in range(longest) for specs in by_file.values() if turn < len(specs)]
-        return turns[:count]
+        digests = {subject.source: digest for subject, digest in self._all}
+        return [
+            self._spec(subject, _length(subject) // 2, acquisition, digests[subject.source])
+            for subject in in_turn([subject for subject, _ in self._all])[:count]
+        ]
 
     def _spec(self, subject: Subject, number: int, acquisition: Acquisition, digest: str | None) -> Spec:
         name = f"{self.seed}/{Path(subject.source).name}/{subject.name}/{number}"

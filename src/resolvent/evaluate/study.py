@@ -37,12 +37,12 @@ class Study:
         acquisitions: how scans are sampled. Convergence, robustness and cost look at the first.
         models: networks, of `load_models`.
         baselines: names of `BASELINES`.
-        tune: data on which the weights of baselines are chosen; by their own rules where None.
+        tune: data on whose probes the weights of baselines are chosen; by their own rules where None.
         convergence: follow the solves.
         robustness: perturb the data.
         perturbations: in which ways, of `PERTURBATIONS`.
         cost: time and memory of a training step.
-        probes: number of scans for convergence and robustness, the middle slices of as many subjects.
+        probes: number of scans for tuning, convergence and robustness, the middle slices of as many subjects.
         levels: norms of perturbations, relative to the data.
         search: for the worst case.
         draws: of white noise, at each level.
@@ -266,7 +266,8 @@ class _Chosen:
 
         test = {Path(path).resolve() for path in self._study.files.paths}
         names = [Path(p).name + (" (the test data)" if Path(p).resolve() in test else "") for p in files.paths]
-        return method.at(climb(score, method.first), ", ".join(names))
+        count = f"{len(specs)} scan{'s' if len(specs) > 1 else ''}"
+        return method.at(climb(score, method.first), f"{', '.join(names)}: {count}")
 
 
 def _task(

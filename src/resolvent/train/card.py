@@ -13,7 +13,7 @@ def make_card(config: Config, reached: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         config: the run.
-        reached: steps, validation PSNR and the like, as measured.
+        reached: steps, validation PSNR, subjects of validation and the like, and whether any scan was a measured one.
     """
     return {
         **config.card.model_dump(),
@@ -33,6 +33,7 @@ def readme(description: dict[str, Any]) -> str:
         if "m" in claims
         else "Nothing: an unrolled or plain network, for comparison."
     )
+    scans = "scans" if reached["measured"] else "simulated scans"
     lines = [
         f"# {description['name']}",
         "",
@@ -48,10 +49,10 @@ def readme(description: dict[str, Any]) -> str:
         "",
         *(f"- {source}" for source in card["sources"] or training["data"]["train"]),
         "",
-        f"{reached['steps']} steps of {training['data']['batch']} simulated scans; chosen at step "
-        f"{reached['chosen_at']} by the mean PSNR over the subjects of {', '.join(training['data']['validation'])}: "
-        f"{reached['psnr']:.2f} dB on {training['validation']['scans']} simulated scans of the kind trained on, where "
-        f"SENSE has {reached['psnr_sense']:.2f} dB.",
+        f"{reached['steps']} steps of {training['data']['batch']} {scans}; chosen at step {reached['chosen_at']} by "
+        f"the mean PSNR over subjects ({reached['subjects']} of {', '.join(training['data']['validation'])}): "
+        f"{reached['psnr']:.2f} dB on {training['validation']['scans']} {scans} of the kind trained on, where SENSE "
+        f"has {reached['psnr_sense']:.2f} dB.",
         "",
         "## Limits",
         "",

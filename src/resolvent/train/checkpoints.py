@@ -61,18 +61,22 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class KeepLast(pl.Callback):
     """Writes ``last.ckpt`` every few minutes; on SIGTERM or Ctrl-C it does so once more, and the run stops.
 
+    A state between the last step before a validation and that validation is never written: a run that goes on from it
+    would leave the validation out. On a signal at that step the run stops after the validation, with its state whole.
+
     Lightning's own `ModelCheckpoint` has no time interval where the module steps its optimiser itself, and its handler
     of SIGTERM ends the process without a checkpoint. What it does for SLURM on SIGUSR1 is left to it.
 
     Attributes:
         received: name of the signal, once there was one.
+        cut: whether it stopped the run between two validations; ``last.ckpt`` then is of that step.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
     def __init__(self, folder: Path, minutes: float) -> None:
         self.folder, self.seconds = folder, 60 * minutes
-        self.received = ""
+        self.received, self.cut = "", False
         self._written = time.monotonic()
         self._before: dict[signal.Signals, Any] = {}
 
@@ -83,11 +87,15 @@ class KeepLast(pl.Callback):
         self._written = time.monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Between two steps the state is whole."""
+        """Between two steps the state is whole, unless a validation lies between them."""
+        trainer.should_stop = trainer.should_stop or bool(self.received)
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return
         if self.received or time.monotonic() - self._written > self.seconds:
             trainer.save_checkpoint(self.folder / LAST)
             self._written = time.monotonic()
-            trainer.should_stop = trainer.should_stop or bool(self.received)
+            self.cut = bool(self.received)
+            trainer.limit_val_batches = 0 if self.cut else trainer.limit_val_batches
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Put back what was there."""

@@ -16,7 +16,7 @@ Range = tuple[float, float]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Scans(_Section):
@@ -75,13 +75,17 @@ class Scans(_Section):
         for kind in self.masks:
             if kind not in MASK_KINDS:
                 raise ValueError(f"there is no mask kind {kind!r}; use one of {', '.join(MASK_KINDS)}")
+        if min(self.masks.values()) < 0 or not any(self.masks.values()):
+            raise ValueError("the odds of masks must be at least 0, and not all of them 0")
         for name in ("matrix", "depth", "acceleration", "blur", "snr_db", "contrast", "zoom"):
             low, high = getattr(self, name)
             if low > high:
                 raise ValueError(f"{name} is from {low} to {high}; give the smaller number first")
-        if self.acceleration[0] < 1 or self.matrix[0] < 8 or min(self.coils) < 1:
-            raise ValueError("acceleration and coils must be at least 1, matrix at least 8")
-        if self.blur[0] < 0 or 6 * self.blur[1] + 3 > self.matrix[0]:
+        if min(self.acceleration[0], self.depth[0], *self.coils) < 1 or self.matrix[0] < 8:
+            raise ValueError("acceleration, depth and coils must be at least 1, matrix at least 8")
+        if min(self.contrast[0], self.zoom[0]) <= 0:
+            raise ValueError("contrast and zoom must be greater than 0")
+        if self.spatial == "picture" and (self.blur[0] < 0 or 6 * self.blur[1] + 3 > self.matrix[0]):
             raise ValueError("blur must be at least 0, and at most a sixth of the matrix")
         return self
 
@@ -161,6 +165,12 @@ class Solver(_Section):
     )
     max_steps: int = Field(default=30, ge=1, description="Limit of network evaluations of a solve.")
 
+    @model_validator(mode="after")
+    def _check(self) -> Solver:
+        if min(self.tol) <= 0:
+            raise ValueError("tol must be greater than 0")
+        return self
+
 
 class Optimiser(_Section):
     """Adam: the rate rises over `warmup` steps, stays, and falls to zero over the last `cooldown` of the steps.
@@ -186,7 +196,7 @@ class Validation(_Section):
     """How a model is chosen: by mean PSNR over subjects that were not trained on."""
 
     every: int = Field(default=250, ge=1, description="Steps between validations.")
-    scans: int = Field(default=16, ge=1, description="Number of simulated scans, spread over the subjects.")
+    scans: int = Field(default=16, ge=1, description="Number of scans, of the subjects of all files in turn.")
     patience: int | None = Field(default=None, ge=1, description="Stop after so many validations without a better one.")
 
 

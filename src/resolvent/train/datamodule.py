@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from resolvent._errors import DataError
-from resolvent.data import Scan, Subject, read_subjects
+from resolvent.data import Scan, Subject, read_subjects, undersample
 from resolvent.data.io import read_maps
-from resolvent.linop import estimate_noise
-from resolvent.train.config import Config
+from resolvent.data.io.output import sha256
+from resolvent.data.subjects import in_turn
+from resolvent.train.config import Config, Data, Scans
 from resolvent.train.draws import Batch, draw_batch, unit
 from resolvent.train.pictures import draw_pictures, read_picture
 
@@ -53,7 +54,7 @@ class ScansModule(pl.LightningDataModule):
     """Reads the subjects once, and draws from them.
 
     Raises:
-        DataError: a subject is in training and in validation; scans where none can be used.
+        DataError: a file is in training and in validation; scans where none can be used.
     """
 
     def __init__(self, config: Config) -> None:
@@ -66,44 +67,55 @@ class ScansModule(pl.LightningDataModule):
         if scans.spatial == "picture":
             self.train, self.validation = [*map(read_picture, train)], [*map(read_picture, validation)]
         else:
-            self.train = _subjects(train, ndim, data.trim, data.supervision)
-            self.train += _subjects([data.folder / path for path in data.stills], 2, data.trim, data.supervision)
-            self.validation = _subjects(validation, ndim, data.trim, "full")
-        both = {(s.source, s.name) for s in self.train} & {(s.source, s.name) for s in self.validation}
-        if both:
-            source, name = min(both)
-            raise DataError(f"{name} of {source} is in training and in validation. Split the subjects.")
+            self.train = _subjects(train, data, ndim, data.supervision)
+            self.train += _subjects([data.folder / path for path in data.stills], data, 2, data.supervision)
+            self.validation = _subjects(validation, data, ndim, "full")
+        trained = {content: path for path, content in _contents(self.train).items()}
+        for path, content in _contents(self.validation).items():
+            if content in trained:
+                same = "" if path == trained[content] else f", there as {trained[content]}"
+                raise DataError(f"{path} is in validation and in training{same}. Split the subjects.")
         self.maps = [unit(maps) for path in scans.maps for maps in read_maps(data.folder / path)]
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """An epoch, the steps between two validations; a resumed run goes on with the number where it was."""
+        """An epoch, the steps to the next validation; a resumed run goes on with the number where it was."""
         assert self.trainer is not None
-        step, every = getattr(self.trainer.lightning_module, "step", 0), self.config.validation.every
-        length = min(every, self.config.optimiser.steps - every * self.trainer.current_epoch)
+        step, loop = getattr(self.trainer.lightning_module, "step", 0), self.trainer.fit_loop
+        first = step - (loop.epoch_loop.batch_progress.current.ready if loop.restarting else 0)
+        every, steps = self.config.validation.every, self.config.optimiser.steps
+        length = min(every - first % every, steps - first)
         return self._loader(self.train, _TRAIN, range(step, step + length))
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The same scans each time."""
-        return self._loader(self.validation, _VALIDATION, range(self.config.validation.scans))
+        """The same scans each time, of the subjects of all files in turn."""
+        return self._loader(in_turn(self.validation), _VALIDATION, range(self.config.validation.scans))
 
     def _loader(self, subjects: list[Subject], stream: int, order: range) -> DataLoader[Batch]:
         draws, workers = Draws(subjects, self.config, stream, self.maps), self.config.data.workers
         return DataLoader(draws, batch_size=None, sampler=order, num_workers=workers)
 
 
-def _subjects(paths: Sequence[Path], ndim: int, trim: int, supervision: str) -> list[Subject]:
-    found = [s for path in paths for s in read_subjects(path, ndim, trim)]
-    return [s if s.scan is None else replace(s, scan=_prepared(s.scan, supervision)) for s in found]
+def _contents(subjects: Sequence[Subject]) -> dict[str, str]:
+    """What is in the files of subjects: the same where a file has two names."""
+    paths = dict.fromkeys(subject.source for subject in subjects)
+    return {path: sha256(path) or str(Path(path).resolve()) for path in paths}
 
 
-def _prepared(scan: Scan, supervision: str) -> Scan:
-    """The scan in units of its own, with maps and noise level."""
-    if supervision == "full" and not scan.fully_sampled:
+def _subjects(paths: Sequence[Path], data: Data, ndim: int, supervision: str) -> list[Subject]:
+    found = [s for path in paths for s in read_subjects(path, ndim, data.trim)]
+    return [s if s.scan is None else replace(s, scan=_prepared(s.scan, data.scans, supervision)) for s in found]
+
+
+def _prepared(scan: Scan, scans: Scans, supervision: str) -> Scan:
+    """The scan in units of its own; if it is undersampled, with maps, else once it is seen that maps can be had."""
+    scan = scan.normalised()
+    if scan.fully_sampled:
+        for kind in (kind for kind, odds in scans.masks.items() if odds):
+            undersample(scan.entry(0), scans.acceleration[1], kind)
+        return scan
+    if supervision == "full":
         raise DataError(
             f"{scan.source} is undersampled, so there is no reference to train on or to validate with. "
             "Use fully sampled scans, or supervision: self for the training part."
         )
-    scan = scan.normalised()
-    maps = scan.maps
-    noise = float(estimate_noise(scan.kspace, scan.ndim).median()) if scan.noise is None else scan.noise
-    return scan.replace(coil_maps=maps, noise=noise)
+    return scan.replace(coil_maps=scan.maps)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d, max_pool3d
 
 from resolvent._types import Image, Maps, Mask
-from resolvent.data import Scan, Subject, birdcage_maps, make_mask
+from resolvent.data import Scan, Subject, birdcage_maps, make_mask, undersample
 from resolvent.data.simulate import OBJECT, noise_at
 from resolvent.linop import SENSE, LinearOperator, estimate_noise
 from resolvent.linop.fourier import fft, ifft
@@ -75,7 +75,7 @@ def draw_batch(
     the true ones, and the reference is what these make of the full data, ``sum_c conj(s'_c) s_c x``.
 
     Args:
-        subjects: with images; scan i of the batch comes from a subject drawn at random, see `draw_subject`.
+        subjects: a batch is of one measured scan or of images; each scan then comes from another, see `draw_subject`.
         scans: the settings.
         seed: of the stream.
         number: of the batch.
@@ -87,10 +87,13 @@ def draw_batch(
         DataError: an image of which no part shows anything, see `framed`.
     """
     rng = np.random.default_rng([seed, number])
-    scan = subjects[int(rng.integers(len(subjects)))].scan
-    if scan is not None:
-        return draw_measured(scan, scans, rng, size)
-    subjects = [subject for subject in subjects if subject.images is not None]
+    if any(subject.scan is not None for subject in subjects):
+        scan = subjects[draw_subject(subjects, scans, None, rng)].scan
+        if scan is not None:
+            return draw_measured(scan, scans, rng, size)
+        subjects = [subject for subject in subjects if subject.images is not None]
+    else:
+        rng.integers(len(subjects))  # so that images give the scans that packaged models were trained on
     shape = tuple(int(n) for n in rng.choice(quick_sizes(*scans.matrix), 2))
     depth = int(rng.integers(scans.depth[0], scans.depth[1] + 1))
     n_coils = int(rng.choice(scans.coils))
@@ -113,28 +116,25 @@ def quick_sizes(low: int, high: int) -> list[int]:
 def draw_measured(scan: Scan, scans: Scans, rng: np.random.Generator, size: int) -> Batch:
     """Slices of one measured scan: undersampled anew if it is complete, else as they were measured, reference zero.
 
-    With one lead axis (time) the new mask differs from frame to frame.
+    Maps and noise level that the file does not say are estimated from the samples that are kept, as they are for a
+    user, and the reference is made with those maps, see `undersample`.
 
     Args:
-        scan: with maps and noise level, normalised.
+        scan: normalised.
         scans: the settings, of which masks and accelerations count here.
         rng: what is drawn.
         size: slices in the batch, one as often as another.
     """
-    assert scan.coil_maps is not None and scan.noise is not None
-    slices = torch.from_numpy(rng.integers(len(scan.kspace), size=size))
-    y, maps = scan.kspace[slices], scan.coil_maps[slices]
-    mask = scan.mask[slices if len(scan.mask) > 1 else torch.zeros_like(slices)]
-    reference = torch.zeros_like(y[:, 0])
+    drawn = [scan.entry(int(number)) for number in rng.integers(len(scan.kspace), size=size)]
     if scan.fully_sampled:
-        reference = (maps.conj() * ifft(y, scan.ndim)).sum(1)
-        lead = tuple(y.shape[2 : -scan.ndim])
-        shape, frames = tuple(y.shape[-scan.ndim :]), lead[0] if len(lead) == 1 else None
-        masks = torch.stack([draw_mask(scans, rng, shape, frames, scan.readout) for _ in range(size)])
-        mask = masks.reshape(size, *(lead if frames else (1,) * len(lead)), *shape)
-    noise = torch.full((size,), scan.noise)
-    A, mask = SENSE(maps, mask, ndim=scan.ndim), mask.unsqueeze(1)
-    return Batch(mask * y, A, mask, noise, reference, torch.zeros(size, dtype=torch.int64))
+        drawn = [undersample(one, *draw_sampling(scans, rng)) for one in drawn]
+    else:
+        drawn = [one.replace(reference=torch.zeros_like(one.kspace[:, 0])) for one in drawn]
+    parts = zip(*((s.kspace, s.maps, s.mask, s.reference) for s in drawn), strict=True)
+    y, maps, mask, reference = map(torch.cat, parts)
+    noise = estimate_noise(y, scan.ndim) if scan.noise is None else torch.full((size,), scan.noise)
+    A = SENSE(maps, mask, ndim=scan.ndim)
+    return Batch(y, A, mask.unsqueeze(1), noise, reference, torch.zeros(size, dtype=torch.int64))
 
 
 def draw_scan(
@@ -194,14 +194,17 @@ def draw_subject(subjects: Sequence[Subject], scans: Scans, frames: int | None, 
     return chosen[int(rng.integers(len(chosen)))]
 
 
-def draw_mask(
-    scans: Scans, rng: np.random.Generator, shape: tuple[int, ...], frames: int | None, readout: int | None = None
-) -> Mask:
-    """A mask of one of the kinds, each with its odds: ``([frame,] *shape)``."""
+def draw_mask(scans: Scans, rng: np.random.Generator, shape: tuple[int, ...], frames: int | None) -> Mask:
+    """A mask of one of the kinds: ``([frame,] *shape)``."""
+    acceleration, kind, seed = draw_sampling(scans, rng)
+    return make_mask(kind, shape, acceleration, seed=seed, frames=frames)[0]
+
+
+def draw_sampling(scans: Scans, rng: np.random.Generator) -> tuple[float, str, int]:
+    """An acceleration, the kind of a mask, each with its odds, and its seed: what `undersample` takes."""
     odds = np.array(list(scans.masks.values()))
     kind = str(rng.choice(list(scans.masks), p=odds / odds.sum()))
-    acceleration = math.exp(rng.uniform(*np.log(scans.acceleration)))
-    return make_mask(kind, shape, acceleration, seed=int(rng.integers(2**31)), frames=frames, readout=readout)[0]
+    return math.exp(rng.uniform(*np.log(scans.acceleration))), kind, int(rng.integers(2**31))
 
 
 def coil_maps(n_coils: int, shape: tuple[int, ...], rng: np.random.Generator, measured: Sequence[Tensor]) -> Maps:

@@ -33,7 +33,7 @@ class Guard:
         factor: of the rate; smaller after each return.
         recent: running mean of the accepted losses.
         best: its least value.
-        accepted: steps taken since the start or the last return.
+        accepted: steps taken since the start, the last return or another task.
         skipped: batches left out, in all.
         good: the last good state, opaque: whatever `keep` was given.
     """
@@ -71,6 +71,10 @@ class Guard:
     def due(self) -> bool:
         """Whether the present state is worth keeping as a good one."""
         return self.in_a_row == 0 and self.accepted % EVERY == 1 and not self.recent > 1.5 * self.best
+
+    def forget(self) -> None:
+        """Another task begins: its losses are not to be compared with those so far."""
+        self.recent, self.best, self.accepted, self.in_a_row = math.nan, math.inf, 0, 0
 
     def keep(self, state: Any) -> None:
         """Take a copy of a good state."""

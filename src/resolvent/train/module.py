@@ -60,11 +60,19 @@ class Training(pl.LightningModule):
         )
         return torch.optim.Adam([{"params": group} for group in groups if group], lr=self.config.optimiser.rate)
 
+    def on_fit_start(self) -> None:
+        """A run that stopped early stays stopped, unless it is given more patience than its checkpoint has."""
+        for rule in self.trainer.early_stopping_callbacks:
+            rule.patience = self.config.validation.patience or rule.patience
+            self.trainer.should_stop = self.trainer.should_stop or rule.wait_count >= rule.patience
+
     def training_step(self, batch: Batch, number: int) -> None:
         """Reconstruct, differentiate, and step unless the guard says no."""
         optimiser = self.optimizers()
         assert isinstance(optimiser, LightningOptimizer)
         self._accuracy()
+        if self.step == self.config.optimiser.pretrain:
+            self.guard.forget()
         work = Work()
         loss, parts = torch.tensor(math.nan), {"loss": math.nan}
         if bool(torch.isfinite(batch.y).all()):
@@ -80,6 +88,7 @@ class Training(pl.LightningModule):
             self.average.update_parameters(self.model)
         self._watch(optimiser.optimizer)
         self.step += 1
+        self.trainer.should_stop = self.trainer.should_stop or self.step >= self.config.optimiser.steps
         counts = {"evaluations": work.evaluations, "applications": work.applications}
         counts |= {"adjoint_evaluations": work.adjoint_evaluations, "contraction": work.contraction}
         lam = {"lam": self.model.lam.detach()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import sys
 import warnings
@@ -80,29 +81,37 @@ def train(
     data, module = ScansModule(config), Training(model, config)
     keep = KeepLast(out, config.checkpoint_minutes)
     best = ModelCheckpoint(
-        out, filename=BEST.removesuffix(".ckpt"), monitor="psnr", mode="max", enable_version_counter=False
+        out,
+        filename=BEST.removesuffix(".ckpt"),
+        monitor="psnr",
+        mode="max",
+        save_on_train_epoch_end=False,
+        enable_version_counter=False,
     )
     trainer = _trainer(config, out, [keep, best], bar)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice of the trainer on workers, folders that exist, checkpoints
         trainer.fit(module, data, ckpt_path=str(out / LAST) if resumes else None, weights_only=True)
-    if not keep.received:
+    if not keep.cut:
         trainer.save_checkpoint(out / LAST)
-    result: dict[str, Any] = {"steps": module.step, "signal": keep.received, "finished": not keep.received}
-    if keep.received or not (out / BEST).exists():
+    stopped = keep.received if module.step < config.optimiser.steps else ""
+    result: dict[str, Any] = {"steps": module.step, "signal": stopped, "finished": not stopped}
+    if stopped or not (out / BEST).exists():
         return {**result, "model": None, "psnr": None, "psnr_sense": None, "chosen_at": None}
     chosen = AtomicCheckpointIO().load_checkpoint(out / BEST)
     module.load_state_dict(chosen["state_dict"])
-    if best.best_model_score is None or not torch.isfinite(best.best_model_score):
+    score, sense = float(chosen["callbacks"][best.state_key]["best_model_score"]), module.psnr_sense
+    if not math.isfinite(score):
         raise ModelError(
             "no validation gave a finite image, so there is no model to write. Lower optimiser.rate, or begin anew "
             "with other settings."
         )
-    score, sense = float(best.best_model_score), module.psnr_sense
     result |= {"psnr": round(score, 3), "psnr_sense": round(sense, 3), "chosen_at": chosen["resolvent"]["step"]}
     averaged = module.average.module.eval()
     assert isinstance(averaged, (MOL, Baseline))
-    folder = save(averaged, out / config.name, make_card(config, result))
+    measured = any(subject.scan is not None for subject in (*data.train, *data.validation))
+    used = {"subjects": min(config.validation.scans, len(data.validation)), "measured": measured}
+    folder = save(averaged, out / config.name, make_card(config, {**result, **used}))
     (folder / "README.md").write_text(readme(json.loads((folder / CARD).read_text())))
     return {**result, "model": str(folder)}
 
@@ -141,16 +150,24 @@ def _in_planes(kernel: Tensor, target: Tensor) -> Tensor:
     return volume
 
 
+class _Bar(RichProgressBar):
+    """Counts the stretches between validations, of which the trainer does not know how many there will be."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"To validation {current_epoch + 1}"
+
+
 def _trainer(config: Config, out: Path, callbacks: list[pl.Callback], bar: bool) -> pl.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     if config.validation.patience:
-        callbacks.append(EarlyStopping("psnr", mode="max", patience=config.validation.patience))
+        rule = EarlyStopping("psnr", mode="max", patience=config.validation.patience, check_on_train_epoch_end=False)
+        callbacks.append(rule)
     if bar:
-        callbacks.append(RichProgressBar(console_kwargs={"file": sys.stderr}))
+        callbacks.append(_Bar(console_kwargs={"file": sys.stderr}))
     loggers = [CSVLogger(out / "log", name="csv"), TensorBoardLogger(out / "log", name="tensorboard")]
     return pl.Trainer(
         devices=1,  # what is skipped, when a run goes back and when it is saved are decided by one process
-        max_epochs=-(-config.optimiser.steps // config.validation.every),
+        max_epochs=-1,  # until the module has taken its steps
         callbacks=callbacks,
         logger=loggers,
         plugins=[AtomicCheckpointIO()],
