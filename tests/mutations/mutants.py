@@ -433,6 +433,48 @@ MUTANTS = (
         CERTIFICATE_TESTS,
     ),
     Mutant(
+        "proof of an equation that is not monotone",
+        "mol/certificate.py",
+        (("torch.isfinite(distances) & (m > 0)", "torch.isfinite(distances) & (m == m)"),),
+        CERTIFICATE_TESTS,
+    ),
+    Mutant(
+        "what an image loses below its range left out",
+        "mol/certificate.py",
+        (("torch.where(lost > 0, lost / norm(image), 0.0)", "torch.zeros_like(lost)"),),
+        CERTIFICATE_TESTS,
+    ),
+    Mutant(
+        "frames of a series told from each other by nobody",
+        "linop/sense.py",
+        (("return y.movedim(1, -1 - self.ndim).flatten(-1 - self.ndim)", "return y.flatten(1)"),),
+        ("mol/test_fit.py",),
+    ),
+    Mutant(
+        "frame without samples taken for an explained one",
+        "mol/fit.py",
+        (("if bool((self.size == 0).any()):", "if bool((self.size < 0).any()):"),),
+        ("mol/test_fit.py",),
+    ),
+    Mutant(
+        "operators within others double by their buffers alone",
+        "linop/base.py",
+        (("lambda part: part.to_double()", "lambda part: part._map(doubled, lambda one: one)"),),
+        ("linop/test_noncartesian.py",),
+    ),
+    Mutant(
+        "training with the maps of the full scan",
+        "train/draws.py",
+        (("drawn = [scan.entry(", "drawn = [scan.replace(coil_maps=scan.maps).entry("),),
+        ("train/test_datamodule.py",),
+    ),
+    Mutant(
+        "averages that cancel not told",
+        "data/io/lines.py",
+        (("if agreed < AGREED:", "if agreed < 0:"),),
+        ("data/io/test_mrd.py", "-k", "average"),
+    ),
+    Mutant(
         "conditioned gain called proved",
         "mol/certificate.py",
         (('"per-scan": "conditioning held"', '"per-scan": "proved"'),),
