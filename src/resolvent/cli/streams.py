@@ -70,5 +70,6 @@ def stream_image(outcome: Outcome, path: str) -> None:
 
     scan = outcome.scan
     record = {**outcome.recon.record(), **outcome.notes, "input": Path(path).name, "version": __version__}
-    write_mrd_stream(sys.stdout.buffer, outcome.recon.image * scan.scale, scan.ndim, scan.geometry, to_json(record))
+    image, where = outcome.recon.image * scan.scale, (scan.ndim, scan.geometry)
+    write_mrd_stream(sys.stdout.buffer, image, *where, to_json(record), scan.counters)
     sys.stdout.buffer.flush()

@@ -46,12 +46,14 @@ class Volume(Brief):
         geometry: position in the patient, if the file says so.
         source: the path it was read from.
         ndim: number of spatial axes, 2 or 3.
+        counters: those of `Scan`.
     """
 
     image: Tensor
     geometry: Geometry | None = None
     source: str = ""
     ndim: int = 2
+    counters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -91,6 +93,8 @@ class Scan(Brief):
         trajectory: of a non-Cartesian scan; the last `ndim` axes of k-space and mask are then those of its samples.
         readout: the spatial axis that is frequency encoded, -1 for columns or -2 for rows (-3: partitions); None if
             unknown, or if all are phase encoded. `undersample` leaves out no part of a readout.
+        counters: what the lead axes count ("contrast", "phase", "repetition" or "set", as in MRD), one name for each;
+            empty if unknown. Images in MRD and DICOM are numbered so.
     """
 
     kspace: Tensor
@@ -105,6 +109,7 @@ class Scan(Brief):
     calibration: Scan | None = None
     trajectory: Trajectory | None = None
     readout: int | None = None
+    counters: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Conjugates that PyTorch has put off are taken: NumPy, and a complex tensor seen as a real one, need them."""

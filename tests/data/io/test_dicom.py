@@ -116,3 +116,19 @@ def test_scan_is_no_dicom(tmp_path: Path):
     scan = Scan(kspace=crandn(1, 2, 8, 10), mask=torch.ones(1, 8, 10))
     with pytest.raises(_errors.FormatError, match="a format for images, but a scan was given"):
         write(scan, tmp_path / "out.dcm")
+
+
+@pytest.mark.parametrize(
+    ("counters", "echoes", "times"),
+    [
+        (("contrast", "repetition"), [1, 1, 1, 2, 2, 2], [1, 2, 3, 1, 2, 3]),
+        (("phase", "repetition"), [None] * 6, [1, 2, 3, 4, 5, 6]),
+        ((), [None] * 6, [1, 2, 3, 4, 5, 6]),
+    ],
+)
+def test_contrasts_are_echoes_and_all_else_is_time(tmp_path: Path, counters: tuple, echoes: list, times: list):
+    names = write(Volume(image=crandn(1, 2, 3, 8, 10), counters=counters), tmp_path / "a.dcm")
+    found = [pydicom.dcmread(name) for name in names]
+    assert [one.EchoNumbers if one.get("EchoNumbers") else None for one in found] == echoes
+    assert [one.TemporalPositionIdentifier for one in found] == times
+    assert {one.NumberOfTemporalPositions for one in found} == {max(times)}

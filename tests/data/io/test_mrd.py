@@ -216,6 +216,7 @@ def test_counters_in_use_become_lead_axes(path: Path):
     assert found.kspace.shape == (1, 2, 2, 3, 8, 16)
     torch.testing.assert_close(found.kspace[0].moveaxis(0, 2), cropped(planes))
     assert found.mask.shape == (1, 1, 1, 8, 16)
+    assert found.counters == ("contrast", "repetition")
 
 
 def test_phases_with_their_own_lines_have_their_own_masks(path: Path):

@@ -28,6 +28,38 @@ def test_image_comes_back_with_phase_and_place(tmp_path: Path, affine: np.ndarra
     np.testing.assert_allclose(found.geometry.affine, affine, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("counters", "lead", "kept"),
+    [
+        (("contrast", "repetition"), (2, 3), ("contrast", "repetition")),
+        (("set",), (4,), ("set",)),
+        ((), (4,), ("repetition",)),
+        (("contrast",), (2, 3), ("repetition",)),  # one name for two axes says nothing
+    ],
+)
+def test_frames_are_numbered_by_the_counters_of_the_scan(tmp_path: Path, counters: tuple, lead: tuple, kept: tuple):
+    volume = Volume(image=crandn(3, *lead, 8, 10), counters=counters)
+    write(volume, tmp_path / "out.mrd")
+    found = read(tmp_path / "out.mrd")
+    assert isinstance(found, Volume) and found.counters == kept
+    assert torch.equal(found.image.reshape(volume.image.shape), volume.image)
+    assert found.image.ndim == 3 + len(kept)
+
+
+def test_images_that_are_missing_or_there_twice_are_refused(tmp_path: Path):
+    for counts in ([(0, 0), (0, 1), (1, 0)], [(0, 0), (0, 1), (1, 0), (1, 0)]):
+        path = tmp_path / f"{len(counts)}.mrd"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the library's own
+            with ismrmrd.Dataset(str(path), "dataset") as dataset:
+                for contrast, repetition in counts:
+                    one = {"contrast": contrast, "repetition": repetition}
+                    image = ismrmrd.Image.from_array(crandn(1, 8, 10).numpy(), transpose=False, **one)
+                    dataset.append_image("image_0", image)
+        with pytest.raises(_errors.ShapeError, match="not one for each slice and contrast and repetition"):
+            read(path)
+
+
 def test_unknown_orientation_comes_back_as_such(tmp_path: Path, affine: np.ndarray):
     write(Volume(image=crandn(3, 8, 10), geometry=Geometry(affine, oriented=False)), tmp_path / "out.mrd")
     found = read(tmp_path / "out.mrd").geometry

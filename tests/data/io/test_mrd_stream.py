@@ -153,3 +153,14 @@ def test_images_of_unknown_orientation_have_no_directions(affine: np.ndarray):
             reader.read_header()
             (one,) = (item.value.head for item in reader.read_data())
         assert not np.any([one.col_dir, one.line_dir, one.slice_dir])
+
+
+def test_images_are_numbered_by_the_counters_of_the_scan():
+    with io.BytesIO() as stream:
+        write_images(stream, crandn(2, 2, 3, 8, 10), 2, None, "{}", ("contrast", "set"))
+        stream.seek(0)
+        with mrd.BinaryMrdReader(stream) as reader:
+            reader.read_header()
+            heads = [item.value.head for item in reader.read_data()]
+    found = [(one.slice, one.contrast, one.set, one.repetition) for one in heads]
+    assert found == [(s, c, n, None) for s in range(2) for c in range(2) for n in range(3)]

@@ -34,6 +34,13 @@ def test_every_field_of_a_scan_comes_back(tmp_path: Path, scan: Scan):
     assert found.source == str(tmp_path / "a.h5")
 
 
+@pytest.mark.parametrize("counters", [(), ("phase",), ("contrast", "repetition")])
+def test_what_lead_axes_count_comes_back(tmp_path: Path, scan: Scan, counters: tuple[str, ...]):
+    for one in (scan.replace(counters=counters), Volume(image=crandn(2, 3, 8, 10), counters=counters)):
+        write(one, tmp_path / "a.h5")
+        assert read(tmp_path / "a.h5").counters == counters
+
+
 def test_absent_fields_stay_absent(tmp_path: Path):
     scan = Scan(kspace=crandn(1, 2, 4, 8, 10).to(torch.complex128), mask=torch.ones(1, 4, 8, 10), ndim=3)
     write(scan, tmp_path / "a.h5")

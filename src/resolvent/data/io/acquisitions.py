@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from resolvent._errors import CorruptFileError, FormatError, ScanWarning
-from resolvent.data.io.lines import Table, framed, sort_lines
+from resolvent.data.io.lines import Table, framed, in_use, sort_lines
 from resolvent.data.io.mrd_header import MRDHeader
 from resolvent.data.io.oversampling import crop_readout
 from resolvent.data.io.readouts import stack_readouts
@@ -164,6 +164,7 @@ def scan_of(
         calibration=separate,
         trajectory=image.trajectory,
         readout=-1 if cartesian else None,
+        counters=in_use(heads["idx"][chosen & ~only]),
     )
 
 

@@ -38,7 +38,14 @@ def planes(image: Tensor, ndim: int) -> np.ndarray:
     return values.reshape(len(values), -1, *values.shape[-2:])
 
 
-def write_dicom(paths: list[str], image: Tensor, ndim: int, geometry: Geometry | None, source: str) -> None:
+def write_dicom(
+    paths: list[str],
+    image: Tensor,
+    ndim: int,
+    geometry: Geometry | None,
+    source: str,
+    counters: tuple[str, ...] = (),
+) -> None:
     """Write one file a plane: ``|x| = slope * pixel``, one slope for the series, pixels of 16 bits.
 
     ImageType says DERIVED, the patient's name and number are there and empty as the standard demands, and so is
@@ -52,6 +59,7 @@ def write_dicom(paths: list[str], image: Tensor, ndim: int, geometry: Geometry |
         ndim: number of spatial axes.
         geometry: place in the patient.
         source: hash of the input, or nothing.
+        counters: what the lead axes count, as in `Scan`: contrasts are echoes, all else is time.
 
     Raises:
         FormatError: pydicom is not installed.
@@ -68,6 +76,7 @@ def write_dicom(paths: list[str], image: Tensor, ndim: int, geometry: Geometry |
     pixels = np.clip(np.round(values / slope), 0, WHITE).astype("<u2")
     series = hashlib.sha256(pixels.tobytes() + source.encode()).hexdigest()
     slices, frames, rows, columns = pixels.shape
+    echoes = image.shape[1] if counters[:1] == ("contrast",) and len(counters) == image.ndim - 1 - ndim else 1
     affine = None if geometry is None else geometry.affine
     for number, path in enumerate(paths):
         along, frame = divmod(number, frames)
@@ -77,8 +86,11 @@ def write_dicom(paths: list[str], image: Tensor, ndim: int, geometry: Geometry |
         one.ImageOrientationPatient = [_decimal(pydicom, x) for x in place.directions[:2].ravel()]
         one.PixelSpacing = [_decimal(pydicom, place.spacing[1]), _decimal(pydicom, place.spacing[0])]
         one.SliceThickness = one.SpacingBetweenSlices = _decimal(pydicom, place.spacing[2])
-        if frames > 1:
-            one.TemporalPositionIdentifier, one.NumberOfTemporalPositions = frame + 1, frames
+        echo, time = divmod(frame, frames // echoes)  # contrasts come first
+        if echoes > 1:
+            one.EchoNumbers = echo + 1
+        if frames > echoes:
+            one.TemporalPositionIdentifier, one.NumberOfTemporalPositions = time + 1, frames // echoes
         if geometry is None:
             one.DerivationDescription += "; position, orientation and voxel size are unknown"
         elif not geometry.oriented:

@@ -152,12 +152,17 @@ def _cropped(lines: Iterator[np.ndarray], size: int, number: int) -> Iterator[np
         yield from crop_readout(torch.from_numpy(np.stack(some)), size).numpy()
 
 
+def in_use(counter: np.ndarray) -> tuple[str, ...]:
+    """The counters of `LEAD` that count beyond one."""
+    return tuple(name for name in LEAD if len(np.unique(counter[name])) > 1)
+
+
 def counted(counter: np.ndarray, slices: np.ndarray) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
     """Of every acquisition its place on the batch axis, and for each lead axis that is in use its length and place."""
-    leads = [np.unique(counter[name], return_inverse=True) for name in LEAD]
+    leads = [np.unique(counter[name], return_inverse=True) for name in in_use(counter)]
     lookup = {int(value): n for n, value in enumerate(slices)}
     batch = np.array([lookup[int(value)] for value in counter["slice"]])
-    return batch, [(len(values), index) for values, index in leads if len(values) > 1]
+    return batch, [(len(values), index) for values, index in leads]
 
 
 def framed(counter: np.ndarray, slices: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import h5py
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from resolvent._errors import FormatError, ScanWarning, ShapeError
 from resolvent.data.io.hdf5 import load, load_complex, required
+from resolvent.data.io.lines import in_use
 from resolvent.data.io.mrd_stream import blocks
 from resolvent.data.io.orientation import directions_in_mrd, lps_from_affine
 from resolvent.data.io.stack import stacked
@@ -30,24 +32,26 @@ def image_group(file: h5py.File) -> h5py.Group | None:
 
 
 def read_mrd_images(group: h5py.Group, path: str) -> Volume:
-    """Images of one channel; slices become batch and repetitions a lead axis, images with depth are 3-D.
+    """Images of one channel; slices become batch, counters beyond one lead axes, images with depth are 3-D.
 
     Raises:
-        ShapeError: several channels, or not one image for each slice and repetition.
+        ShapeError: several channels, or not one image for each slice and frame.
     """
     heads, data = load(required(group, "header", path), path), load_complex(required(group, "data", path), path)
     if data.ndim != 5 or data.shape[1] != 1 or len(heads) != len(data):
         raise ShapeError(f"{path} holds images of the shape {data.shape}, not one channel each. Combine the coils.")
-    slices, times = np.unique(heads["slice"]), np.unique(heads["repetition"])
-    order = np.lexsort((heads["repetition"], heads["slice"]))
-    if len(slices) * len(times) != len(heads):
-        raise ShapeError(f"{path} holds {len(heads)} images, not one for each slice and repetition. Split the file.")
+    slices, counters = np.unique(heads["slice"]), in_use(heads)
+    lead = tuple(len(np.unique(heads[name])) for name in counters)
+    if len(np.unique(heads[["slice", *counters]])) != len(heads) or len(slices) * math.prod(lead) != len(heads):
+        raise ShapeError(
+            f"{path} holds {len(heads)} images, not one for each slice and {' and '.join(counters) or 'no more'}. "
+            "Split the file."
+        )
+    order = np.lexsort([heads[name] for name in ("slice", *counters)][::-1])
     heads, ndim = heads[order], 3 if data.shape[2] > 1 else 2
-    image = data[order, 0].reshape(len(slices), len(times), *data.shape[2:])
-    image = image if ndim == 3 else image[:, :, 0]
-    image = image[:, 0] if len(times) == 1 else image
+    image = data[order, 0].reshape(len(slices), *lead, *data.shape[2 if ndim == 3 else 3 :])
     geometry = _geometry(heads, (len(slices), *data.shape[2:]), path)
-    return Volume(torch.from_numpy(np.ascontiguousarray(image)), geometry, path, ndim)
+    return Volume(torch.from_numpy(np.ascontiguousarray(image)), geometry, path, ndim, counters)
 
 
 def _geometry(heads: np.ndarray, shape: tuple[int, ...], path: str) -> Geometry | None:
@@ -61,7 +65,9 @@ def _geometry(heads: np.ndarray, shape: tuple[int, ...], path: str) -> Geometry 
     return stacked(heads, batch, matrix, voxel, lambda text: warnings.warn(ScanWarning(path, text), stacklevel=5))
 
 
-def write_mrd_images(path: str, image: Tensor, ndim: int, geometry: Geometry | None, record: str) -> None:
+def write_mrd_images(
+    path: str, image: Tensor, ndim: int, geometry: Geometry | None, record: str, counters: tuple[str, ...] = ()
+) -> None:
     """Write `path`: complex images keep their phase; the record (JSON) is an attribute of every image.
 
     Raises:
@@ -77,7 +83,7 @@ def write_mrd_images(path: str, image: Tensor, ndim: int, geometry: Geometry | N
     affine = None if geometry is None else geometry.affine
     with warnings.catch_warnings(), ismrmrd.Dataset(path, "dataset") as dataset:
         warnings.simplefilter("ignore")
-        for number, ((batch, frame), block) in enumerate(blocks(image, ndim)):
+        for number, (batch, counts, block) in enumerate(blocks(image, ndim, counters)):
             place = lps_from_affine(affine, block.shape[::-1], first_slice=batch if ndim == 2 else 0)
             directions = directions_in_mrd(geometry, place)
             one = ismrmrd.Image.from_array(
@@ -90,8 +96,8 @@ def write_mrd_images(path: str, image: Tensor, ndim: int, geometry: Geometry | N
                 phase_dir=tuple(directions[1]),
                 slice_dir=tuple(directions[2]),
                 slice=batch,
-                repetition=frame,
                 image_index=number,
+                **counts,  # pyright: ignore[reportArgumentType]
             )
             one.meta = ismrmrd.Meta({"resolvent": record})
             dataset.append_image("image_0", one)

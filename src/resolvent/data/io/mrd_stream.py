@@ -120,7 +120,9 @@ def _header(header: Any, path: str) -> MRDHeader:
     )
 
 
-def write_mrd_stream(file: Any, image: Tensor, ndim: int, geometry: Geometry | None, record: str) -> None:
+def write_mrd_stream(
+    file: Any, image: Tensor, ndim: int, geometry: Geometry | None, record: str, counters: tuple[str, ...] = ()
+) -> None:
     """A header and one image for each slice and frame: complex float with its phase, its place and the record as meta.
 
     Args:
@@ -129,6 +131,7 @@ def write_mrd_stream(file: Any, image: Tensor, ndim: int, geometry: Geometry | N
         ndim: number of spatial axes.
         geometry: the place in the patient, if it is known.
         record: JSON of how the image was made.
+        counters: what the lead axes count, as in `Scan`.
 
     Raises:
         FormatError: mrd-python is not installed.
@@ -139,7 +142,7 @@ def write_mrd_stream(file: Any, image: Tensor, ndim: int, geometry: Geometry | N
         raise FormatError(MISSING) from error
     with library.BinaryMrdWriter(file) as writer:
         writer.write_header(_image_header(image, ndim, geometry, library))
-        writer.write_data(_images(image, ndim, geometry, record, library))
+        writer.write_data(_images(image, ndim, geometry, record, counters, library))
 
 
 def _image_header(image: Tensor, ndim: int, geometry: Geometry | None, library: Any) -> Any:
@@ -160,27 +163,38 @@ def _image_header(image: Tensor, ndim: int, geometry: Geometry | None, library: 
     return library.Header(encoding=[encoding])
 
 
-def _images(image: Tensor, ndim: int, geometry: Geometry | None, record: str, library: Any) -> Iterator[Any]:
+def _images(
+    image: Tensor, ndim: int, geometry: Geometry | None, record: str, counters: tuple[str, ...], library: Any
+) -> Iterator[Any]:
     wrap = library.StreamItem.ImageComplexFloat if image.is_complex() else library.StreamItem.ImageFloat
     kind = library.ImageType.COMPLEX if image.is_complex() else library.ImageType.MAGNITUDE
     affine = None if geometry is None else geometry.affine
-    for number, (position, block) in enumerate(blocks(image, ndim)):
+    for number, (batch, counts, block) in enumerate(blocks(image, ndim, counters)):
         depth, rows, columns = block.shape
-        place = lps_from_affine(affine, (columns, rows, depth), first_slice=position[0] if ndim == 2 else 0)
+        place = lps_from_affine(affine, (columns, rows, depth), first_slice=batch if ndim == 2 else 0)
         head = library.ImageHeader(image_type=kind)
         head.field_of_view = (place.spacing * (columns, rows, depth)).astype(np.float32)
         head.position = place.centre.astype(np.float32)
         head.col_dir, head.line_dir, head.slice_dir = directions_in_mrd(geometry, place).astype(np.float32)
-        head.slice, head.repetition, head.image_index = position[0], position[1], number
+        head.slice, head.image_index = batch, number
+        for name, count in counts.items():
+            setattr(head, name, count)
         meta = {"resolvent": [library.ImageMetaValue.String(record)]}
         yield wrap(library.Image(head=head, data=block[None], meta=meta))
 
 
-def blocks(image: Tensor, ndim: int) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
-    """((batch, frame), (z, y, x)) of an image (batch, *lead, *spatial), in single precision."""
+def blocks(
+    image: Tensor, ndim: int, counters: tuple[str, ...] = ()
+) -> Iterator[tuple[int, dict[str, int], np.ndarray]]:
+    """Batch, counts and (z, y, x) of an image (batch, *lead, *spatial), in single precision.
+
+    Counts are named as `counters`, or, where there is not one for each lead axis, "repetition" of all frames in a row.
+    """
     values = image.detach().cpu().resolve_conj().numpy()
     values = values.astype(np.complex64 if np.iscomplexobj(values) else np.float32)
     flat = values.reshape(len(values), -1, *([1] * (3 - ndim)), *values.shape[-ndim:])
+    lead = values.shape[1:-ndim]
     for batch in range(flat.shape[0]):
-        for frame in range(flat.shape[1]):
-            yield (batch, frame), np.ascontiguousarray(flat[batch, frame])
+        for frame, place in enumerate(np.ndindex(*lead)):
+            counts = dict(zip(counters, place, strict=True)) if len(counters) == len(lead) else {}
+            yield batch, counts or {"repetition": frame}, np.ascontiguousarray(flat[batch, frame])

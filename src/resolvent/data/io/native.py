@@ -41,7 +41,7 @@ def read_native(file: h5py.File, path: str) -> Scan | Volume:
         )
     if kind == "image":
         image = _tensor(required(file, "image", path), path)
-        return Volume(image=image, geometry=_geometry(file), source=path, ndim=ndim)
+        return Volume(image=image, geometry=_geometry(file), source=path, ndim=ndim, counters=_counters(file))
     return _read_scan(file, path, ndim)
 
 
@@ -62,6 +62,7 @@ def _read_scan(group: h5py.Group, path: str, ndim: int) -> Scan:
         calibration=_read_scan(inner, path, ndim) if isinstance(inner, h5py.Group) and group.name == "/" else None,
         trajectory=trajectory,
         readout=int(_number(group, "readout", 0)) or None,
+        counters=_counters(group),
     )
 
 
@@ -95,25 +96,29 @@ def _fill(group: h5py.Group, scan: Scan) -> None:
         group.attrs["noise"] = scan.noise
     if scan.readout is not None:
         group.attrs["readout"] = scan.readout
-    _place(group, scan.geometry)
+    _place(group, scan.geometry, scan.counters)
     group.attrs["scale"] = scan.scale
     group.attrs["source"] = scan.source
 
 
-def write_native_image(path: str, image: Tensor, ndim: int, geometry: Geometry | None, record: str) -> None:
+def write_native_image(
+    path: str, image: Tensor, ndim: int, geometry: Geometry | None, record: str, counters: tuple[str, ...] = ()
+) -> None:
     """The image with its phase, its geometry, and the record (JSON) of how it was made."""
     with h5py.File(path, "w") as file:
         _head(file, "image", ndim)
         file.create_dataset("image", data=image.detach().cpu().resolve_conj().numpy())
         file.create_dataset("record", data=record)
-        _place(file, geometry)
+        _place(file, geometry, counters)
 
 
 def _head(file: h5py.File, kind: str, ndim: int) -> None:
     file.attrs.update({"format": FORMAT, "layout": LAYOUT, "kind": kind, "ndim": ndim, "version": __version__})
 
 
-def _place(group: h5py.Group, geometry: Geometry | None) -> None:
+def _place(group: h5py.Group, geometry: Geometry | None, counters: tuple[str, ...]) -> None:
+    if counters:
+        group.attrs["counters"] = " ".join(counters)
     if geometry is not None:
         group.attrs.update({"affine": geometry.affine, "oriented": geometry.oriented})
 
@@ -124,6 +129,10 @@ def _geometry(group: h5py.Group) -> Geometry | None:
     affine = np.asarray(group.attrs["affine"])
     usable = affine.shape == (4, 4) and np.isfinite(affine).all()
     return Geometry(affine, oriented=bool(_number(group, "oriented", 1))) if usable else None
+
+
+def _counters(group: h5py.Group) -> tuple[str, ...]:
+    return tuple(text(group.attrs.get("counters", "")).split())
 
 
 def _number(group: h5py.Group, name: str, missing: float) -> float:

@@ -57,7 +57,7 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
         if suffix == ".cfl" and obj.trajectory is not None:
             raise FormatError(f"{path} would lose the trajectory of the scan. Write it to .h5.")
         return _write(path, suffix, notes, scan=obj)
-    image, ndim, geometry = _image(obj, like, path)
+    image, ndim, geometry, counters = _image(obj, like, path)
     if suffix in (".nii", ".nii.gz", ".mrd", ".cfl") and bool(image.abs().amax() > torch.finfo(torch.float32).max):
         raise DataError(
             f"{path}: {image.abs().amax():.2g} is beyond single precision, which {suffix} holds. Write .h5 or .npy."
@@ -67,10 +67,11 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
     notes["shape"] = list(image.shape)
     notes["affine"] = None if geometry is None else geometry.affine
     notes["oriented"] = None if geometry is None else geometry.oriented
-    return _write(path, suffix, notes, image=image, ndim=ndim, geometry=geometry)
+    return _write(path, suffix, notes, image=image, ndim=ndim, geometry=geometry, counters=counters)
 
 
-def _image(obj: Any, like: Scan | Volume | None, path: str) -> tuple[Tensor, int, Geometry | None]:
+def _image(obj: Any, like: Scan | Volume | None, path: str) -> tuple[Tensor, int, Geometry | None, tuple[str, ...]]:
+    """The image, its number of spatial axes, its place, and what its lead axes count."""
     image = obj if isinstance(obj, Tensor) else getattr(obj, "image", None)
     if not isinstance(image, Tensor):
         raise FormatError(
@@ -93,7 +94,7 @@ def _image(obj: Any, like: Scan | Volume | None, path: str) -> tuple[Tensor, int
     if isinstance(like, Scan) and like.scale != 1:
         scaled = image * like.scale
         image = scaled if bool(scaled.isfinite().all()) else image.to(torch.complex128) * like.scale
-    return image, ndim, None if own is None else own.geometry
+    return image, ndim, None if own is None else own.geometry, () if own is None else own.counters
 
 
 def _write(
@@ -105,6 +106,7 @@ def _write(
     image: Tensor | None = None,
     ndim: int = 2,
     geometry: Geometry | None = None,
+    counters: tuple[str, ...] = (),
 ) -> list[str]:
     """Draft all files, then let them appear together, the record last; the names of the files, without it.
 
@@ -125,11 +127,11 @@ def _write(
         if suffix == ".dcm" and image is not None:
             from resolvent.data.io.dicom import write_dicom
 
-            write_dicom(drafts[:-1], image, ndim, geometry, str(notes.get("input_sha256") or ""))
+            write_dicom(drafts[:-1], image, ndim, geometry, str(notes.get("input_sha256") or ""), counters)
         elif scan is not None:
             _draft_scan(draft, suffix, scan)
         elif image is not None:
-            _draft_image(draft, suffix, image, ndim, geometry, to_json(notes))
+            _draft_image(draft, suffix, image, ndim, geometry, to_json(notes), counters)
         notes["output_sha256"] = sha256(draft)  # by which `record_of` knows whose record it is
         Path(drafts[-1]).write_text(to_json(notes), encoding="utf-8")
     return [path] if suffix == ".cfl" else names[:-1]
@@ -146,15 +148,23 @@ def _draft_scan(draft: str, suffix: str, scan: Scan) -> None:
         write_cfl(draft, scan.kspace, scan.ndim, coils=True)
 
 
-def _draft_image(draft: str, suffix: str, image: Tensor, ndim: int, geometry: Geometry | None, text: str) -> None:
+def _draft_image(
+    draft: str,
+    suffix: str,
+    image: Tensor,
+    ndim: int,
+    geometry: Geometry | None,
+    text: str,
+    counters: tuple[str, ...],
+) -> None:
     if suffix == ".h5":
         from resolvent.data.io.native import write_native_image
 
-        write_native_image(draft, image, ndim, geometry, text)
+        write_native_image(draft, image, ndim, geometry, text, counters)
     elif suffix == ".mrd":
         from resolvent.data.io.mrd_image import write_mrd_images
 
-        write_mrd_images(draft, image, ndim, geometry, text)
+        write_mrd_images(draft, image, ndim, geometry, text, counters)
     elif suffix == ".cfl":
         from resolvent.data.io.cfl import write_cfl
 
