@@ -45,7 +45,7 @@ def read_scan(path: str, maps: str | None = None, dataset: str | None = None, tr
         scan = scan.replace(source=SPOOLED, calibration=lines)
     if maps is None:
         return scan.single()
-    coil_maps = read_maps(maps, scan.ndim)
+    coil_maps = read_maps(maps, scan.ndim, scan.kspace.ndim - 2 - scan.ndim)
     if trajectory is not None and scan.trajectory is not None:
         scan = scan.replace(trajectory=replace(scan.trajectory, matrix=tuple(coil_maps.shape[-scan.ndim :])))
     return scan.replace(coil_maps=coil_maps).validated().single()

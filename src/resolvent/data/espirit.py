@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from resolvent.data.scan import Scan
 
 _CALIBRATION = 24  # lines an axis that are used, if there are as many
-SMALLEST = 8  # lines an axis that are needed
+SMALLEST, FEWEST = 8, 4  # lines an axis that are needed, and of one that has no more than so many
 _KERNEL = {2: 6, 3: 4}  # largest width of a patch in 2-D and 3-D; a third of the block, but at least 3, if that is less
-_RANK = 0.02  # singular values of the calibration matrix below this fraction of the largest are noise
+_RANK = 0.02  # singular values of the calibration matrix below this fraction of the largest are noise,
+_FLOOR = 3.0  # and eigenvalues of its square below this multiple of the median of their smaller half
 _ENTRIES = 2**22  # numbers of W held at once
 _AS_THEY_ARE = 0.01  # of their energy: for adding frames as they are
 
@@ -37,7 +38,7 @@ def espirit(scan: Scan, *, sets: int = 1) -> Tensor:
         ``(batch, coil, *1, *spatial)``, with several sets ``(batch, coil, set, *1, *spatial)``; see `espirit_maps`.
 
     Raises:
-        DataError: the fully sampled centre is smaller than 8 lines on some axis; the message names its size.
+        DataError: the fully sampled centre is smaller than 8 lines on some axis that is longer; the message names it.
 
     >>> from resolvent.data import simulate
     >>> image = (torch.linspace(-1, 1, 48) ** 2 < 0.6).float().outer(torch.ones(48))
@@ -103,7 +104,7 @@ def calibration_block(measured: Tensor, source: str = "") -> tuple[slice, ...]:
         source: named in the message.
 
     Raises:
-        DataError: fewer than 8 lines on some axis.
+        DataError: fewer than 8 lines on some axis that has more.
     """
     size = [0] * measured.ndim
 
@@ -122,11 +123,11 @@ def calibration_block(measured: Tensor, source: str = "") -> tuple[slice, ...]:
                     size = trial
                 else:
                     growing.discard(axis)
-    if min(size) < SMALLEST:
+    if any(w < min(SMALLEST, max(n, FEWEST)) for w, n in zip(size, measured.shape, strict=True)):
         raise DataError(
             f"The fully sampled centre of k-space{' in ' + source if source else ''} is only "
-            f"{' x '.join(map(str, size))} samples, but ESPIRiT needs {SMALLEST} on every axis. "
-            "Pass coil maps, or a mask with a larger centre."
+            f"{' x '.join(map(str, size))} samples, but ESPIRiT needs {SMALLEST} on every axis "
+            f"(all of one that has {FEWEST} to {SMALLEST}). Pass coil maps, or a mask with a larger centre."
         )
     return block(size)
 
@@ -199,7 +200,8 @@ def _lags(block: Tensor) -> tuple[Tensor, list[int]]:
         patches = patches.unfold(1 + axis, k, 1)
     patches = patches.movedim(0, d).flatten(0, d - 1).flatten(1)
     values, vectors = torch.linalg.eigh((patches.T @ patches.conj()).to(torch.complex128))
-    vectors = vectors[:, values > _RANK**2 * values[-1]].to(torch.complex64)
+    noise = _FLOOR * values[: len(values) // 2].clamp_min(0).median()  # of small patches, all pass the first threshold
+    vectors = vectors[:, values > torch.maximum(_RANK**2 * values[-1], noise)].to(torch.complex64)
     kernels = vectors.T.reshape(-1, coils, *width)
     size = [2 * k - 1 for k in width]  # the correlation of two kernels has so many lags
     spectrum = torch.fft.fftn(kernels, s=size, dim=tuple(range(2, 2 + d))).flatten(2).permute(2, 1, 0)

@@ -31,6 +31,27 @@ def test_npy_maps_follow_the_number_of_spatial_axes(tmp_path: Path):
     assert read_maps(tmp_path / "m.npy", ndim=3).shape == (1, 3, 4, 8, 10)
 
 
+def test_maps_of_matlab_have_its_order_of_axes(tmp_path: Path):
+    maps = crandn(3, 8, 10)  # coil, y, x
+    with h5py.File(tmp_path / "m.mat", "w") as file:
+        file["maps"] = maps.mT.contiguous().numpy()  # maps(y, x, coil) as MATLAB stores it
+    assert torch.equal(read_maps(tmp_path / "m.mat"), maps[None])
+
+
+def test_maps_without_frames_serve_all_of_a_series(tmp_path: Path):
+    np.save(tmp_path / "m.npy", crandn(3, 8, 10).numpy())
+    assert read_maps(tmp_path / "m.npy", lead=2).shape == (1, 3, 1, 1, 8, 10)
+    np.save(tmp_path / "own.npy", crandn(1, 3, 5, 8, 10).numpy())
+    assert read_maps(tmp_path / "own.npy", lead=1).shape == (1, 3, 5, 8, 10)
+    for sets, shape in ((1, (1, 3, 1, 8, 10)), (2, (1, 3, 2, 1, 8, 10))):
+        array = crandn(10, 8, 1, 3, sets).numpy()
+        (tmp_path / "m.hdr").write_text(f"# Dimensions\n10 8 1 3 {sets}\n")
+        array.T.tofile(tmp_path / "m.cfl")
+        found = read_maps(tmp_path / "m.cfl", lead=1)
+        assert found.shape == shape
+        np.testing.assert_array_equal(found[0, 1, -1, ..., 4, 7].flatten()[-1], array[7, 4, 0, 1, -1])
+
+
 def test_maps_of_a_scan_and_of_modl_serve(tmp_path: Path, scan: Scan):
     write(scan, tmp_path / "a.h5")
     assert torch.equal(read_maps(tmp_path / "a.h5"), scan.coil_maps)
@@ -51,7 +72,7 @@ def test_files_without_maps_are_refused(tmp_path: Path):
     with pytest.raises(_errors.ShapeError, match=r"have shape \(8, 10\), but \(coil, y, x\) is needed"):
         read_maps(tmp_path / "m.npy")
     write(crandn(1, 8, 10), tmp_path / "m.nii")
-    with pytest.raises(_errors.FormatError, match="is an image, not coil maps"):
+    with pytest.raises(_errors.FormatError, match="is no file that coil maps are read from"):
         read_maps(tmp_path / "m.nii")
 
 

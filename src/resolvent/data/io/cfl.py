@@ -94,12 +94,18 @@ def read_cfl_along(path: str, trajectory: str) -> Scan:
     )
 
 
-def read_cfl_maps(path: str) -> Tensor:
-    """Coil maps (batch, coil, [set,] *spatial), as ``bart ecalib`` writes them."""
+def read_cfl_maps(path: str, lead: int = 0) -> Tensor:
+    """Coil maps (batch, coil, [set,] *lead, *spatial), as ``bart ecalib`` writes them; for `lead` see `led`."""
     array = read_array(path)
     sets = array.shape[MAPS]
     parts = [_arrange(array[(slice(None),) * MAPS + (slice(s, s + 1),)], path) for s in range(sets)]
-    return parts[0][0] if sets == 1 else torch.stack([part for part, _ in parts], dim=2)
+    maps = [led(part, ndim, lead) for part, ndim in parts]
+    return maps[0] if sets == 1 else torch.stack(maps, dim=2)
+
+
+def led(maps: Tensor, ndim: int, lead: int) -> Tensor:
+    """Maps (batch, coil, *lead, *spatial), with `lead` axes of length 1, which serve all frames, if they have none."""
+    return maps if maps.ndim > 2 + ndim else maps.reshape(*maps.shape[:2], *(1,) * lead, *maps.shape[2:])
 
 
 def read_array(path: str) -> np.ndarray:

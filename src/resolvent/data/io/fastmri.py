@@ -89,7 +89,8 @@ def _geometry(header: MRDHeader, kspace: torch.Tensor) -> Geometry | None:
 
     Rows are the readout (x of the header).
     """
-    read, phase, _ = header.encoded.spacing()
+    read = header.encoded.spacing()[0]
+    phase = header.encoded.fov[1] / kspace.shape[-1]  # whatever the header counts, columns are 1 / fov apart
     voxel, shape = (phase, read, header.recon.spacing()[2]), (kspace.shape[-1], kspace.shape[-2], kspace.shape[0])
     return Geometry(affine_from_spacing(voxel, shape), oriented=False) if all(voxel) else None
 

@@ -5,25 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 import h5py
+import numpy as np
 import torch
 from torch import Tensor
 
 from resolvent._errors import FormatError, ShapeError
-from resolvent.data.io.cfl import read_cfl_maps
+from resolvent.data.io.cfl import led, read_cfl_maps
 from resolvent.data.io.detect import detect
 from resolvent.data.io.hdf5 import load_complex, open_hdf5
+from resolvent.data.io.mat import is_mat73
 from resolvent.data.io.npy import read_npy_array
 
 NAMES = ("coil_maps", "maps", "sensitivities", "tstCsm", "trnCsm")
 """Datasets that are looked for, in this order."""
 
 
-def read_maps(path: str | Path, ndim: int = 2) -> Tensor:
+def read_maps(path: str | Path, ndim: int = 2, lead: int = 0) -> Tensor:
     """See `resolvent.data.io.read_maps`."""
     path = str(path)
     kind = detect(path)
     if kind == "cfl":
-        return read_cfl_maps(path)
+        return read_cfl_maps(path, lead)
     if kind == "npy":
         values = read_npy_array(path)
     elif kind == "hdf5":
@@ -32,10 +34,15 @@ def read_maps(path: str | Path, ndim: int = 2) -> Tensor:
             if name is None:
                 raise FormatError(f"{path} has none of the datasets {', '.join(NAMES)}. Name the maps 'maps'.")
             values = load_complex(file[name], path)
+            if is_mat73(file) and values.ndim > 1:  # rows are MATLAB's first axis, so HDF5's last
+                values = np.ascontiguousarray(values.swapaxes(-1, -2))
     else:
-        raise FormatError(f"{path} is an image, not coil maps. Give .cfl, .npy, or HDF5 with a dataset 'maps'.")
+        raise FormatError(
+            f"{path} is no file that coil maps are read from. Give .cfl, .npy, or HDF5 (MATLAB: v7.3) with a dataset "
+            "'maps'."
+        )
     if values.ndim < 1 + ndim:
         raise ShapeError(
             f"maps in {path} have shape {values.shape}, but (coil, {'z, ' * (ndim == 3)}y, x) is needed. Reshape them."
         )
-    return torch.from_numpy(values[None] if values.ndim == 1 + ndim else values)
+    return led(torch.from_numpy(values[None] if values.ndim == 1 + ndim else values), ndim, lead)
