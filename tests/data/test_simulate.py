@@ -147,6 +147,20 @@ def test_undersampling_keeps_the_measured_samples_and_combines_the_reference(ima
     assert scan.noise == full.noise
 
 
+def test_kspace_that_was_filled_up_with_zeros_is_undersampled_where_it_was_measured(image):
+    full = simulate(image, n_coils=3, acceleration=1)
+    inside = torch.zeros_like(full.mask)
+    inside[..., 5:-6] = 1
+    padded = full.replace(kspace=full.kspace * inside.unsqueeze(1), mask=inside)
+    assert padded.complete and not padded.fully_sampled
+    under = undersample(padded, 3, "gaussian2d", seed=2)
+    assert torch.equal(under.mask, inside * undersample(full, 3, "gaussian2d", seed=2).mask)
+    expected = (under.maps.conj() * ifft(padded.kspace)).sum(1)
+    torch.testing.assert_close(under.reference, expected)
+    aside = inside.roll(full.matrix[-1] // 2, -1)
+    assert not full.replace(kspace=full.kspace * aside.unsqueeze(1), mask=aside).complete, "without the centre"
+
+
 def test_undersampling_refuses_an_undersampled_scan(image):
     with pytest.raises(DataError, match=r"Only 25 % of the samples of the scan were measured"):
         undersample(simulate(image, acceleration=4), 8)

@@ -93,6 +93,9 @@ def test_frames_of_a_series_are_seen_one_by_one():
     assert found.misfit.shape == (1, 3)
     torch.testing.assert_close(found.misfit, torch.tensor([[0, 0.1 / 1.1, 0]]).double(), atol=1e-9, rtol=1e-6)
     assert not found.doubtful
+    frames = found.pooled(1)
+    assert frames.misfit.shape == frames.size.shape == (1,)
+    torch.testing.assert_close(frames.size, changed.flatten().abs().square().sum().sqrt().reshape(1))
     wrong = fit(A, x, y * torch.tensor([1, -1, 1]).reshape(3, 1, 1), 0.0)
     assert wrong.doubt == f"frame 1: |A x - b| = 200 % of |b| (noise 0 %): {WRONG_PHYSICS}"
     assert wrong.record()["misfit"][0][1] == pytest.approx(2)
@@ -111,6 +114,30 @@ def test_one_wrong_frame_of_many_is_named():
     found = fit(A, x, y * (1 - 0.5 * (torch.arange(100) == 7)).reshape(100, 1, 1), 0.0)
     assert found.pooled().misfit < DOUBTFUL < 1 == found.misfit[0, 7]
     assert found.doubt.startswith("frame 7: ")
+
+
+def frames(misfit: list, noise: list, size: list) -> Fit:
+    return Fit(*(torch.tensor([values]) for values in (misfit, noise, size)))
+
+
+def test_late_echoes_are_no_doubt_about_the_others():
+    echoes = frames([0.02, 0.30, 0.97], [0.02, 0.28, 0.96], [10.0, 1.0, 0.5])
+    assert not echoes.doubtful
+    assert echoes.faint == f"frame 2: the noise is 96 % of |b|: {ONLY_NOISE}"
+    assert frames([0.95, 0.97], [0.95, 0.97], [1.0, 1.0]).doubts["noise"] == f"the noise is 96 % of |b|: {ONLY_NOISE}"
+
+
+@pytest.mark.parametrize(
+    ("misfit", "noise", "named"),
+    [
+        (0.45, 0.4, ""),  # 0.21 are left, less than the noise: it may have been underestimated
+        (0.60, 0.4, "frame 1: "),  # 0.45 are
+        (0.30, 0.2, "frame 1: "),
+    ],
+)
+def test_a_frame_is_doubted_by_itself_if_it_leaves_more_than_its_noise(misfit, noise, named):
+    found = frames([0.01, misfit], [0.01, noise], [10.0, 1.0])
+    assert found.doubt.startswith(named) and found.doubtful == bool(named)
 
 
 def test_a_frame_without_a_sample_is_named():

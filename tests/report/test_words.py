@@ -62,7 +62,7 @@ def test_without_a_record_nothing_is_claimed():
         ({"converged": False, "status": "stopped", "certificate": REFUSED}, ["Not converged", "Certificate refused"]),
         (
             {"certificate": HELD, "fit": {"doubtful": True, "unexplained": [0.01, None, 0.37]}},
-            ["The image does not explain the samples"],
+            ["The image is doubtful"],
         ),
         ({"certificate": HELD, "fit": {"doubtful": False, "unexplained": [0.01]}}, []),
         ({"certificate": HELD, "fit": {"doubtful": True, "doubts": {"noise": "a", "x": "b", "nothing": 3}}}, [NOISY]),

@@ -43,14 +43,12 @@ def block(scan: Scan) -> str:
 
 def _block(mask: Tensor) -> str:
     """The caution of one mask, boolean, without a name."""
-    if bool(mask.all()) or not bool(mask.any()):
+    from resolvent.data.validation import filled
+
+    within = filled(mask, mask.ndim)
+    if bool(mask.all()) or within is None:
         return ""
-    ends = []
-    for axis in range(mask.ndim):
-        at = mask.movedim(axis, 0).flatten(1).any(1).nonzero()
-        ends.append((int(at[0]), int(at[-1]) + 1))
-    if not bool(mask[tuple(slice(*end) for end in ends)].all()):
-        return ""
+    ends = [(part.start, part.stop) for part in within]
     sizes = " x ".join(str(last - first) for first, last in ends)
     whole = " x ".join(map(str, mask.shape))
     if all(abs(first - (n - last)) <= 1 for (first, last), n in zip(ends, mask.shape, strict=True)):

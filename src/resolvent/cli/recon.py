@@ -133,7 +133,9 @@ def recon(
                 return REFUSED, refusal(path, f"{model} is a model whose monotonicity is only estimated")
             compare = bool(places.figure or places.report)
             outcome = _reconstructed(path, inputs, network, options, compare=compare)
-            outcome = replace(outcome, cautions=(*outcome.cautions, *cautions(outcome.scan, network.card)))
+            fit = outcome.recon.fit
+            faint = [fit.faint] if fit.faint and "noise" not in fit.doubts else []  # a late echo, say
+            outcome = replace(outcome, cautions=(*outcome.cautions, *cautions(outcome.scan, network.card), *faint))
             quiet = as_json or places.image == STREAM
             return deliver(outcome, path, places, asked, demanded=require_certificate, quiet=quiet)
 

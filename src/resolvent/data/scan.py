@@ -174,6 +174,19 @@ class Scan(Brief):
         """Whether every sample of the Cartesian grid was measured."""
         return self.trajectory is None and bool((self.mask != 0).all())
 
+    @property
+    def complete(self) -> bool:
+        """Whether every sample was measured of one block around the centre; outside of it k-space may be zero.
+
+        Files of fastMRI and others fill k-space up with zeros; so does partial Fourier.
+        """
+        from resolvent.data.validation import filled
+
+        block = None if self.trajectory is not None else filled(self.mask != 0, self.ndim)
+        return block is not None and all(
+            part.start <= n // 2 < part.stop for part, n in zip(block, self.matrix, strict=True)
+        )
+
     def replace(self, **changes: object) -> Scan:
         """A copy with some fields changed."""
         return replace(self, **changes)  # pyright: ignore[reportArgumentType]

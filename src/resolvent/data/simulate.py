@@ -100,7 +100,7 @@ def simulate(
 
 
 def undersample(scan: Scan, acceleration: float, mask_kind: str = "gaussian2d", seed: int = 0) -> Scan:
-    """Leave out samples of a fully sampled scan, so that a reconstruction can be compared with the full one.
+    """Leave out samples of a complete scan, so that a reconstruction can be compared with the full one.
 
     The maps are those of the file or, failing that, ESPIRiT maps of the undersampled scan, or of its separate
     calibration lines, alone: nothing that was left out enters. The reference is ``sum_c conj(s_c) F^-1 k_c`` of the
@@ -108,14 +108,15 @@ def undersample(scan: Scan, acceleration: float, mask_kind: str = "gaussian2d", 
     background.
 
     Args:
-        scan: fully sampled.
+        scan: see `Scan.complete`; where its k-space was filled up with zeros the mask is that of the whole matrix, but
+            for these.
         acceleration: see `make_mask`.
         mask_kind: `kind` of `make_mask`. The lines of a 1-D kind run along the readout where the scan knows it, else
             along y. With one lead axis (time) the mask differs from frame to frame.
         seed: fixes the mask.
 
     Raises:
-        DataError: the scan is not fully sampled, its maps have several sets, the mask is not possible, or its centre is
+        DataError: the scan is not complete, its maps have several sets, the mask is not possible, or its centre is
             too small for ESPIRiT.
     """
     if scan.coil_maps is not None and scan.coil_maps.ndim > scan.kspace.ndim:
@@ -128,14 +129,14 @@ def undersample(scan: Scan, acceleration: float, mask_kind: str = "gaussian2d", 
             f"{scan.source or 'The scan'} is not Cartesian, and only samples of a grid can be left out. "
             "Reconstruct it as it is."
         )
-    if not scan.fully_sampled:
+    if not scan.complete:
         percent = 100 * float((scan.mask != 0).float().mean())
         raise DataError(
             f"Only {percent:.0f} % of the samples of {scan.source or 'the scan'} were measured, so it cannot be "
             "undersampled again. Reconstruct it as it is, or pass a fully sampled scan."
         )
     shape, lead = tuple(scan.kspace.shape[-scan.ndim :]), tuple(scan.kspace.shape[2 : -scan.ndim])
-    mask = _mask(mask_kind, shape, lead, acceleration, seed, scan.readout).to(scan.kspace.device)
+    mask = scan.mask * _mask(mask_kind, shape, lead, acceleration, seed, scan.readout).to(scan.kspace.device)
     under = scan.replace(kspace=scan.kspace * mask.unsqueeze(1), mask=mask, reference=None)
     try:
         maps = under.maps

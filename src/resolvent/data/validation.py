@@ -140,6 +140,23 @@ def infer_mask(kspace: Tensor, ndim: int) -> Tensor:
     return shared(filled, ndim).to(torch.float32).contiguous()
 
 
+def filled(seen: Tensor, ndim: int) -> tuple[slice, ...] | None:
+    """The block of the last `ndim` axes that holds all that was seen, if all of it was, up to chance; else None.
+
+    Args:
+        seen: bool ``(..., *spatial)``; the block is one for all that stands before the spatial axes.
+        ndim: number of spatial axes.
+    """
+    block = []
+    for axis in range(-ndim, 0):
+        at = seen.movedim(axis, 0).flatten(1).any(1).nonzero()
+        if not len(at):
+            return None
+        block.append(slice(int(at[0]), int(at[-1]) + 1))
+    inside = seen[(..., *block)]
+    return tuple(block) if inside.sum() >= (1 - ISOLATED) * inside.numel() else None
+
+
 def constant(values: Tensor, axis: int) -> bool:
     """Whether nothing changes along an axis."""
     return bool((values == values.narrow(axis, 0, 1)).all())
@@ -156,14 +173,15 @@ def shared(mask: Tensor, ndim: int) -> Tensor:
 def masked(kspace: Tensor, mask: Tensor, ndim: int, where: str) -> Tensor:
     """K-space times mask, where the file holds more samples than its mask admits (retrospective undersampling).
 
-    Only fully sampled k-space is masked; anything else is left as it is, so that `check` sees the contradiction.
+    Only k-space that is complete, but for zeros around it, is masked; anything else is left as it is, so that `check`
+    sees the contradiction.
 
     Raises:
         DataError: the mask admits far less energy than it would if fft-shifted: its centre is not at ``N // 2``.
     """
     seen = kspace.any(dim=1)
     kept = (mask != 0).expand_as(seen) if _fits(mask, kspace, ndim) else None
-    if kept is None or not kept.any() or not (seen & ~kept).any() or seen.sum() < (1 - ISOLATED) * seen.numel():
+    if kept is None or not kept.any() or not (seen & ~kept).any() or filled(seen, ndim) is None:
         return kspace
     energy = kspace.abs().square().sum(dim=1)
     shifted = torch.fft.fftshift(kept, dim=tuple(range(-ndim, 0)))

@@ -62,22 +62,28 @@ class Fit:
 
     @property
     def doubtful(self) -> bool:
-        """Whether anywhere more than `DOUBTFUL` is unexplained, more than `NOISY` is noise, or nothing was measured."""
+        """Whether there are `doubts`."""
         return bool(self.doubts)
 
     @property
     def doubts(self) -> dict[str, str]:
-        """What is wrong, by kind ("unexplained", "noise", "nothing"), each about the worst scan or frame."""
-        noisy = self.noise > NOISY
-        wrong = (self.unexplained > DOUBTFUL) & ~noisy  # of what is nothing but noise nothing can be said
+        """What is wrong, by kind, each about the worst scan or frame.
+
+        "unexplained": more than `DOUBTFUL` of a scan is left; of one of its frames that, and more than its noise.
+        "noise": more than `NOISY` of a scan is noise. "nothing": of a frame there is no sample.
+        """
         found = {}
+        scans = self.pooled(1)
+        noisy = scans.noise > NOISY
+        # of what is nothing but noise nothing can be said; a frame by itself has to leave more than its noise
+        wrong = (scans.unexplained > DOUBTFUL) & ~noisy
+        wrong = wrong.reshape(-1, *(1,) * (self.misfit.ndim - 1)) | (self.unexplained > self.noise.clamp_min(DOUBTFUL))
+        wrong = wrong & ~(self.noise > NOISY)
         if bool(wrong.any()):
             worst = int(torch.where(wrong, self.unexplained, -1).argmax())
             found["unexplained"] = f"{self._named(worst)}{self._said(worst)}: {WRONG_PHYSICS}"
         if bool(noisy.any()):
-            worst = int(self.noise.nan_to_num(-1).argmax())
-            share = percent(float(self.noise.flatten()[worst]))
-            found["noise"] = f"{self._named(worst)}the noise is {share} of |b|: {ONLY_NOISE}"
+            found["noise"] = scans.faint
         if bool((self.size == 0).any()):
             first = int((self.size == 0).int().argmax())
             found["nothing"] = f"{self._named(first)}{NOTHING}"
@@ -87,6 +93,15 @@ class Fit:
     def doubt(self) -> str:
         """All `doubts`, for a message; empty if the image explains the measurements."""
         return "; ".join(self.doubts.values())
+
+    @property
+    def faint(self) -> str:
+        """What is said of the frame with the most noise, if that is more than `NOISY`; no doubt about the others."""
+        if not bool((self.noise > NOISY).any()):
+            return ""
+        worst = int(self.noise.nan_to_num(-1).argmax())
+        share = percent(float(self.noise.flatten()[worst]))
+        return f"{self._named(worst)}the noise is {share} of |b|: {ONLY_NOISE}"
 
     def _named(self, number: int) -> str:
         name = place(number, self.misfit.shape)
@@ -115,19 +130,22 @@ class Fit:
             "unexplained": numbers(self.unexplained),
         }
 
-    def pooled(self) -> Fit:
-        """That of all scans as one, as the planes are of a volume: squares over the sum of squares of b.
+    def pooled(self, axes: int = 0) -> Fit:
+        """That of all as one, as the planes are of a volume, or of all behind the first `axes`: squares over ``|b|^2``.
 
         A plane of air that leaves nothing but noise then counts as little as it holds.
         """
-        there = self.size > 0
-        weight = torch.where(there, self.size / self.size.max(), 0.0).square()
+        misfit, noise, size = (
+            t.reshape(*t.shape[:axes], -1) if axes else t.reshape(1, -1) for t in (self.misfit, self.noise, self.size)
+        )
+        there, largest = size > 0, size.amax(-1, keepdim=True)
+        weight = torch.where(there, size / largest, 0.0).square()
 
         def mean(values: Tensor) -> Tensor:
             squares = torch.where(there, values, 0.0).square()
-            return ((weight * squares).sum() / weight.sum()).sqrt().reshape(1)
+            return ((weight * squares).sum(-1) / weight.sum(-1)).sqrt()
 
-        return Fit(mean(self.misfit), mean(self.noise), self.size.max() * weight.sum().sqrt().reshape(1))
+        return Fit(mean(misfit), mean(noise), largest.squeeze(-1) * weight.sum(-1).sqrt())
 
 
 def place(number: int, shape: tuple[int, ...]) -> str:

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from resolvent.mol.fit import WRONG_PHYSICS, percent
+from resolvent.mol.fit import percent
 
 Record = dict[str, Any]
 PROVED = ("all-data", "per-scan")
@@ -133,16 +133,17 @@ def warnings(record: Record) -> list[tuple[str, str]]:
 
 
 def _doubts(fit: object) -> list[tuple[str, str]]:
-    """What the fit doubts, as it was written down; of a record that only says that it does, that."""
+    """What the fit doubts, as it was written down; of a record that does not say what, that it does."""
     told = fit.get("doubts") if isinstance(fit, dict) else None
     said = {kind: text for kind, text in told.items() if isinstance(text, str)} if isinstance(told, dict) else {}
-    if not said and isinstance(fit, dict) and fit.get("doubtful") is True:
-        said = {"unexplained": WRONG_PHYSICS}
-    return [
+    found = [
         (title, f"{said[kind][:1].upper()}{said[kind][1:]}.{more}")
         for kind, (title, more) in DOUBTS.items()
         if kind in said
     ]
+    if not found and isinstance(fit, dict) and fit.get("doubtful") is True:
+        found = [("The image is doubtful", "Its record says so, and not why.")]
+    return found
 
 
 def provenance(record: Record) -> list[tuple[str, str]]:

@@ -109,7 +109,7 @@ def _subjects(paths: Sequence[Path], data: Data, ndim: int, supervision: str) ->
 def _prepared(scan: Scan, scans: Scans, supervision: str) -> Scan:
     """The scan in units of its own; if it is undersampled, with maps, else once it is seen that maps can be had."""
     scan = scan.normalised()
-    if scan.fully_sampled:
+    if scan.complete:
         for kind in (kind for kind, odds in scans.masks.items() if odds):
             undersample(scan.entry(0), scans.acceleration[1], kind)
         return scan

@@ -126,7 +126,7 @@ def draw_measured(scan: Scan, scans: Scans, rng: np.random.Generator, size: int)
         size: slices in the batch, one as often as another.
     """
     drawn = [scan.entry(int(number)) for number in rng.integers(len(scan.kspace), size=size)]
-    if scan.fully_sampled:
+    if scan.complete:
         drawn = [undersample(one, *draw_sampling(scans, rng)) for one in drawn]
     else:
         drawn = [one.replace(reference=torch.zeros_like(one.kspace[:, 0])) for one in drawn]

@@ -85,6 +85,22 @@ def test_mask_selects_from_fully_sampled_kspace(path: Path):
     assert torch.equal(found.kspace, kspace * torch.from_numpy(mask))
 
 
+def test_mask_selects_from_kspace_that_was_filled_up_with_zeros(path: Path):
+    mask, filled = columns(0, 3, 4, 5, 6, 9), columns(*range(1, 9))
+    image = torch.zeros(1, 3, 8, 10, dtype=torch.complex64)
+    image[..., 2:6, 3:8] = 1 + 0.1 * crandn(1, 3, 4, 5)
+    kspace = fft(image) * torch.from_numpy(filled)
+    found = read_scan(write_fastmri(path, kspace.numpy(), mask=mask))
+    assert torch.equal(found.kspace, kspace * torch.from_numpy(mask))
+    assert torch.equal(found.mask[0, 0], torch.from_numpy(mask & filled).float())
+
+
+def test_pixels_are_as_many_columns_as_there_are(path: Path):
+    """Of 10 columns that the header counts 8 are in the file; they are as far apart, so pixels are larger."""
+    file = write_fastmri(path, crandn(1, 2, 8, 8).numpy(), ismrmrd_header=header(columns=4, rows=10))
+    np.testing.assert_allclose(np.linalg.norm(read_scan(file).geometry.affine[:3, 0]), 10 * 3 / 8)
+
+
 def test_uncentred_mask_of_fully_sampled_kspace_is_refused(path: Path):
     image = torch.zeros(1, 3, 8, 10, dtype=torch.complex64)
     image[..., 2:6, 3:8] = 1 + 0.1 * crandn(1, 3, 4, 5)

@@ -166,11 +166,20 @@ def test_averages_are_averaged(path: Path, plane: np.ndarray):
     torch.testing.assert_close(read_scan(file.close()).kspace[0], cropped(2 * plane))
 
 
-@pytest.mark.parametrize(("angle", "said"), [(np.pi / 2, "50%"), (np.pi / 4, "")])
-def test_averages_of_other_phases_are_warned_of(path: Path, plane: np.ndarray, angle: float, said: str):
+@pytest.fixture
+def centred(plane: np.ndarray) -> np.ndarray:
+    """Of its lines the middle one is strong, as in a scan."""
+    return plane * np.array([0.01, 0.02, 0.1, 0.5, 4, 0.5, 0.1, 0.02])[:, None]
+
+
+@pytest.mark.parametrize(
+    ("turns", "said"),
+    [([0, np.pi / 2], "50%"), ([0, np.pi / 4], ""), ([0, 2 * np.pi / 3, 4 * np.pi / 3], "0%")],
+)
+def test_averages_of_other_phases_are_warned_of(path: Path, centred: np.ndarray, turns: list, said: str):
     file = Acquisitions(path, header())
-    for average in range(2):
-        file.frame(plane * np.exp(1j * angle * average), average=average)
+    for average, turn in enumerate(turns):
+        file.frame(centred * np.exp(1j * turn), average=average)
     if said:
         with pytest.warns(_errors.ScanWarning, match=f"averages do not agree: their mean keeps {said} of the energy"):
             read_scan(file.close())
@@ -178,14 +187,19 @@ def test_averages_of_other_phases_are_warned_of(path: Path, plane: np.ndarray, a
         read_scan(file.close())
 
 
-def test_averages_of_noise_beside_a_signal_are_no_disagreement(path: Path, plane: np.ndarray):
+@pytest.mark.parametrize("noise", [0.01, 1.0])
+def test_averages_that_differ_by_their_noise_agree(path: Path, centred: np.ndarray, noise: float):
+    """Also where there is as much noise as signal in the strongest line."""
     file = Acquisitions(path, header())
-    for average in range(2):
-        noisy = 1e-3 * crandn(2, 8, 32, seed=average).numpy()
-        noisy[:, 4] = plane[:, 4]
-        file.frame(noisy, average=average)
-    torch.testing.assert_close(read_scan(file.close()).kspace[0, :, 4], cropped(plane)[:, 4])
-    assert agreement([(0.0, 0.0)]) == 1, "lines of zeros"
+    for average in range(8):
+        file.frame(centred + noise * crandn(2, 8, 32, seed=average).numpy(), average=average)
+    read_scan(file.close())
+
+
+def test_only_the_strongest_lines_tell_whether_averages_agree():
+    assert agreement([(100.0, 100.0), *[(1.0, 0.1)] * 9]) == 1
+    assert agreement([(100.0, 50.0), *[(1.0, 1.0)] * 9]) == 0.5
+    assert agreement([(0.0, 0.0)]) == agreement([]) == 1, "lines of zeros, or none"
 
 
 def test_averaging_lowers_the_noise(path: Path, plane: np.ndarray):

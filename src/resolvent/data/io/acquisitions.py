@@ -14,7 +14,7 @@ from resolvent.data.io.lines import Table, framed, in_use, sort_lines
 from resolvent.data.io.mrd_header import MRDHeader
 from resolvent.data.io.oversampling import crop_readout
 from resolvent.data.io.readouts import stack_readouts
-from resolvent.data.io.stack import stacked
+from resolvent.data.io.stack import slice_order, stacked
 from resolvent.data.io.whitening import whitener
 from resolvent.data.scan import Geometry, Scan, Trajectory
 from resolvent.data.validation import constant, infer_mask, shared
@@ -149,7 +149,6 @@ def scan_of(
     if cartesian and (chosen & only).any():
         both = _assemble(table, chosen & (only | flagged(heads, CALIBRATION_AND_IMAGING)), header, white, path)
         separate = _calibration(both, image, path)
-        said += both.said
     elif (chosen & only).any():
         said.append(f"its calibration lines {UNUSED}, which is not Cartesian")
     for text in dict.fromkeys(said):
@@ -187,7 +186,7 @@ class _Assembled:
 
 
 def _assemble(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.ndarray | None, path: str) -> _Assembled:
-    slices = _slice_order(table.heads[chosen])
+    slices = slice_order(table.heads[chosen]["idx"]["slice"], table.heads[chosen])
     said: list[str] = []
     grid, counts = sort_lines(table, chosen, slices, header, path, said.append)
     kspace, mask = _whitened(torch.from_numpy(grid), white), torch.from_numpy(counts > 0)
@@ -202,7 +201,7 @@ def _assemble(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.nda
 
 
 def _stack(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.ndarray | None, path: str) -> _Assembled:
-    slices = _slice_order(table.heads[chosen])
+    slices = slice_order(table.heads[chosen]["idx"]["slice"], table.heads[chosen])
     samples, mask, trajectory = stack_readouts(table, chosen, slices, header, path)
     kspace = _whitened(torch.from_numpy(samples), white)
     return _Assembled(kspace, torch.from_numpy(mask), slices, 1.0, len(trajectory.matrix), trajectory)
@@ -234,16 +233,6 @@ def _calibration(separate: _Assembled, image: _Assembled, path: str) -> Scan | N
 
 def _warn(path: str, text: str) -> None:
     warnings.warn(ScanWarning(path, text), stacklevel=6)
-
-
-def _slice_order(heads: np.ndarray) -> np.ndarray:
-    """Slice counters in the order in which the slices lie along the slice direction; as counted if that is unknown."""
-    slices, first = np.unique(heads["idx"]["slice"], return_index=True)
-    along = (heads["position"][first] * heads["slice_dir"][first]).sum(axis=1)
-    steps = np.diff(along)
-    monotone = (steps > 0).all() or (steps < 0).all()
-    distinct = len(np.unique(along)) == len(along)
-    return slices if monotone or not distinct else slices[np.argsort(along)]
 
 
 def _geometry(heads: np.ndarray, image: _Assembled, header: MRDHeader, path: str) -> Geometry | None:

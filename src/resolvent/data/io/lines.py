@@ -14,12 +14,13 @@ from resolvent._errors import CorruptFileError
 from resolvent.data.io.limits import MATRIX, check_unpacked
 from resolvent.data.io.mrd_header import MRDHeader
 from resolvent.data.io.oversampling import LINES, crop_readout
-from resolvent.data.validation import ISOLATED
 
 LEAD = ("contrast", "phase", "repetition", "set")
 """Counters that become lead axes, where they count beyond one."""
 AGREED = 0.75
 """Least part of the energy that the mean of averages keeps: two whose phases differ by 60 degrees keep as much."""
+ENDS = 0.05
+"""Least part of a line that is taken for not measured if its ends are zero."""
 CUT = 0.02
 """Part of a line that may lie outside the encoded matrix, or one sample: centres are counted in more than one way."""
 
@@ -93,10 +94,11 @@ def sort_lines(
         counts[place][there] += 1
     if counts.max() > 1:
         grid /= np.maximum(counts, 1)[:, None]
-        again = len(places) - len(np.unique(np.column_stack((indices, counter["average"][length > 0])), axis=0))
-        if again:
+        counters = np.column_stack((indices, counter["average"][length > 0]))
+        times = np.unique(counters, axis=0, return_counts=True)[1]
+        if 2 * (times > 1).sum() > len(times):  # a line or two that tell of breathing come with every shot
             warn(
-                f"{again} of its lines repeat others with the same counters, and their mean is taken, so two "
+                "most of its lines are there several times with the same counters, and their mean is taken, so two "
                 "measurements may be mixed; split the file, or number them as averages"
             )
     with np.errstate(invalid="ignore", over="ignore"):
@@ -112,24 +114,25 @@ def sort_lines(
 def _measured(lines: list[np.ndarray]) -> np.ndarray:
     """Of every line the first sample, and the one behind the last, that is not zero in all coils; 0 and 0 if all are.
 
-    Converters fill up with zeros what was not measured. Up to a share of `ISOLATED` zeros at ends are chance, and stay.
+    Converters fill up with zeros what was not measured. Less than `ENDS` of a line is no asymmetric echo, and stays.
     """
     whole = np.array([(0, line.shape[1]) for line in lines])
     ends = whole.copy()
     for n, line in enumerate(lines):
         if not ((line[0, 0] and line[0, -1]) or (line[:, 0].any() and line[:, -1].any())):  # most are seen by coil 0
             seen = np.flatnonzero(line.any(axis=0))
-            ends[n] = (seen[0], seen[-1] + 1) if len(seen) else (0, 0)
-    some = ends[:, 1] > 0
-    if np.diff(ends[some]).sum() >= (1 - ISOLATED) * np.diff(whole[some]).sum():
-        ends[some] = whole[some]
-    return ends if some.any() else whole
+            if not len(seen):
+                ends[n] = (0, 0)
+            elif seen[-1] + 1 - seen[0] < (1 - ENDS) * line.shape[1]:
+                ends[n] = (seen[0], seen[-1] + 1)
+    return ends if ends.any() else whole
 
 
 def agreement(energies: list[tuple[float, float]]) -> float:
     """How far the averages of a scan are the same, in its strongest lines, a tenth of all: 1 if they are.
 
-    ``n |mean|^2 / sum |s|^2``, which is ``1 / n`` where the phases of n averages have nothing to do with each other.
+    ``1 - (D - D_0) / sum |s|^2`` with ``D = sum |s|^2 - n |mean|^2``, which is ``1 / n`` where the phases of n averages
+    have nothing to do with each other. D_0 is that of noise: the mean of D over the weakest tenth of the lines.
 
     Args:
         energies: of every line that was averaged the energy of its measurements, and n times that of their mean.
@@ -137,9 +140,11 @@ def agreement(energies: list[tuple[float, float]]) -> float:
     >>> agreement([(1.0, 1.0), (9.0, 4.5)])
     0.5
     """
-    strongest = sorted(energies, reverse=True)[: -(-len(energies) // 10)]
-    every = sum(e for e, _ in strongest)
-    return sum(mean for _, mean in strongest) / every if every else 1.0
+    tenth = -(-len(energies) // 10)
+    ordered = sorted(energies)
+    every = sum(e for e, _ in ordered[-tenth:])
+    noise = sum(e - mean for e, mean in ordered[:tenth]) / tenth if tenth else 0.0
+    return 1 - sum(max(e - mean - noise, 0.0) for e, mean in ordered[-tenth:]) / every if every else 1.0
 
 
 def _energy(samples: np.ndarray) -> float:

@@ -15,7 +15,7 @@ from resolvent.data.io.hdf5 import load, load_complex, required
 from resolvent.data.io.lines import in_use
 from resolvent.data.io.mrd_stream import blocks
 from resolvent.data.io.orientation import directions_in_mrd, lps_from_affine
-from resolvent.data.io.stack import stacked
+from resolvent.data.io.stack import slice_order, stacked
 from resolvent.data.scan import Geometry, Volume
 
 COMPLEX, MAGNITUDE = 5, 1
@@ -40,14 +40,15 @@ def read_mrd_images(group: h5py.Group, path: str) -> Volume:
     heads, data = load(required(group, "header", path), path), load_complex(required(group, "data", path), path)
     if data.ndim != 5 or data.shape[1] != 1 or len(heads) != len(data):
         raise ShapeError(f"{path} holds images of the shape {data.shape}, not one channel each. Combine the coils.")
-    slices, counters = np.unique(heads["slice"]), in_use(heads)
+    slices, counters = slice_order(heads["slice"], heads), in_use(heads)
     lead = tuple(len(np.unique(heads[name])) for name in counters)
     if len(np.unique(heads[["slice", *counters]])) != len(heads) or len(slices) * math.prod(lead) != len(heads):
         raise ShapeError(
             f"{path} holds {len(heads)} images, not one for each slice and {' and '.join(counters) or 'no more'}. "
             "Split the file."
         )
-    order = np.lexsort([heads[name] for name in ("slice", *counters)][::-1])
+    along = np.argsort(slices)[np.searchsorted(np.sort(slices), heads["slice"])]  # its place in the order
+    order = np.lexsort([along, *(heads[name] for name in counters)][::-1])
     heads, ndim = heads[order], 3 if data.shape[2] > 1 else 2
     image = data[order, 0].reshape(len(slices), *lead, *data.shape[2 if ndim == 3 else 3 :])
     geometry = _geometry(heads, (len(slices), *data.shape[2:]), path)

@@ -123,7 +123,14 @@ def _plain(value: object) -> object:
 
 
 def sha256(path: str) -> str | None:
-    """Hash of a file that was read, None if it is gone."""
+    """Hash of a file that was read; of a BART array, named by its header or by neither suffix, that of its numbers.
+
+    None if it is gone.
+    """
+    if path.lower().endswith(".hdr"):
+        path = path[:-4] + ".cfl"
+    elif not os.path.exists(path):
+        path += ".cfl"
     try:
         with open(path, "rb") as file:
             digest = hashlib.sha256()

@@ -11,8 +11,23 @@ from resolvent.data.scan import Geometry
 
 DIRECTIONS = "read_dir", "phase_dir", "slice_dir"
 """Fields of a header in MRD: the unit vectors along which columns, rows and slices grow."""
-DRIFT = 0.1
-"""Voxels by which a frame may lie off the first: scanners that follow the head move their frames by more."""
+DRIFT = 1.0
+"""Voxels by which a frame may lie off the first: scanners that follow the head move their frames by less."""
+
+
+def slice_order(numbers: np.ndarray, heads: np.ndarray) -> np.ndarray:
+    """Slice counters in the order in which the slices lie along the slice direction; as counted if that is unknown.
+
+    Args:
+        numbers: the counter of each head.
+        heads: with ``position`` and ``slice_dir``.
+    """
+    slices, first = np.unique(numbers, return_index=True)
+    along = (heads["position"][first] * heads["slice_dir"][first]).sum(axis=1)
+    steps = np.diff(along)
+    monotone = (steps > 0).all() or (steps < 0).all()
+    distinct = len(np.unique(along)) == len(along)
+    return slices if monotone or not distinct else slices[np.argsort(along)]
 
 
 def stacked(
