@@ -18,6 +18,7 @@ from resolvent._errors import DataError
 from resolvent._version import __version__
 from resolvent.data.io import OutputError, check_writable, output, read, write
 from resolvent.data.scan import Scan, Volume
+from resolvent.figures import comparison
 
 SUFFIXES = (".nii.gz", ".nii", ".h5", ".cfl", ".png", ".npy")
 
@@ -139,6 +140,16 @@ def test_folder_is_checked_before_anything_expensive(tmp_path: Path):
         check_writable(tmp_path / "b.nii")
     with pytest.raises(_errors.FormatError, match="no known suffix"):
         check_writable(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("text", ['{"EchoTime": 0.03, "version": "2"}', '["version", "output"]', "", "not JSON"])
+def test_json_file_of_somebody_else_is_not_replaced(tmp_path: Path, text: str):
+    (tmp_path / "sub-01.json").write_text(text)
+    for attempt in (check_writable, lambda path: write(crandn(1, 8, 10), path)):
+        with pytest.raises(OutputError, match=r"sub-01.json is no record .* replace it. Choose another name"):
+            attempt(tmp_path / "sub-01.nii.gz")
+    assert (tmp_path / "sub-01.json").read_text() == text and len(list(tmp_path.iterdir())) == 1
+    comparison(tmp_path / "sub-01.png", {"image": crandn(1, 8, 10)})  # a figure has no record
 
 
 def test_relative_name_means_the_present_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -35,7 +35,7 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
 
     Raises:
         FormatError: unknown suffix, or a scan to a format for images.
-        OutputError: the folder is missing, read-only or full.
+        OutputError: the folder is missing, read-only or full, or ``NAME.json`` is a file of somebody else.
         ShapeError: the image has not the matrix of `like`.
         DataError: in the units of its file the image is beyond what the format can hold.
     """
