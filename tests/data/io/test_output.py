@@ -57,6 +57,15 @@ def test_nothing_is_left_beside_output_and_record(tmp_path: Path, suffix: str):
     assert {path.name for path in tmp_path.iterdir()} == expected
 
 
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".mrd", ".dcm"])
+def test_suffix_in_capitals_is_the_same_suffix(tmp_path: Path, suffix: str):
+    write(crandn(1, 8, 10), tmp_path / f"a{suffix.upper()}")
+    expected = {f"a{suffix.upper()}", "a.json"} | ({"a.hdr"} if suffix == ".cfl" else set())
+    assert {path.name for path in tmp_path.iterdir()} == expected
+    if suffix not in (".png", ".dcm"):
+        assert read(tmp_path / f"a{suffix.upper()}").image.shape == (1, 8, 10)
+
+
 def test_image_is_written_in_the_units_of_the_file(tmp_path: Path, scan: Scan):
     write(Made(), tmp_path / "a.h5", like=scan)
     found = read(tmp_path / "a.h5")

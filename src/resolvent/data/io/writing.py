@@ -170,7 +170,8 @@ def _draft_image(
 
         write_cfl(draft, image, ndim, coils=False)
     elif suffix == ".npy":
-        np.save(draft, image.resolve_conj().numpy(), allow_pickle=False)
+        with open(draft, "wb") as file:  # to a name np.save adds .npy, also where it ends in .NPY
+            np.save(file, image.resolve_conj().numpy(), allow_pickle=False)
     elif suffix == ".png":
         from resolvent.data.io.png import png_bytes
 
