@@ -17,7 +17,7 @@ from resolvent import _errors
 from resolvent._errors import DataError
 from resolvent._version import __version__
 from resolvent.data.io import OutputError, check_writable, output, read, write
-from resolvent.data.scan import Scan, Volume
+from resolvent.data.scan import Geometry, Scan, Volume
 from resolvent.figures import comparison
 
 SUFFIXES = (".nii.gz", ".nii", ".h5", ".cfl", ".png", ".npy")
@@ -137,6 +137,19 @@ def test_image_must_have_the_axes_and_the_matrix_of_the_scan(tmp_path: Path, sca
         write(crandn(8, 10), tmp_path / "a.nii")
     with pytest.raises(_errors.ShapeError, match=r"image is \(8, 8\) but its scan is \(8, 10\)"):
         write(crandn(1, 8, 8), tmp_path / "a.nii", like=scan)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_image_must_have_the_slices_of_the_scan(tmp_path: Path, affine: np.ndarray, ndim: int):
+    kspace, place = crandn(3, 2, *(6, 8, 10)[-ndim:]), Geometry(affine)
+    scan = Scan(kspace=kspace, mask=torch.ones(1, *kspace.shape[2:]), geometry=place, ndim=ndim)
+    for like in (scan, Volume(kspace[:, 0], place, ndim=ndim)):
+        with pytest.raises(_errors.ShapeError, match=r"image has 1 slices .* but its scan 3. .* like=scan.entry\(n\)"):
+            write(kspace[2:, 0], tmp_path / "a.nii", like=like)
+    assert not list(tmp_path.iterdir())
+    write(kspace[2:, 0], tmp_path / "a.nii", like=scan.entry(2))
+    corner = affine @ [0, 0, 2 * (ndim == 2), 1]
+    np.testing.assert_allclose(nibabel.load(tmp_path / "a.nii").affine[:, 3], corner, atol=1e-4)
 
 
 def test_folder_is_checked_before_anything_expensive(tmp_path: Path):

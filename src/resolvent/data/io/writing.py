@@ -36,7 +36,7 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
     Raises:
         FormatError: unknown suffix, or a scan to a format for images.
         OutputError: the folder is missing, read-only or full, or ``NAME.json`` is a file of somebody else.
-        ShapeError: the image has not the matrix of `like`.
+        ShapeError: the image has not the matrix or not the slices of `like`.
         DataError: in the units of its file the image is beyond what the format can hold.
     """
     path = str(path)
@@ -90,6 +90,11 @@ def _image(obj: Any, like: Scan | Volume | None, path: str) -> tuple[Tensor, int
             raise ShapeError(
                 f"image is {tuple(image.shape[-ndim:])} but its scan is {wanted} (last {ndim} axes). "
                 "Write it without like, or crop neither."
+            )
+        count = len(like.kspace if isinstance(like, Scan) else like.image)
+        if len(image) != count:
+            raise ShapeError(
+                f"image has {len(image)} slices (axis 0) but its scan {count}. Give all, or pass like=scan.entry(n)."
             )
     if isinstance(like, Scan) and like.scale != 1:
         scaled = image * like.scale
