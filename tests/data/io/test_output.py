@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -150,6 +151,41 @@ def test_image_must_have_the_slices_of_the_scan(tmp_path: Path, affine: np.ndarr
     write(kspace[2:, 0], tmp_path / "a.nii", like=scan.entry(2))
     corner = affine @ [0, 0, 2 * (ndim == 2), 1]
     np.testing.assert_allclose(nibabel.load(tmp_path / "a.nii").affine[:, 3], corner, atol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".mrd", ".dcm"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        torch.conj,
+        lambda image: image.conj().imag,
+        lambda image: image.requires_grad_(),
+        lambda image: image.real > 0,
+        lambda image: image.real.half(),
+        lambda image: image.real.bfloat16(),
+        lambda image: image.to(torch.complex32),
+    ],
+    ids=["conjugate", "negative", "with gradient", "bool", "half", "bfloat16", "complex half"],
+)
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
+def test_every_kind_of_tensor_is_written(tmp_path: Path, kind: Callable, suffix: str):
+    image = kind(crandn(1, 8, 10))
+    write(image, tmp_path / f"a{suffix}")
+    if suffix in (".png", ".dcm"):
+        return
+    found, wanted = read(tmp_path / f"a{suffix}").image, image.detach().to(torch.complex64)
+    dropped = suffix in (".nii", ".nii.gz") and image.is_complex()
+    torch.testing.assert_close(found.to(torch.complex64), wanted.abs() + 0j if dropped else wanted)
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".mrd", ".dcm"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_image_that_is_not_finite_is_refused(tmp_path: Path, suffix: str, value: float):
+    image = crandn(1, 8, 10)
+    image[0, 2, 3] = value
+    with pytest.raises(DataError, match=r"holds 1 NaN or infinite values. Set them to zero first"):
+        write(image, tmp_path / f"a{suffix}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_folder_is_checked_before_anything_expensive(tmp_path: Path):

@@ -15,6 +15,9 @@ from resolvent._version import __version__
 from resolvent.data.io.output import check_writable, output_suffix, sha256, sidecar_path, to_json, whole
 from resolvent.data.scan import Geometry, Scan, Volume
 
+HALF = (torch.bool, torch.half, torch.bfloat16, torch.complex32)
+"""Numbers that are written in single precision: not all formats have them."""
+
 
 def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record: dict | None = None) -> list[str]:
     """Write `obj` to `path`, and ``NAME.json`` beside it; both appear whole or not at all.
@@ -37,7 +40,7 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
         FormatError: unknown suffix, or a scan to a format for images.
         OutputError: the folder is missing, read-only or full, or ``NAME.json`` is a file of somebody else.
         ShapeError: the image has not the matrix or not the slices of `like`.
-        DataError: in the units of its file the image is beyond what the format can hold.
+        DataError: the image is not finite, or in the units of its file beyond what the format can hold.
     """
     path = str(path)
     suffix = output_suffix(path)
@@ -77,7 +80,9 @@ def _image(obj: Any, like: Scan | Volume | None, path: str) -> tuple[Tensor, int
         raise FormatError(
             f"a {type(obj).__name__} cannot be written to {path}. Give a tensor, a Scan, a Volume or a Reconstruction."
         )
-    image = image.detach().cpu()
+    image = image.detach().cpu().resolve_conj().resolve_neg()
+    if image.dtype in HALF:
+        image = image.to(torch.promote_types(image.dtype, torch.float32))
     own = like if like is not None else (obj if isinstance(obj, Volume) else None)
     ndim = 2 if own is None else own.ndim
     if image.ndim < 1 + ndim or 0 in image.shape:
@@ -99,6 +104,9 @@ def _image(obj: Any, like: Scan | Volume | None, path: str) -> tuple[Tensor, int
     if isinstance(like, Scan) and like.scale != 1:
         scaled = image * like.scale
         image = scaled if bool(scaled.isfinite().all()) else image.to(torch.complex128) * like.scale
+    bad = int((~image.isfinite()).sum())
+    if bad:
+        raise DataError(f"image for {path} holds {bad} NaN or infinite values. Set them to zero first.")
     return image, ndim, None if own is None else own.geometry, () if own is None else own.counters
 
 
@@ -176,7 +184,7 @@ def _draft_image(
         write_cfl(draft, image, ndim, coils=False)
     elif suffix == ".npy":
         with open(draft, "wb") as file:  # to a name np.save adds .npy, also where it ends in .NPY
-            np.save(file, image.resolve_conj().numpy(), allow_pickle=False)
+            np.save(file, image.numpy(), allow_pickle=False)
     elif suffix == ".png":
         from resolvent.data.io.png import png_bytes
 
