@@ -20,7 +20,7 @@ from resolvent.data.scan import Geometry, Volume
 
 
 def read_nifti(path: str) -> Volume:
-    """``(x, y, z, *t)`` becomes ``(z as batch, *t, y, x)``, complex64; the affine is the geometry.
+    """``(x, y, z, *t)`` becomes ``(z as batch, *t, y, x)``, complex64; the affine, in millimetres, is the geometry.
 
     Where both codes, of sform and qform, are 0 the file says the voxel size and nothing of the orientation.
 
@@ -36,7 +36,8 @@ def read_nifti(path: str) -> Volume:
             warnings.simplefilter("ignore")  # of odd headers, which nibabel repairs; the numbers are checked below
             image = _loader(path, nibabel)
             array = np.asarray(image.dataobj)  # scaled by slope and intercept
-            affine = np.asarray(image.affine, dtype=float)
+            affine = np.array(image.affine, dtype=float)
+            affine[:3] *= {1: 1e3, 3: 1e-3}.get(int(image.header["xyzt_units"]) & 7, 1.0)  # metres, micrometres
             oriented = bool(image.header["sform_code"] or image.header["qform_code"])
     if array.dtype.kind not in "cfiu":
         raise FormatError(f"{path} holds {array.dtype}, not grey values. Convert it to a scalar image.")
