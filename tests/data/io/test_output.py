@@ -110,9 +110,19 @@ def test_volume_is_its_own_likeness(tmp_path: Path, affine: np.ndarray):
 
 
 def test_record_of_a_scan_keeps_its_scale(tmp_path: Path, scan: Scan):
-    write(scan, tmp_path / "k.cfl")
+    write(scan, tmp_path / "k.h5")
     assert json.loads((tmp_path / "k.json").read_text())["scale"] == scan.scale
-    assert torch.equal(read(tmp_path / "k.cfl").kspace, scan.kspace)
+
+
+def test_kspace_without_a_scale_beside_it_is_in_the_units_of_the_file(tmp_path: Path, scan: Scan):
+    write(scan, tmp_path / "k.cfl")
+    assert json.loads((tmp_path / "k.json").read_text())["scale"] == 1
+    torch.testing.assert_close(read(tmp_path / "k.cfl").kspace, scan.kspace * scan.scale)
+    write(scan.replace(kspace=1e30 * scan.kspace, scale=1e-20), tmp_path / "k.cfl")
+    torch.testing.assert_close(read(tmp_path / "k.cfl").kspace, scan.kspace * 1e10)
+    with pytest.raises(DataError, match=r"is beyond single precision, which .cfl holds. Write .h5"):
+        write(scan.replace(scale=1e200), tmp_path / "vast.cfl")
+    assert not list(tmp_path.glob("vast*"))
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a", "a.nii.gzip", ".h5"])

@@ -27,8 +27,8 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
     A .dcm is one file for each slice and frame: ``NAME.dcm``, or ``NAME-001.dcm`` and on.
 
     Args:
-        obj: a tensor (batch, *lead, *spatial), a `Volume`, a `Scan` (.h5 with all its fields, .cfl with k-space), or
-            anything with ``.image`` and ``.record()``.
+        obj: a tensor (batch, *lead, *spatial), a `Volume`, a `Scan` (.h5 with all its fields, .cfl with k-space in the
+            units of its file), or anything with ``.image`` and ``.record()``.
         path: ends in .nii.gz, .nii, .h5, .mrd, .dcm, .cfl, .png or .npy.
         like: gives geometry, scale and number of spatial axes.
         record: further entries for the JSON file; they win over those of ``obj.record()``.
@@ -54,17 +54,17 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
         notes["input_sha256"] = sha256(source)
 
     if isinstance(obj, Scan):
-        notes["scale"] = obj.scale
         if suffix not in (".h5", ".cfl"):
             raise FormatError(f"{path} is a format for images, but a scan was given. Write it to .h5 or .cfl.")
         if suffix == ".cfl" and obj.trajectory is not None:
             raise FormatError(f"{path} would lose the trajectory of the scan. Write it to .h5.")
+        if suffix == ".cfl":
+            obj = obj.replace(kspace=_scaled(obj.kspace, obj.scale), scale=1.0)
+            _check_range(obj.kspace, path, suffix)
+        notes["scale"] = obj.scale
         return _write(path, suffix, notes, scan=obj)
     image, ndim, geometry, counters = _image(obj, like, path)
-    if suffix in (".nii", ".nii.gz", ".mrd", ".cfl") and bool(image.abs().amax() > torch.finfo(torch.float32).max):
-        raise DataError(
-            f"{path}: {image.abs().amax():.2g} is beyond single precision, which {suffix} holds. Write .h5 or .npy."
-        )
+    _check_range(image, path, suffix)
     if suffix in (".nii", ".nii.gz", ".dcm", ".png") and image.is_complex():
         notes["phase"] = "dropped: the format holds the magnitude"
     notes["shape"] = list(image.shape)
@@ -101,13 +101,27 @@ def _image(obj: Any, like: Scan | Volume | None, path: str) -> tuple[Tensor, int
             raise ShapeError(
                 f"image has {len(image)} slices (axis 0) but its scan {count}. Give all, or pass like=scan.entry(n)."
             )
-    if isinstance(like, Scan) and like.scale != 1:
-        scaled = image * like.scale
-        image = scaled if bool(scaled.isfinite().all()) else image.to(torch.complex128) * like.scale
+    if isinstance(like, Scan):
+        image = _scaled(image, like.scale)
     bad = int((~image.isfinite()).sum())
     if bad:
         raise DataError(f"image for {path} holds {bad} NaN or infinite values. Set them to zero first.")
     return image, ndim, None if own is None else own.geometry, () if own is None else own.counters
+
+
+def _scaled(values: Tensor, scale: float) -> Tensor:
+    """In the units of the file; in double precision where single cannot hold it."""
+    if scale == 1:
+        return values
+    scaled = values * scale
+    return scaled if bool(scaled.isfinite().all()) else values.to(torch.complex128) * scale
+
+
+def _check_range(values: Tensor, path: str, suffix: str) -> None:
+    if suffix in (".nii", ".nii.gz", ".mrd", ".cfl") and bool(values.abs().amax() > torch.finfo(torch.float32).max):
+        raise DataError(
+            f"{path}: {values.abs().amax():.2g} is beyond single precision, which {suffix} holds. Write .h5 or .npy."
+        )
 
 
 def _write(
