@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from resolvent._errors import CorruptFileError, FormatError, ShapeError
-from resolvent.data.io.limits import check_unpacked, decoding
+from resolvent.data.io.limits import check_unpacked, decoding, in_single
 from resolvent.data.scan import Geometry, Volume
 
 
@@ -27,6 +27,7 @@ def read_nifti(path: str) -> Volume:
     Raises:
         CorruptFileError: the file is shorter than its header says.
         FormatError: larger than the limit, colours, or a header/image pair.
+        DataError: numbers beyond the range of single precision.
     """
     with decoding(path):
         _check_size(path)
@@ -48,7 +49,7 @@ def read_nifti(path: str) -> Volume:
     if 0 in array.shape:
         raise CorruptFileError(f"{path} holds no voxels (shape {array.shape}). Export it again.")
     x, y, z, *lead = range(array.ndim)
-    tensor = torch.from_numpy(np.ascontiguousarray(array.transpose(z, *lead, y, x), dtype=np.complex64))
+    tensor = torch.from_numpy(in_single(array.transpose(z, *lead, y, x), path))
     usable = np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]) != 0
     return Volume(image=tensor, geometry=Geometry(affine, oriented) if usable else None, source=path)
 
