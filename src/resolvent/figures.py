@@ -192,12 +192,12 @@ class _Sheet:
 
 def _checked(path: str | Path) -> str:
     """The name of a PNG that can be written."""
-    from resolvent.data.io.output import check_writable
+    from resolvent.data.io.output import check_place
 
     path = str(path)
     if not path.lower().endswith(".png"):
         raise FormatError(f"{path} does not end in .png. Figures are PNG files.")
-    check_writable(path)
+    check_place(path)
     return path
 
 

@@ -76,13 +76,13 @@ def attack(
             raise typer.BadParameter("--mask-kind describes what --acceleration leaves out. Add it.")
 
         from resolvent.data import undersample
-        from resolvent.data.io import check_writable
+        from resolvent.data.io.output import check_place
 
         made = []
         try:
             if picture is not None:
                 made = make_folders([picture])
-                check_writable(picture)
+                check_place(picture)
             with progress() as say:
                 say(f"reading {scan}")
                 one = read_scan(scan, maps, dataset).entry(index)

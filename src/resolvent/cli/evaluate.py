@@ -174,11 +174,11 @@ def evaluate(
 def _folder(out: str) -> Path:
     """The folder of results, made if it is not there."""
     from resolvent.cli.naming import make_folders
-    from resolvent.data.io import check_writable
+    from resolvent.data.io.output import check_place
 
     name = str(Path(out) / "example.png")
     make_folders([name])
-    check_writable(name)
+    check_place(name)
     return Path(out)
 
 

@@ -149,10 +149,10 @@ def recon(
         results: list[dict[str, Any]] = []
         codes = {0}
         try:
-            for name in (*names, *pictures):
+            for name in names:
                 if name is not None and name != STREAM:
                     check_writable(name)
-            for name in pages:
+            for name in (*pictures, *pages):
                 if name is not None:
                     check_place(name)
             for path, *places in zip(files, names, pictures, pages, strict=True):

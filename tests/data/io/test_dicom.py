@@ -57,6 +57,25 @@ def test_pixels_times_slope_are_the_magnitude(series):
     assert max(pydicom.dcmread(path).pixel_array.max() for path in paths) >= 65534
 
 
+def test_images_that_differ_in_any_way_have_other_identifiers(tmp_path: Path, affine: np.ndarray):
+    image = torch.randint(100, (1, 2, 8, 10)) / 8
+    moved = affine + np.eye(4, k=3)
+    volumes = [
+        Volume(image),
+        Volume(2 * image),
+        Volume(image.reshape(1, 2, 10, 8)),
+        Volume(image[0]),
+        *(Volume(image, Geometry(place, oriented)) for place in (affine, moved) for oriented in (True, False)),
+        Volume(image, counters=("contrast",)),
+    ]
+    found = set()
+    for number, volume in enumerate(volumes):
+        write(volume, tmp_path / f"{number}.dcm")
+        one = pydicom.dcmread(tmp_path / f"{number}-001.dcm")
+        found |= {one.SOPInstanceUID, one.SeriesInstanceUID, one.StudyInstanceUID}
+    assert len(found) == 3 * len(volumes)
+
+
 def test_known_voxel_lands_on_known_world_point(series, affine: np.ndarray):
     for number, path in enumerate(series[1]):
         found = pydicom.dcmread(path)

@@ -36,6 +36,17 @@ def test_image_of_nibabel_is_read_with_its_affine(tmp_path: Path, affine: np.nda
     np.testing.assert_allclose(found.geometry.affine, affine, atol=1e-5)
 
 
+@pytest.mark.parametrize(("unit", "millimetres"), [("unknown", 1), ("mm", 1), ("micron", 1e-3), ("meter", 1e3)])
+def test_affine_is_in_millimetres_whatever_the_unit_of_the_file(
+    tmp_path: Path, affine: np.ndarray, unit: str, millimetres: float
+):
+    image = nibabel.Nifti1Image(np.ones((10, 8, 3), np.float32), affine)
+    image.header.set_xyzt_units(unit, "sec")
+    nibabel.save(image, tmp_path / "a.nii")
+    wanted = np.diag([millimetres] * 3 + [1]) @ affine
+    np.testing.assert_allclose(read(tmp_path / "a.nii").geometry.affine, wanted, rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
 def test_complex_frames_become_a_lead_axis(tmp_path: Path, kind: type):
     array = crandn(10, 8, 3, 2).numpy()

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -90,3 +91,13 @@ def test_png_cannot_be_read(tmp_path: Path):
     write(torch.ones(1, 8, 10), tmp_path / "a.png")
     with pytest.raises(_errors.FormatError, match="PNG file, which cannot be read"):
         read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".nii"])
+def test_numbers_beyond_single_precision_are_called_so(tmp_path: Path, suffix: str):
+    array = np.ones((10, 8, 3))
+    array[1, 2, 0] = -1e39
+    np.save(tmp_path / "a.npy", array)
+    nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / "a.nii")
+    with pytest.raises(_errors.DataError, match=rf"a{suffix} holds 1e\+39, beyond single precision. Scale it down"):
+        read(tmp_path / f"a{suffix}")

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -17,7 +18,8 @@ from resolvent import _errors
 from resolvent._errors import DataError
 from resolvent._version import __version__
 from resolvent.data.io import OutputError, check_writable, output, read, write
-from resolvent.data.scan import Scan, Volume
+from resolvent.data.scan import Geometry, Scan, Volume
+from resolvent.figures import comparison
 
 SUFFIXES = (".nii.gz", ".nii", ".h5", ".cfl", ".png", ".npy")
 
@@ -54,6 +56,15 @@ def test_nothing_is_left_beside_output_and_record(tmp_path: Path, suffix: str):
     write(crandn(1, 8, 10), tmp_path / f"a.b{suffix}")
     expected = {f"a.b{suffix}", "a.b.json"} | ({"a.b.hdr"} if suffix == ".cfl" else set())
     assert {path.name for path in tmp_path.iterdir()} == expected
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".mrd", ".dcm"])
+def test_suffix_in_capitals_is_the_same_suffix(tmp_path: Path, suffix: str):
+    write(crandn(1, 8, 10), tmp_path / f"a{suffix.upper()}")
+    expected = {f"a{suffix.upper()}", "a.json"} | ({"a.hdr"} if suffix == ".cfl" else set())
+    assert {path.name for path in tmp_path.iterdir()} == expected
+    if suffix not in (".png", ".dcm"):
+        assert read(tmp_path / f"a{suffix.upper()}").image.shape == (1, 8, 10)
 
 
 def test_image_is_written_in_the_units_of_the_file(tmp_path: Path, scan: Scan):
@@ -99,9 +110,19 @@ def test_volume_is_its_own_likeness(tmp_path: Path, affine: np.ndarray):
 
 
 def test_record_of_a_scan_keeps_its_scale(tmp_path: Path, scan: Scan):
-    write(scan, tmp_path / "k.cfl")
+    write(scan, tmp_path / "k.h5")
     assert json.loads((tmp_path / "k.json").read_text())["scale"] == scan.scale
-    assert torch.equal(read(tmp_path / "k.cfl").kspace, scan.kspace)
+
+
+def test_kspace_without_a_scale_beside_it_is_in_the_units_of_the_file(tmp_path: Path, scan: Scan):
+    write(scan, tmp_path / "k.cfl")
+    assert json.loads((tmp_path / "k.json").read_text())["scale"] == 1
+    torch.testing.assert_close(read(tmp_path / "k.cfl").kspace, scan.kspace * scan.scale)
+    write(scan.replace(kspace=1e30 * scan.kspace, scale=1e-20), tmp_path / "k.cfl")
+    torch.testing.assert_close(read(tmp_path / "k.cfl").kspace, scan.kspace * 1e10)
+    with pytest.raises(DataError, match=r"is beyond single precision, which .cfl holds. Write .h5"):
+        write(scan.replace(scale=1e200), tmp_path / "vast.cfl")
+    assert not list(tmp_path.glob("vast*"))
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a", "a.nii.gzip", ".h5"])
@@ -129,6 +150,54 @@ def test_image_must_have_the_axes_and_the_matrix_of_the_scan(tmp_path: Path, sca
         write(crandn(1, 8, 8), tmp_path / "a.nii", like=scan)
 
 
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_image_must_have_the_slices_of_the_scan(tmp_path: Path, affine: np.ndarray, ndim: int):
+    kspace, place = crandn(3, 2, *(6, 8, 10)[-ndim:]), Geometry(affine)
+    scan = Scan(kspace=kspace, mask=torch.ones(1, *kspace.shape[2:]), geometry=place, ndim=ndim)
+    for like in (scan, Volume(kspace[:, 0], place, ndim=ndim)):
+        with pytest.raises(_errors.ShapeError, match=r"image has 1 slices .* but its scan 3. .* like=scan.entry\(n\)"):
+            write(kspace[2:, 0], tmp_path / "a.nii", like=like)
+    assert not list(tmp_path.iterdir())
+    write(kspace[2:, 0], tmp_path / "a.nii", like=scan.entry(2))
+    corner = affine @ [0, 0, 2 * (ndim == 2), 1]
+    np.testing.assert_allclose(nibabel.load(tmp_path / "a.nii").affine[:, 3], corner, atol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".mrd", ".dcm"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        torch.conj,
+        lambda image: image.conj().imag,
+        lambda image: image.requires_grad_(),
+        lambda image: image.real > 0,
+        lambda image: image.real.half(),
+        lambda image: image.real.bfloat16(),
+        lambda image: image.to(torch.complex32),
+    ],
+    ids=["conjugate", "negative", "with gradient", "bool", "half", "bfloat16", "complex half"],
+)
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
+def test_every_kind_of_tensor_is_written(tmp_path: Path, kind: Callable, suffix: str):
+    image = kind(crandn(1, 8, 10))
+    write(image, tmp_path / f"a{suffix}")
+    if suffix in (".png", ".dcm"):
+        return
+    found, wanted = read(tmp_path / f"a{suffix}").image, image.detach().to(torch.complex64)
+    dropped = suffix in (".nii", ".nii.gz") and image.is_complex()
+    torch.testing.assert_close(found.to(torch.complex64), wanted.abs() + 0j if dropped else wanted)
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".mrd", ".dcm"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_image_that_is_not_finite_is_refused(tmp_path: Path, suffix: str, value: float):
+    image = crandn(1, 8, 10)
+    image[0, 2, 3] = value
+    with pytest.raises(DataError, match=r"holds 1 NaN or infinite values. Set them to zero first"):
+        write(image, tmp_path / f"a{suffix}")
+    assert not list(tmp_path.iterdir())
+
+
 def test_folder_is_checked_before_anything_expensive(tmp_path: Path):
     check_writable(tmp_path / "a.nii")
     assert not list(tmp_path.iterdir())
@@ -139,6 +208,16 @@ def test_folder_is_checked_before_anything_expensive(tmp_path: Path):
         check_writable(tmp_path / "b.nii")
     with pytest.raises(_errors.FormatError, match="no known suffix"):
         check_writable(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("text", ['{"EchoTime": 0.03, "version": "2"}', '["version", "output"]', "", "not JSON"])
+def test_json_file_of_somebody_else_is_not_replaced(tmp_path: Path, text: str):
+    (tmp_path / "sub-01.json").write_text(text)
+    for attempt in (check_writable, lambda path: write(crandn(1, 8, 10), path)):
+        with pytest.raises(OutputError, match=r"sub-01.json is no record .* replace it. Choose another name"):
+            attempt(tmp_path / "sub-01.nii.gz")
+    assert (tmp_path / "sub-01.json").read_text() == text and len(list(tmp_path.iterdir())) == 1
+    comparison(tmp_path / "sub-01.png", {"image": crandn(1, 8, 10)})  # a figure has no record
 
 
 def test_relative_name_means_the_present_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

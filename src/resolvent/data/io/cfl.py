@@ -23,7 +23,7 @@ WRITTEN = {0: (), 1: (10,), 2: (5, 10), 3: (5, 10, 11), 4: LEAD}
 
 def stem(path: str) -> str:
     """The path without .cfl or .hdr."""
-    return path[:-4] if path.endswith((".cfl", ".hdr")) else path
+    return path[:-4] if path.lower().endswith((".cfl", ".hdr")) else path
 
 
 def read_cfl(path: str) -> Scan | Volume:
@@ -110,21 +110,21 @@ def led(maps: Tensor, ndim: int, lead: int) -> Tensor:
 
 def read_array(path: str) -> np.ndarray:
     """The 16 axes as they are in the file."""
-    base = stem(path)
-    for suffix in (".hdr", ".cfl"):
-        if not os.path.exists(base + suffix):
-            raise CorruptFileError(f"{base}{suffix} is missing beside its other half. Copy both files.")
+    header, data = (path if path.lower().endswith(half) else stem(path) + half for half in (".hdr", ".cfl"))
+    for half in (header, data):
+        if not os.path.exists(half):
+            raise CorruptFileError(f"{half} is missing beside its other half. Copy both files.")
     with decoding(path):
-        dims = _dimensions(base + ".hdr")
-        found = os.path.getsize(base + ".cfl")
+        dims = _dimensions(header)
+        found = os.path.getsize(data)
         if math.prod(dims) * 8 != found:
             shown = " x ".join(map(str, dims))
             raise CorruptFileError(
-                f"{base}.cfl holds {found} bytes but {base}.hdr declares {shown} complex numbers of 8 bytes. "
+                f"{data} holds {found} bytes but {header} declares {shown} complex numbers of 8 bytes. "
                 "Copy or export both again."
             )
-        check_unpacked(found, base + ".cfl", "the array")
-        return np.fromfile(base + ".cfl", dtype="<c8").reshape(dims, order="F")
+        check_unpacked(found, data, "the array")
+        return np.fromfile(data, dtype="<c8").reshape(dims, order="F")
 
 
 def _dimensions(path: str) -> tuple[int, ...]:

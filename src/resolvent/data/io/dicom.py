@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,10 @@ def write_dicom(
     """Write one file a plane: ``|x| = slope * pixel``, one slope for the series, pixels of 16 bits.
 
     ImageType says DERIVED, the patient's name and number are there and empty as the standard demands, and so is
-    whatever else is not known. Identifiers are made from the pixels and the hash of the input: the same image has the
-    same ones. Position and orientation are those of the affine, LPS; where they are not known the images are axial
-    around the origin, without a geometry with voxels of 1 mm, and the description says what is unknown.
+    whatever else is not known. Identifiers are made from the pixels, their scale and place, and the hash of the input:
+    the same image has the same ones. Position and orientation are those of the affine, LPS; where they are not known
+    the images are axial around the origin, without a geometry with voxels of 1 mm, and the description says what is
+    unknown.
 
     Args:
         paths: of `dicom_names`, in the order of `planes`.
@@ -74,10 +76,12 @@ def write_dicom(
     slope = top / WHITE if top > 0 else 1.0
     slope = float(pydicom.valuerep.DSfloat(slope, auto_format=True) or 1.0)  # what the file can say, in 16 characters
     pixels = np.clip(np.round(values / slope), 0, WHITE).astype("<u2")
-    series = hashlib.sha256(pixels.tobytes() + source.encode()).hexdigest()
     slices, frames, rows, columns = pixels.shape
     echoes = image.shape[1] if counters[:1] == ("contrast",) and len(counters) == image.ndim - 1 - ndim else 1
     affine = None if geometry is None else geometry.affine
+    known = None if geometry is None else (geometry.affine.tolist(), geometry.oriented)
+    made = json.dumps((source, slope, pixels.shape, echoes, known))
+    series = hashlib.sha256(pixels.tobytes() + made.encode()).hexdigest()
     for number, path in enumerate(paths):
         along, frame = divmod(number, frames)
         place = lps_from_affine(affine, (columns, rows, slices), first_slice=along)

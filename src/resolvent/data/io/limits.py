@@ -7,7 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from resolvent._errors import CorruptFileError, FormatError, ResolventError
+import numpy as np
+
+from resolvent._errors import CorruptFileError, DataError, FormatError, ResolventError
 
 LARGEST = 16 * 2**30
 """Most bytes that one array of a file may unpack to."""
@@ -58,6 +60,20 @@ def check_coil_images(kspace: tuple[int, ...], matrix: tuple[int, ...], path: st
     batch, coils, *lead = (*kspace[: -len(matrix)], 1, 1)  # k-space that has too few axes is refused later
     size = max(batch, math.prod(lead)) * coils * math.prod(matrix) * 8
     check_unpacked(size, path, f"coil images of the matrix {' x '.join(map(str, matrix))}", MATRIX)
+
+
+def in_single(array: np.ndarray, path: str) -> np.ndarray:
+    """The numbers in complex64, in which images are read.
+
+    Raises:
+        DataError: a finite one is beyond its range.
+    """
+    try:
+        with np.errstate(over="raise"):
+            return np.ascontiguousarray(array, dtype=np.complex64)
+    except FloatingPointError as error:
+        largest = np.abs(array[np.isfinite(array)]).max()
+        raise DataError(f"{path} holds {largest:.2g}, beyond single precision. Scale it down first.") from error
 
 
 @contextmanager

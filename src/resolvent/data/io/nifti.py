@@ -15,18 +15,19 @@ import torch
 from torch import Tensor
 
 from resolvent._errors import CorruptFileError, FormatError, ShapeError
-from resolvent.data.io.limits import check_unpacked, decoding
+from resolvent.data.io.limits import check_unpacked, decoding, in_single
 from resolvent.data.scan import Geometry, Volume
 
 
 def read_nifti(path: str) -> Volume:
-    """``(x, y, z, *t)`` becomes ``(z as batch, *t, y, x)``, complex64; the affine is the geometry.
+    """``(x, y, z, *t)`` becomes ``(z as batch, *t, y, x)``, complex64; the affine, in millimetres, is the geometry.
 
     Where both codes, of sform and qform, are 0 the file says the voxel size and nothing of the orientation.
 
     Raises:
         CorruptFileError: the file is shorter than its header says.
         FormatError: larger than the limit, colours, or a header/image pair.
+        DataError: numbers beyond the range of single precision.
     """
     with decoding(path):
         _check_size(path)
@@ -36,7 +37,8 @@ def read_nifti(path: str) -> Volume:
             warnings.simplefilter("ignore")  # of odd headers, which nibabel repairs; the numbers are checked below
             image = _loader(path, nibabel)
             array = np.asarray(image.dataobj)  # scaled by slope and intercept
-            affine = np.asarray(image.affine, dtype=float)
+            affine = np.array(image.affine, dtype=float)
+            affine[:3] *= {1: 1e3, 3: 1e-3}.get(int(image.header["xyzt_units"]) & 7, 1.0)  # metres, micrometres
             oriented = bool(image.header["sform_code"] or image.header["qform_code"])
     if array.dtype.kind not in "cfiu":
         raise FormatError(f"{path} holds {array.dtype}, not grey values. Convert it to a scalar image.")
@@ -47,7 +49,7 @@ def read_nifti(path: str) -> Volume:
     if 0 in array.shape:
         raise CorruptFileError(f"{path} holds no voxels (shape {array.shape}). Export it again.")
     x, y, z, *lead = range(array.ndim)
-    tensor = torch.from_numpy(np.ascontiguousarray(array.transpose(z, *lead, y, x), dtype=np.complex64))
+    tensor = torch.from_numpy(in_single(array.transpose(z, *lead, y, x), path))
     usable = np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]) != 0
     return Volume(image=tensor, geometry=Geometry(affine, oriented) if usable else None, source=path)
 

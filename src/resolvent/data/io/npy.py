@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from resolvent._errors import CorruptFileError, FormatError, ShapeError
-from resolvent.data.io.limits import check_unpacked, decoding
+from resolvent.data.io.limits import check_unpacked, decoding, in_single
 from resolvent.data.scan import Volume
 
 
@@ -19,6 +19,7 @@ def read_npy_array(path: str) -> np.ndarray:
     Raises:
         FormatError: not numbers.
         CorruptFileError: the file is shorter than it says.
+        DataError: real numbers of double precision beyond the range of single precision.
     """
     with decoding(path):
         with open(path, "rb") as file:
@@ -35,7 +36,7 @@ def read_npy_array(path: str) -> np.ndarray:
                 f"{path} is shorter than the {size} bytes it declares, or empty. Copy or export it again."
             )
         array = np.load(path, allow_pickle=False)
-        return np.ascontiguousarray(array, dtype=np.complex128 if dtype.itemsize == 16 else np.complex64)
+        return np.ascontiguousarray(array, np.complex128) if dtype.itemsize == 16 else in_single(array, path)
 
 
 def read_npy(path: str) -> Volume:

@@ -45,17 +45,30 @@ def check_writable(path: str | Path) -> None:
 
     Raises:
         FormatError: the suffix is unknown.
-        OutputError: the folder is missing or read-only, or a folder has the name of the file.
+        OutputError: the folder is missing or read-only, a folder has the name of the file, or its record would replace
+            a JSON file that is no record.
     """
-    output_suffix(str(path))
+    sidecar = sidecar_path(str(path))
     check_place(path)
+    if os.path.lexists(sidecar) and not _is_record(sidecar):
+        raise OutputError(
+            f"{sidecar} is no record of an image, and that of {path} would replace it. Choose another name."
+        )
+
+
+def _is_record(path: str) -> bool:
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"version", "output"} <= found.keys()
 
 
 def check_place(path: str | Path) -> None:
-    """The same for a file of any suffix.
+    """The same for a file of any suffix, without a record.
 
     Raises:
-        OutputError: as `check_writable`.
+        OutputError: the folder is missing or read-only, or a folder has the name of the file.
     """
     path = str(path)
     folder = Path(path).parent

@@ -15,6 +15,9 @@ from resolvent._version import __version__
 from resolvent.data.io.output import check_writable, output_suffix, sha256, sidecar_path, to_json, whole
 from resolvent.data.scan import Geometry, Scan, Volume
 
+HALF = (torch.bool, torch.half, torch.bfloat16, torch.complex32)
+"""Numbers that are written in single precision: not all formats have them."""
+
 
 def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record: dict | None = None) -> list[str]:
     """Write `obj` to `path`, and ``NAME.json`` beside it; both appear whole or not at all.
@@ -24,8 +27,8 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
     A .dcm is one file for each slice and frame: ``NAME.dcm``, or ``NAME-001.dcm`` and on.
 
     Args:
-        obj: a tensor (batch, *lead, *spatial), a `Volume`, a `Scan` (.h5 with all its fields, .cfl with k-space), or
-            anything with ``.image`` and ``.record()``.
+        obj: a tensor (batch, *lead, *spatial), a `Volume`, a `Scan` (.h5 with all its fields, .cfl with k-space in the
+            units of its file), or anything with ``.image`` and ``.record()``.
         path: ends in .nii.gz, .nii, .h5, .mrd, .dcm, .cfl, .png or .npy.
         like: gives geometry, scale and number of spatial axes.
         record: further entries for the JSON file; they win over those of ``obj.record()``.
@@ -35,9 +38,9 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
 
     Raises:
         FormatError: unknown suffix, or a scan to a format for images.
-        OutputError: the folder is missing, read-only or full.
-        ShapeError: the image has not the matrix of `like`.
-        DataError: in the units of its file the image is beyond what the format can hold.
+        OutputError: the folder is missing, read-only or full, or ``NAME.json`` is a file of somebody else.
+        ShapeError: the image has not the matrix or not the slices of `like`.
+        DataError: the image is not finite, or in the units of its file beyond what the format can hold.
     """
     path = str(path)
     suffix = output_suffix(path)
@@ -51,17 +54,17 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
         notes["input_sha256"] = sha256(source)
 
     if isinstance(obj, Scan):
-        notes["scale"] = obj.scale
         if suffix not in (".h5", ".cfl"):
             raise FormatError(f"{path} is a format for images, but a scan was given. Write it to .h5 or .cfl.")
         if suffix == ".cfl" and obj.trajectory is not None:
             raise FormatError(f"{path} would lose the trajectory of the scan. Write it to .h5.")
+        if suffix == ".cfl":
+            obj = obj.replace(kspace=_scaled(obj.kspace, obj.scale), scale=1.0)
+            _check_range(obj.kspace, path, suffix)
+        notes["scale"] = obj.scale
         return _write(path, suffix, notes, scan=obj)
     image, ndim, geometry, counters = _image(obj, like, path)
-    if suffix in (".nii", ".nii.gz", ".mrd", ".cfl") and bool(image.abs().amax() > torch.finfo(torch.float32).max):
-        raise DataError(
-            f"{path}: {image.abs().amax():.2g} is beyond single precision, which {suffix} holds. Write .h5 or .npy."
-        )
+    _check_range(image, path, suffix)
     if suffix in (".nii", ".nii.gz", ".dcm", ".png") and image.is_complex():
         notes["phase"] = "dropped: the format holds the magnitude"
     notes["shape"] = list(image.shape)
@@ -77,7 +80,9 @@ def _image(obj: Any, like: Scan | Volume | None, path: str) -> tuple[Tensor, int
         raise FormatError(
             f"a {type(obj).__name__} cannot be written to {path}. Give a tensor, a Scan, a Volume or a Reconstruction."
         )
-    image = image.detach().cpu()
+    image = image.detach().cpu().resolve_conj().resolve_neg()
+    if image.dtype in HALF:
+        image = image.to(torch.promote_types(image.dtype, torch.float32))
     own = like if like is not None else (obj if isinstance(obj, Volume) else None)
     ndim = 2 if own is None else own.ndim
     if image.ndim < 1 + ndim or 0 in image.shape:
@@ -91,10 +96,32 @@ def _image(obj: Any, like: Scan | Volume | None, path: str) -> tuple[Tensor, int
                 f"image is {tuple(image.shape[-ndim:])} but its scan is {wanted} (last {ndim} axes). "
                 "Write it without like, or crop neither."
             )
-    if isinstance(like, Scan) and like.scale != 1:
-        scaled = image * like.scale
-        image = scaled if bool(scaled.isfinite().all()) else image.to(torch.complex128) * like.scale
+        count = len(like.kspace if isinstance(like, Scan) else like.image)
+        if len(image) != count:
+            raise ShapeError(
+                f"image has {len(image)} slices (axis 0) but its scan {count}. Give all, or pass like=scan.entry(n)."
+            )
+    if isinstance(like, Scan):
+        image = _scaled(image, like.scale)
+    bad = int((~image.isfinite()).sum())
+    if bad:
+        raise DataError(f"image for {path} holds {bad} NaN or infinite values. Set them to zero first.")
     return image, ndim, None if own is None else own.geometry, () if own is None else own.counters
+
+
+def _scaled(values: Tensor, scale: float) -> Tensor:
+    """In the units of the file; in double precision where single cannot hold it."""
+    if scale == 1:
+        return values
+    scaled = values * scale
+    return scaled if bool(scaled.isfinite().all()) else values.to(torch.complex128) * scale
+
+
+def _check_range(values: Tensor, path: str, suffix: str) -> None:
+    if suffix in (".nii", ".nii.gz", ".mrd", ".cfl") and bool(values.abs().amax() > torch.finfo(torch.float32).max):
+        raise DataError(
+            f"{path}: {values.abs().amax():.2g} is beyond single precision, which {suffix} holds. Write .h5 or .npy."
+        )
 
 
 def _write(
@@ -170,7 +197,8 @@ def _draft_image(
 
         write_cfl(draft, image, ndim, coils=False)
     elif suffix == ".npy":
-        np.save(draft, image.resolve_conj().numpy(), allow_pickle=False)
+        with open(draft, "wb") as file:  # to a name np.save adds .npy, also where it ends in .NPY
+            np.save(file, image.numpy(), allow_pickle=False)
     elif suffix == ".png":
         from resolvent.data.io.png import png_bytes
 
