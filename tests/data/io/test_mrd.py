@@ -149,13 +149,19 @@ def test_partial_fourier_lines_land_by_the_centre_of_the_limits(path: Path, plan
     assert torch.equal(found.mask[0, :, 0], torch.tensor([0.0, 0, 1, 1, 1, 1, 1, 1]))
 
 
-def test_places_measured_twice_with_the_same_counters_are_warned_of(path: Path, plane: np.ndarray):
-    """As two measurements in one file have them."""
-    file = Acquisitions(path, header()).frame(plane, average=1).frame(plane).frame(plane[:, :3]).close()
-    with pytest.warns(
-        _errors.ScanWarning, match=r"3 of its lines repeat others with the same counters.* split the file"
-    ):
-        found = read_scan(file)
+@pytest.mark.parametrize(("again", "said"), [(8, True), (1, False)])
+def test_places_measured_twice_with_the_same_counters_are_warned_of(
+    path: Path, plane: np.ndarray, again: int, said: bool
+):
+    """As two measurements in one file have them; a line that comes with every shot is no second measurement."""
+    file = Acquisitions(path, header()).frame(plane)
+    for row in range(again):
+        file.add(plane[:, row], row)
+    if said:
+        with pytest.warns(_errors.ScanWarning, match=r"most of its lines are there several times.* split the file"):
+            found = read_scan(file.close())
+    else:
+        found = read_scan(file.close())
     torch.testing.assert_close(found.kspace[0], cropped(plane))
 
 

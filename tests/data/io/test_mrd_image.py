@@ -60,6 +60,24 @@ def test_images_that_are_missing_or_there_twice_are_refused(tmp_path: Path):
             read(path)
 
 
+def test_slices_numbered_as_they_were_measured_are_put_in_order(tmp_path: Path):
+    images = crandn(4, 8, 10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the library's own
+        with ismrmrd.Dataset(str(tmp_path / "a.mrd"), "dataset") as dataset:
+            for number, place in enumerate((0, 2, 1, 3)):  # interleaved
+                axes = dict(zip(("read_dir", "phase_dir", "slice_dir"), map(tuple, np.eye(3)), strict=True))
+                where = {"position": (0.0, 0.0, 5.0 * place), "field_of_view": (20.0, 16.0, 4.0)}
+                one = ismrmrd.Image.from_array(
+                    images[place : place + 1].numpy(), transpose=False, slice=number, **axes, **where
+                )
+                dataset.append_image("image_0", one)
+    found = read(tmp_path / "a.mrd")
+    assert torch.equal(found.image, images)
+    assert found.geometry is not None and found.geometry.oriented
+    assert found.geometry.affine[2, 2] == pytest.approx(5)
+
+
 def test_unknown_orientation_comes_back_as_such(tmp_path: Path, affine: np.ndarray):
     write(Volume(image=crandn(3, 8, 10), geometry=Geometry(affine, oriented=False)), tmp_path / "out.mrd")
     found = read(tmp_path / "out.mrd").geometry
