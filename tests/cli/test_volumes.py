@@ -41,6 +41,13 @@ def test_planes_of_a_volume_are_those_solved_by_themselves(resolvent, store, vol
         assert torch.allclose(written, alone[0].to(written), rtol=1e-4, atol=1e-5 * float(alone.abs().max()))
 
 
+def test_the_fit_of_planes_is_that_of_their_volume(volume, model):
+    recon = reconstruct(volume, load_mol(str(model))).recon
+    left = rv.SENSE(volume.maps, volume.mask, ndim=3)(recon.image) - volume.kspace
+    torch.testing.assert_close(recon.fit.misfit, (left.norm() / volume.kspace.norm()).reshape(1), rtol=1e-4, atol=0)
+    torch.testing.assert_close(recon.fit.size, volume.kspace.norm().reshape(1), rtol=1e-4, atol=0)
+
+
 def test_planes_of_air_do_not_make_a_volume_doubtful(resolvent, store, tmp_path):
     z = torch.arange(-8, 8).reshape(-1, 1, 1)
     image = torch.ones(16, 32, 28) * ((torch.arange(28) - 14).abs() < 9) * (z.abs() < 5)

@@ -416,7 +416,8 @@ def test_slices_that_are_no_stack_keep_the_voxel_size_alone(path: Path, places: 
     [
         ((0, 0, 0), ORTHOGONAL[1], "frames in different directions"),
         ((0, 0, 30), np.eye(3), "frames at different positions"),
-        ((0, 0, 0.1), np.eye(3) + 1e-3, ""),
+        ((3, 0, 0), np.eye(3), "frames at different positions"),  # pixels of 2 mm
+        ((1, 0, 0.1), np.eye(3) + 1e-3, ""),
     ],
 )
 def test_frames_elsewhere_keep_the_voxel_size_alone(
@@ -425,7 +426,7 @@ def test_frames_elsewhere_keep_the_voxel_size_alone(
     """As a localiser that is counted by repetition has them; what a table drifts is none."""
     file = Acquisitions(path, header())
     for number in range(2):
-        at = {"slice": number, "position": (0, 0, 5.0 * number)}
+        at = {"slice": number, "position": (200, -100, 5.0 * number)}
         file.frame(crandn(2, 8, 32).numpy(), **at)
         at["position"] = np.add(at["position"], place)
         file.frame(crandn(2, 8, 32).numpy(), **at, directions=turn, **{counter: 1})

@@ -15,6 +15,7 @@ from resolvent.data import Scan, Trajectory, metrics, radial, simulate, undersam
 from resolvent.data.espirit import espirit
 from resolvent.data.io import read
 from resolvent.data.io.cfl import read_array, write_cfl
+from resolvent.data.io.limits import check_coil_images
 from resolvent.data.subjects import read_subjects
 
 pytest.importorskip("finufft")
@@ -252,3 +253,10 @@ def test_what_needs_a_grid_says_so(tmp_path: Path, along: Scan):
         read(tmp_path / "r.h5", trajectory="t.cfl")
     with pytest.raises(_errors.ShapeError, match="maps are 46 x 48 but k-space is 48 x 48"):
         along.replace(coil_maps=along.coil_maps[..., 1:-1, :]).validated()
+
+
+def test_coil_images_of_all_frames_are_held_at_once(tmp_path: Path):
+    (tmp_path / "short").write_bytes(bytes(1000))
+    check_coil_images((1, 8, 4, 32), (64, 64), str(tmp_path / "short"))
+    with pytest.raises(_errors.FormatError, match=r"coil images of the matrix 64 x 64.*would unpack to 125 MiB"):
+        check_coil_images((1, 8, 500, 4, 32), (64, 64), str(tmp_path / "short"))

@@ -80,11 +80,8 @@ def _moved(frames: np.ndarray, first: np.ndarray, drift: float) -> str:
     """What keeps frames from lying where the first of their slice or volume does; nothing if they do."""
     if not np.allclose(_axes(frames), _axes(first), atol=1e-2):
         return "frames in different directions"
-    return (
-        ""
-        if np.allclose(frames["position"], first["position"], rtol=0, atol=drift)
-        else "frames at different positions"
-    )
+    still = np.allclose(frames["position"], first["position"], rtol=0, atol=drift)
+    return "" if still else "frames at different positions"
 
 
 def _scattered(axes: np.ndarray, steps: np.ndarray, ndim: int) -> str:
