@@ -133,9 +133,8 @@ def recon(
                 return REFUSED, refusal(path, f"{model} is a model whose monotonicity is only estimated")
             compare = bool(places.figure or places.report)
             outcome = _reconstructed(path, inputs, network, options, compare=compare)
-            fit = outcome.recon.fit
-            faint = [fit.faint] if fit.faint and "noise" not in fit.doubts else []  # a late echo, say
-            outcome = replace(outcome, cautions=(*outcome.cautions, *cautions(outcome.scan, network.card), *faint))
+            told = (*outcome.cautions, *cautions(outcome.scan, network.card), outcome.recon.fit.faint)
+            outcome = replace(outcome, cautions=tuple(text for text in told if text))
             quiet = as_json or places.image == STREAM
             return deliver(outcome, path, places, asked, demanded=require_certificate, quiet=quiet)
 

@@ -11,9 +11,9 @@ from typing_extensions import Self
 from resolvent._errors import DataError, ShapeError
 from resolvent._types import Image, KSpace, Maps
 from resolvent.linop.base import LinearOperator
+from resolvent.linop.magnitude import magnitude_of
 from resolvent.linop.noise import estimate_noise
 from resolvent.linop.nufft import compensation, exponential_sums, nufft, nufft_adjoint
-from resolvent.linop.sense import magnitude_of
 from resolvent.linop.shapes import check_batch, fits
 
 

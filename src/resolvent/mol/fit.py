@@ -83,7 +83,7 @@ class Fit:
             worst = int(torch.where(wrong, self.unexplained, -1).argmax())
             found["unexplained"] = f"{self._named(worst)}{self._said(worst)}: {WRONG_PHYSICS}"
         if bool(noisy.any()):
-            found["noise"] = scans.faint
+            found["noise"] = scans._noisiest
         if bool((self.size == 0).any()):
             first = int((self.size == 0).int().argmax())
             found["nothing"] = f"{self._named(first)}{NOTHING}"
@@ -96,9 +96,11 @@ class Fit:
 
     @property
     def faint(self) -> str:
-        """What is said of the frame with the most noise, if that is more than `NOISY`; no doubt about the others."""
-        if not bool((self.noise > NOISY).any()):
-            return ""
+        """What is said of a frame of more noise than `NOISY`, as a late echo, where it is no doubt about its scan."""
+        return self._noisiest if bool((self.noise > NOISY).any()) and "noise" not in self.doubts else ""
+
+    @property
+    def _noisiest(self) -> str:
         worst = int(self.noise.nan_to_num(-1).argmax())
         share = percent(float(self.noise.flatten()[worst]))
         return f"{self._named(worst)}the noise is {share} of |b|: {ONLY_NOISE}"
@@ -176,9 +178,9 @@ def fit(A: LinearOperator, x: Image, y: KSpace, noise: Tensor | float | None) ->
         noise: standard deviation of the complex noise of a sample of y, also one for each scan; None if unknown.
     """
     y = A.measured(y)
-    size = _norms(A.by_frame(y))
+    samples = A.by_frame(y)
+    size, count = _norms(samples), (samples != 0).sum(-1)
     misfit = _norms(A.by_frame(A(x) - y)) / size
-    count = (A.by_frame(y) != 0).sum(-1)
     sigma = torch.as_tensor(torch.nan if noise is None else noise, device=size.device).to(size)
     return Fit(misfit, along(sigma, size) * count.sqrt() / size, size)
 

@@ -145,14 +145,14 @@ def scan_of(
     white = whitener(heads[noise], data[noise], heads[chosen], header.noise_bandwidth, path) if noise.any() else None
     assemble = _assemble if cartesian else _stack
     image = assemble(table, chosen & ~only, header, white, path)
-    separate, said = None, list(image.said)
-    if cartesian and (chosen & only).any():
-        both = _assemble(table, chosen & (only | flagged(heads, CALIBRATION_AND_IMAGING)), header, white, path)
-        separate = _calibration(both, image, path)
-    elif (chosen & only).any():
-        said.append(f"its calibration lines {UNUSED}, which is not Cartesian")
-    for text in dict.fromkeys(said):
+    for text in image.said:
         _warn(path, text)
+    separate = None
+    if cartesian and (chosen & only).any():
+        both = chosen & (only | flagged(heads, CALIBRATION_AND_IMAGING))
+        separate = _calibration(_assemble(table, both, header, white, path), image, path)
+    elif (chosen & only).any():
+        _warn(path, f"its calibration lines {UNUSED}, which is not Cartesian")
     return Scan(
         kspace=image.kspace,
         mask=infer_mask(image.kspace, image.ndim) if image.mask is None else image.mask,

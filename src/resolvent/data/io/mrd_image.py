@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resolvent._errors import FormatError, ScanWarning, ShapeError
 from resolvent.data.io.hdf5 import load, load_complex, required
-from resolvent.data.io.lines import in_use
+from resolvent.data.io.lines import framed, in_use
 from resolvent.data.io.mrd_stream import blocks
 from resolvent.data.io.orientation import directions_in_mrd, lps_from_affine
 from resolvent.data.io.stack import slice_order, stacked
@@ -40,29 +40,25 @@ def read_mrd_images(group: h5py.Group, path: str) -> Volume:
     heads, data = load(required(group, "header", path), path), load_complex(required(group, "data", path), path)
     if data.ndim != 5 or data.shape[1] != 1 or len(heads) != len(data):
         raise ShapeError(f"{path} holds images of the shape {data.shape}, not one channel each. Combine the coils.")
-    slices, counters = slice_order(heads["slice"], heads), in_use(heads)
-    lead = tuple(len(np.unique(heads[name])) for name in counters)
-    if len(np.unique(heads[["slice", *counters]])) != len(heads) or len(slices) * math.prod(lead) != len(heads):
+    counters = in_use(heads)
+    batch, frame, shape = framed(heads, slice_order(heads["slice"], heads))
+    if not len(np.unique(frame)) == len(heads) == math.prod(shape):
         raise ShapeError(
             f"{path} holds {len(heads)} images, not one for each slice and {' and '.join(counters) or 'no more'}. "
             "Split the file."
         )
-    along = np.argsort(slices)[np.searchsorted(np.sort(slices), heads["slice"])]  # its place in the order
-    order = np.lexsort([along, *(heads[name] for name in counters)][::-1])
-    heads, ndim = heads[order], 3 if data.shape[2] > 1 else 2
-    image = data[order, 0].reshape(len(slices), *lead, *data.shape[2 if ndim == 3 else 3 :])
-    geometry = _geometry(heads, (len(slices), *data.shape[2:]), path)
+    order, ndim = np.argsort(frame), 3 if data.shape[2] > 1 else 2
+    image = data[order, 0].reshape(*shape, *data.shape[5 - ndim :])
+    geometry = _geometry(heads[order], batch[order], data.shape[2:], path)
     return Volume(torch.from_numpy(np.ascontiguousarray(image)), geometry, path, ndim, counters)
 
 
-def _geometry(heads: np.ndarray, shape: tuple[int, ...], path: str) -> Geometry | None:
-    """Of the images ``(slice, z, y, x)`` and all their repetitions; None without a field of view."""
-    size = np.array(shape[:0:-1], dtype=float)
-    voxel = heads[0]["field_of_view"] / size
+def _geometry(heads: np.ndarray, batch: np.ndarray, shape: tuple[int, ...], path: str) -> Geometry | None:
+    """Of images ``(z, y, x)``, `batch` says of which slice or volume; None without a field of view."""
+    voxel = heads[0]["field_of_view"] / np.array(shape[::-1], dtype=float)
     if not (np.isfinite(voxel).all() and (voxel > 0).all()):
         return None
-    matrix = shape[1:] if shape[1] > 1 else shape[2:]
-    batch = np.repeat(np.arange(shape[0]), len(heads) // shape[0])
+    matrix = shape if shape[0] > 1 else shape[1:]
     return stacked(heads, batch, matrix, voxel, lambda text: warnings.warn(ScanWarning(path, text), stacklevel=5))
 
 

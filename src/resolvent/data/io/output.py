@@ -140,10 +140,10 @@ def sha256(path: str) -> str | None:
 
     None if it is gone.
     """
-    if path.lower().endswith(".hdr"):
-        path = path[:-4] + ".cfl"
-    elif not os.path.exists(path):
-        path += ".cfl"
+    if path.lower().endswith(".hdr") or not os.path.exists(path):
+        from resolvent.data.io.cfl import stem
+
+        path = stem(path) + ".cfl"
     try:
         with open(path, "rb") as file:
             digest = hashlib.sha256()
