@@ -135,11 +135,12 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-def sha256(path: str) -> str | None:
+def sha256(path: str | os.PathLike[str]) -> str | None:
     """Hash of a file that was read; of a BART array, named by its header or by neither suffix, that of its numbers.
 
     None if it is gone.
     """
+    path = os.fspath(path)
     if path.lower().endswith(".hdr") or not os.path.exists(path):
         from resolvent.data.io.cfl import stem
 
