@@ -22,9 +22,11 @@ PUBLISHED = "published architecture"
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Measurements of a batch of scans, on one device."""
+    """Measurements of a batch of scans, on one device; A is made of maps and mask."""
 
     y: Tensor
+    maps: Tensor
+    mask: Tensor
     A: rv.SENSE
     noise: Tensor
     image: Tensor
@@ -41,8 +43,11 @@ def make_case(size: int, coils: int, device: torch.device, *, batch: int = 1) ->
     image, maps = brain(size).expand(batch, -1, -1), birdcage_maps(coils, (size, size), seed=0).unsqueeze(0)
     scan = rv.simulate(image, maps=maps, acceleration=6, snr_db=30.0, phase=False)
     assert scan.mask is not None and scan.reference is not None
-    A = rv.SENSE(maps.to(device), scan.mask.to(device), ndim=2)
-    return Case(scan.kspace.to(device), A, torch.tensor(scan.noise, device=device), scan.reference.to(device))
+    maps, mask = maps.to(device), scan.mask.to(device)
+    A = rv.SENSE(maps, mask, ndim=2)
+    return Case(
+        scan.kspace.to(device), maps, mask, A, torch.tensor(scan.noise, device=device), scan.reference.to(device)
+    )
 
 
 def model(name: str, device: torch.device) -> rv.MOL:

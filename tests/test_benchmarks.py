@@ -22,6 +22,17 @@ def test_published_iteration_reaches_the_solution_with_many_times_the_work():
     assert 0 < 5 * ours < theirs
 
 
+def test_published_step_has_one_image_on_both_operators_and_with_enough_steps_nearly_the_gradient():
+    case, mol = make_case(16, 2, CPU), model(PUBLISHED, CPU)
+    exact, images = training.exact_gradient(mol, case), []
+    for form in accuracy.FORMS.values():
+        images.append(training.published_image(mol, case, 400, form))
+        found = training.gradient(mol, lambda: images[-1], case)
+        assert float((found - exact).norm() / exact.norm()) < 0.2
+    one, other = (image.detach() for image in images)
+    assert float((one - other).norm() / other.norm()) < 1e-5
+
+
 def test_training_step_keeps_the_same_after_two_steps_as_after_eight():
     case, mol = make_case(8, 2, CPU), model(PUBLISHED, CPU)
     kept = []
@@ -34,11 +45,11 @@ def test_training_step_keeps_the_same_after_two_steps_as_after_eight():
 def test_all_training_steps_are_timed_alike(monkeypatch):
     gradient, taken = training.gradient, Counter()
     monkeypatch.setattr(training, "gradient", lambda w, image, case: taken.update([image]) or gradient(w, image, case))
-    monkeypatch.setattr(published, "TRAINING_STEPS", 2)
+    monkeypatch.setattr(published, "TRAINING_STEPS", (2, 3))
     monkeypatch.setattr(training, "TIMES", 1)
     table = rows(training.measure(CPU, 8, 2))
     # the exact one; MoDL-10 three times, others once more for their error; before each of these three the first
-    assert len(table) == 1 + 4 and sorted(taken.values()) == [1, 3, 4, 4, 10]
+    assert len(table) == 1 + 6 and sorted(taken.values()) == [1, 3, 4, 4, 4, 4, 16]
 
 
 def test_hard_neighbour_changes_nothing_of_the_image_beside_it():
