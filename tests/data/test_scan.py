@@ -9,7 +9,8 @@ import torch
 
 from resolvent._errors import DataError
 from resolvent.data.io import write
-from resolvent.data.scan import Geometry, Scan, Trajectory
+from resolvent.data.places import Geometry, Trajectory
+from resolvent.data.scan import Scan
 from resolvent.data.simulate import simulate
 from resolvent.linop.fourier import ifft
 

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from resolvent._errors import DataError, ShapeError
-from resolvent.data.scan import Geometry, Scan, Volume
+from resolvent.data.places import Geometry
+from resolvent.data.scan import Scan
 from resolvent.data.simulate import add_noise, birdcage_maps, noise_at, simulate, smooth_phase, undersample
+from resolvent.data.volume import Volume
 from resolvent.linop.fourier import fft, ifft
 
 

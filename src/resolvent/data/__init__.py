@@ -4,10 +4,12 @@ from resolvent.data.coils import compress_coils, noise_covariance, whiten
 from resolvent.data.espirit import espirit
 from resolvent.data.masks import MASK_KINDS, make_mask
 from resolvent.data.metrics import metrics, nmse, psnr, ssim
-from resolvent.data.scan import Geometry, Scan, Trajectory, Volume
+from resolvent.data.places import Geometry, Trajectory
+from resolvent.data.scan import Scan
 from resolvent.data.simulate import add_noise, birdcage_maps, simulate, smooth_phase, undersample
 from resolvent.data.subjects import Subject, read_subjects
 from resolvent.data.trajectories import radial, spiral
+from resolvent.data.volume import Volume
 
 __all__ = [
     "MASK_KINDS",

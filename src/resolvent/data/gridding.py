@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from resolvent._types import KSpace
-from resolvent.data.scan import Trajectory
+from resolvent.data.places import Trajectory
 from resolvent.linop import NonCartesian, fft
 from resolvent.solve import conjugate_gradient
 

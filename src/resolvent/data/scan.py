@@ -7,67 +7,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from resolvent._errors import DataError
 from resolvent._types import Brief, Maps
+from resolvent.data.places import Geometry, Trajectory
 
 if TYPE_CHECKING:
     from resolvent.linop import LinearOperator
-
-
-@dataclass(frozen=True, eq=False)
-class Geometry:
-    """Where the image lies in the patient: NIfTI's RAS+ world, millimetres.
-
-    Attributes:
-        affine: 4 x 4; maps the voxel index ``(column x, row y, slice z, 1)`` to the world point ``(R, A, S, 1)``.
-        oriented: False where only the voxel size is known; position and orientation of the affine then mean nothing.
-    """
-
-    affine: np.ndarray
-    oriented: bool = True
-
-    def slice(self, number: int) -> Geometry:
-        """Where the slice of that number lies: its voxels have ``z = 0``."""
-        affine = self.affine.copy()
-        affine[:3, 3] += number * affine[:3, 2]
-        return replace(self, affine=affine)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Volume(Brief):
-    """An image that came from a file: `simulate` makes a scan of it.
-
-    Attributes:
-        image: ``(batch, *lead, *spatial)``; slices of a 2-D stack lie along ``batch``.
-        geometry: position in the patient, if the file says so.
-        source: the path it was read from.
-        ndim: number of spatial axes, 2 or 3.
-        counters: those of `Scan`.
-    """
-
-    image: Tensor
-    geometry: Geometry | None = None
-    source: str = ""
-    ndim: int = 2
-    counters: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Trajectory(Brief):
-    """Where the samples of a non-Cartesian scan lie.
-
-    Attributes:
-        places: in cycles per field of view, ``(batch or 1, *lead or 1, *samples, axis)``, components in the order of
-            the spatial axes; there are as many axes of samples as spatial ones, see `resolvent.linop.NonCartesian`.
-        matrix: the image that is to be reconstructed, ``(y, x)`` or ``(z, y, x)``.
-    """
-
-    places: Tensor
-    matrix: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

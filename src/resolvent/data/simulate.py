@@ -11,7 +11,8 @@ from torch import Tensor
 from resolvent._errors import DataError, ShapeError
 from resolvent.data.espirit import SMALLEST
 from resolvent.data.masks import calibrated_up_to, make_mask
-from resolvent.data.scan import Scan, Volume
+from resolvent.data.scan import Scan
+from resolvent.data.volume import Volume
 from resolvent.linop.fourier import fft, ifft
 
 _COILS, _PHASE = 1, 2  # separate random streams for one seed

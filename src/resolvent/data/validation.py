@@ -11,7 +11,8 @@ from torch import Tensor
 from resolvent._errors import DataError, ShapeError
 
 if TYPE_CHECKING:
-    from resolvent.data.scan import Scan, Trajectory
+    from resolvent.data.places import Trajectory
+    from resolvent.data.scan import Scan
 
 ISOLATED = 0.01
 """Share of exact zeros among measured samples that is taken for chance (quantised data), not for missing samples."""

@@ -21,7 +21,9 @@ from io_files import (
 from scipy.io import savemat
 
 from resolvent.data.io import hdf5, write
-from resolvent.data.scan import Geometry, Scan, Volume
+from resolvent.data.places import Geometry
+from resolvent.data.scan import Scan
+from resolvent.data.volume import Volume
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,8 @@ from io_files import crandn
 
 from resolvent import _errors
 from resolvent.data.io import read, read_maps, write
-from resolvent.data.scan import Scan, Volume
+from resolvent.data.scan import Scan
+from resolvent.data.volume import Volume
 from resolvent.linop.fourier import ifft
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from resolvent.data.io import read, write
-from resolvent.data.scan import Scan, Volume
+from resolvent.data.scan import Scan
+from resolvent.data.volume import Volume
 from resolvent.linop.fourier import fft
 
 GOLDEN = Path(__file__).with_name("golden")

@@ -15,7 +15,8 @@ from resolvent import _errors
 from resolvent.data.io import read
 from resolvent.data.io.mrd_stream import write_mrd_stream as write_images
 from resolvent.data.io.oversampling import crop_readout
-from resolvent.data.scan import Geometry, Scan
+from resolvent.data.places import Geometry
+from resolvent.data.scan import Scan
 from resolvent.linop.fourier import ifft
 
 mrd = pytest.importorskip("mrd", reason="mrd-python is not installed (extra mrd)")

@@ -11,7 +11,9 @@ from io_files import crandn
 
 from resolvent import _errors
 from resolvent.data.io import read, write
-from resolvent.data.scan import Geometry, Scan, Volume
+from resolvent.data.places import Geometry
+from resolvent.data.scan import Scan
+from resolvent.data.volume import Volume
 
 
 def assert_same(ours: object, theirs: object) -> None:

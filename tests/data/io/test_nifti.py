@@ -11,7 +11,8 @@ from io_files import crandn
 
 from resolvent import _errors
 from resolvent.data.io import read, write
-from resolvent.data.scan import Geometry, Volume
+from resolvent.data.places import Geometry
+from resolvent.data.volume import Volume
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])

@@ -18,7 +18,9 @@ from resolvent import _errors
 from resolvent._errors import DataError
 from resolvent._version import __version__
 from resolvent.data.io import OutputError, check_writable, output, read, write
-from resolvent.data.scan import Geometry, Scan, Volume
+from resolvent.data.places import Geometry
+from resolvent.data.scan import Scan
+from resolvent.data.volume import Volume
 from resolvent.figures import comparison
 
 SUFFIXES = (".nii.gz", ".nii", ".h5", ".cfl", ".png", ".npy")

@@ -18,7 +18,8 @@ from resolvent import _errors
 from resolvent.data.io import send as sending
 from resolvent.data.io import write
 from resolvent.data.io.send import SendError, dicom_files, send
-from resolvent.data.scan import Geometry, Volume
+from resolvent.data.places import Geometry
+from resolvent.data.volume import Volume
 
 pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed (extra dicom)")
 pytest.importorskip("pynetdicom", reason="pynetdicom is not installed (extra dicom)")

@@ -16,7 +16,8 @@ from resolvent.data.io.oversampling import crop_readout
 from resolvent.data.io.readouts import stack_readouts
 from resolvent.data.io.stack import slice_order, stacked
 from resolvent.data.io.whitening import whitener
-from resolvent.data.scan import Geometry, Scan, Trajectory
+from resolvent.data.places import Geometry, Trajectory
+from resolvent.data.scan import Scan
 from resolvent.data.validation import constant, infer_mask, shared
 
 NOISE, CALIBRATION, CALIBRATION_AND_IMAGING, REVERSED = 19, 20, 21, 22

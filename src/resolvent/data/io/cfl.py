@@ -12,8 +12,10 @@ from torch import Tensor
 
 from resolvent._errors import CorruptFileError, FormatError, ShapeError
 from resolvent.data.io.limits import check_coil_images, check_unpacked, decoding
-from resolvent.data.scan import Scan, Trajectory, Volume
+from resolvent.data.places import Trajectory
+from resolvent.data.scan import Scan
 from resolvent.data.validation import infer_mask
+from resolvent.data.volume import Volume
 
 READ, PHASE1, PHASE2, COIL, MAPS, SLICE = 0, 1, 2, 3, 4, 13
 LEAD = (5, 10, 11, 14)

@@ -13,7 +13,7 @@ from torch import Tensor
 from resolvent._errors import FormatError, ShapeError
 from resolvent._version import __version__
 from resolvent.data.io.orientation import lps_from_affine
-from resolvent.data.scan import Geometry
+from resolvent.data.places import Geometry
 
 WHITE = 65535
 MISSING = "DICOM needs the package pydicom, which is not installed. Run: pip install 'resolvent[dicom]'."

@@ -13,7 +13,8 @@ from resolvent.data.io.hdf5 import load, load_complex, load_kspace, required, te
 from resolvent.data.io.mrd_header import MRDHeader, parse_header
 from resolvent.data.io.orientation import affine_from_spacing
 from resolvent.data.io.oversampling import crop_readout
-from resolvent.data.scan import Geometry, Scan
+from resolvent.data.places import Geometry
+from resolvent.data.scan import Scan
 from resolvent.data.validation import check_kspace, infer_mask, masked
 
 

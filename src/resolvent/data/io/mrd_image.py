@@ -16,7 +16,8 @@ from resolvent.data.io.lines import framed, in_use
 from resolvent.data.io.mrd_stream import blocks
 from resolvent.data.io.orientation import directions_in_mrd, lps_from_affine
 from resolvent.data.io.stack import slice_order, stacked
-from resolvent.data.scan import Geometry, Volume
+from resolvent.data.places import Geometry
+from resolvent.data.volume import Volume
 
 COMPLEX, MAGNITUDE = 5, 1
 """Image types of the format."""

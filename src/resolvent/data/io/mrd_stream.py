@@ -15,7 +15,8 @@ from resolvent.data.io import acquisitions
 from resolvent.data.io.limits import check_unpacked, decoding
 from resolvent.data.io.mrd_header import RAMP_TIMES, MRDHeader, Space
 from resolvent.data.io.orientation import directions_in_mrd, lps_from_affine
-from resolvent.data.scan import Geometry, Scan
+from resolvent.data.places import Geometry
+from resolvent.data.scan import Scan
 
 COUNTERS = tuple(acquisitions.HEAD["idx"].names or ())
 NUMBERS = ("discard_pre", "discard_post", "encoding_space_ref", "sample_time_us")

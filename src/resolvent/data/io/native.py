@@ -11,7 +11,9 @@ from resolvent._errors import FormatError
 from resolvent._version import __version__
 from resolvent.data.io.hdf5 import load, required, text
 from resolvent.data.io.limits import check_coil_images
-from resolvent.data.scan import Geometry, Scan, Trajectory, Volume
+from resolvent.data.places import Geometry, Trajectory
+from resolvent.data.scan import Scan
+from resolvent.data.volume import Volume
 
 FORMAT = "resolvent"
 LAYOUT = 2

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from resolvent._errors import CorruptFileError, FormatError, ShapeError
 from resolvent.data.io.limits import check_unpacked, decoding, in_single
-from resolvent.data.scan import Geometry, Volume
+from resolvent.data.places import Geometry
+from resolvent.data.volume import Volume
 
 
 def read_nifti(path: str) -> Volume:

@@ -10,7 +10,7 @@ import torch
 
 from resolvent._errors import CorruptFileError, FormatError, ShapeError
 from resolvent.data.io.limits import check_unpacked, decoding, in_single
-from resolvent.data.scan import Volume
+from resolvent.data.volume import Volume
 
 
 def read_npy_array(path: str) -> np.ndarray:

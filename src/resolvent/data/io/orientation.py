@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from resolvent.data.scan import Geometry
+from resolvent.data.places import Geometry
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 

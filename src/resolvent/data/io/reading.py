@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from resolvent._errors import DataError, FormatError
 from resolvent.data.io.detect import READABLE, detect
-from resolvent.data.scan import Scan, Volume
+from resolvent.data.scan import Scan
+from resolvent.data.volume import Volume
 
 if TYPE_CHECKING:
     import h5py

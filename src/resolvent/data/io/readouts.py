@@ -11,7 +11,7 @@ from resolvent._errors import CorruptFileError, FormatError
 from resolvent.data.io.limits import check_coil_images, check_unpacked
 from resolvent.data.io.lines import Table, framed
 from resolvent.data.io.mrd_header import MRDHeader
-from resolvent.data.scan import Trajectory
+from resolvent.data.places import Trajectory
 
 
 def stack_readouts(

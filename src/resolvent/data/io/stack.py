@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from resolvent.data.io.orientation import affine_from_lps, affine_from_spacing
-from resolvent.data.scan import Geometry
+from resolvent.data.places import Geometry
 
 DIRECTIONS = "read_dir", "phase_dir", "slice_dir"
 """Fields of a header in MRD: the unit vectors along which columns, rows and slices grow."""

@@ -13,7 +13,9 @@ from torch import Tensor
 from resolvent._errors import DataError, FormatError, ShapeError
 from resolvent._version import __version__
 from resolvent.data.io.output import check_writable, output_suffix, sha256, sidecar_path, to_json, whole
-from resolvent.data.scan import Geometry, Scan, Volume
+from resolvent.data.places import Geometry
+from resolvent.data.scan import Scan
+from resolvent.data.volume import Volume
 
 HALF = (torch.bool, torch.half, torch.bfloat16, torch.complex32)
 """Numbers that are written in single precision: not all formats have them."""

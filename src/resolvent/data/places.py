@@ -1,0 +1,43 @@
+"""Where things lie: the image in the patient, the samples of a non-Cartesian scan in k-space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from resolvent._types import Brief
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """Where the image lies in the patient: NIfTI's RAS+ world, millimetres.
+
+    Attributes:
+        affine: 4 x 4; maps the voxel index ``(column x, row y, slice z, 1)`` to the world point ``(R, A, S, 1)``.
+        oriented: False where only the voxel size is known; position and orientation of the affine then mean nothing.
+    """
+
+    affine: np.ndarray
+    oriented: bool = True
+
+    def slice(self, number: int) -> Geometry:
+        """Where the slice of that number lies: its voxels have ``z = 0``."""
+        affine = self.affine.copy()
+        affine[:3, 3] += number * affine[:3, 2]
+        return replace(self, affine=affine)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trajectory(Brief):
+    """Where the samples of a non-Cartesian scan lie.
+
+    Attributes:
+        places: in cycles per field of view, ``(batch or 1, *lead or 1, *samples, axis)``, components in the order of
+            the spatial axes; there are as many axes of samples as spatial ones, see `resolvent.linop.NonCartesian`.
+        matrix: the image that is to be reconstructed, ``(y, x)`` or ``(z, y, x)``.
+    """
+
+    places: Tensor
+    matrix: tuple[int, ...]
