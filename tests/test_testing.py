@@ -161,3 +161,15 @@ def test_wrong_implicit_gradient_is_found():
     assert number(fault) == pytest.approx(2, rel=1e-3)
     with pytest.raises(AssertionError, match="input 1 has no gradient, but the result changes"):
         check_implicit_gradient(root(1, detach=True), inputs)
+
+
+def test_numbers_that_are_none_are_found():
+    with pytest.raises(AssertionError):
+        check_contraction(lambda x: x * torch.nan, torch.randn(1, 8, dtype=torch.complex128), q=0.5)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6])
+def test_missing_gradient_is_found_whatever_the_scale_of_the_data(scale):
+    y, lam = scale * torch.randn(1, 50, dtype=torch.float64), torch.tensor(2.0, dtype=torch.float64)
+    with pytest.raises(AssertionError, match="no gradient"):
+        check_implicit_gradient(lambda y, lam: y * lam.detach() / (1 + lam.detach()), [y, lam])

@@ -177,7 +177,9 @@ def check_implicit_gradient(solve: Callable[..., Tensor], inputs: Sequence[Tenso
                 values.append(float(_real_dot(weights, solve(*shifted))))
         numeric = (values[0] - values[1]) / (2 * h)
         if grad is None:
-            _demand(abs(numeric), tol, f"input {i} has no gradient, but the result changes with slope")
+            of_input, of_result = (float(torch.linalg.vector_norm(v.detach())) for v in (t, out))
+            relative = abs(numeric) * max(of_input, 1e-5) / max(of_result, 1e-300)
+            _demand(relative, tol, f"input {i} has no gradient, but the result changes with slope")
             continue
         size = max(abs(numeric), 1e-3 * float(torch.linalg.vector_norm(grad)), 1e-12)
         _demand(
@@ -207,7 +209,10 @@ def _worst_pair(
             d = d.detach().requires_grad_(step < ascent)
             with torch.set_grad_enabled(step < ascent):
                 value = sign * quotient(f(u + d) - f(u), d)
-            worst = min(worst, float(value.detach().min()))
+            found = float(value.detach().min())
+            if math.isnan(found):
+                return found
+            worst = min(worst, found)
             if step < ascent:
                 (slope,) = torch.autograd.grad(value.sum(), d)
                 length_of = norm(slope).clamp_min(torch.finfo(x.dtype).tiny).reshape(size.shape)

@@ -88,6 +88,9 @@ def test_the_noise_is_that_of_the_noise_model_else_estimated():
     assert torch.allclose(from_deepinv(theirs).noise(y), estimate_noise(ours.measured(y)))
     theirs.noise_model = deepinv.physics.GaussianNoise(sigma=0.1)
     assert torch.allclose(from_deepinv(theirs).noise(y), torch.full((2,), 0.1 * 2**0.5))
+    theirs.noise_model = deepinv.physics.GaussianNoise(sigma=torch.tensor([0.1, 0.2]))
+    second = from_deepinv(theirs).select(torch.tensor([1]))
+    assert torch.allclose(second.noise(y[1:]), torch.tensor([0.2 * 2**0.5]))
 
 
 def test_other_physics_need_a_bound_and_two_channels():

@@ -256,3 +256,8 @@ def test_messages_name_what_does_not_fit(monkeypatch):
     monkeypatch.setitem(sys.modules, "finufft", None)
     with pytest.raises(DataError, match=r"Run: pip install 'resolvent\[nufft\]'"):
         NonCartesian(maps, places)
+
+
+def test_trajectory_that_is_to_be_learned_is_refused():
+    with pytest.raises(DataError, match="requires a gradient"):
+        NonCartesian(torch.ones(1, 1, 8, 8, dtype=torch.complex64), radial(5, (8, 8)).requires_grad_())

@@ -23,7 +23,7 @@ from problems import (
     unit_maps,
 )
 from resolvent._errors import DataError, ShapeError
-from resolvent.linop import SENSE, LinearOperator, fft
+from resolvent.linop import SENSE, LinearOperator, Sampling, fft
 from resolvent.testing import check_adjoint, check_linear, check_norm_bound, check_normal
 
 VARIANTS = [
@@ -469,3 +469,21 @@ def test_preconditioner_is_hermitian_and_positive_for_every_geometry(setting):
 
 def test_full_sampling_needs_no_preconditioner():
     assert PLANE.operator(mask=torch.ones(1, 6, 5)).preconditioner(1.0, torch.ones(1)) is None
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (6, 1), (1, 5)])
+def test_mask_that_is_learned_has_the_gradient_of_the_operator_where_its_values_are_constant(shape):
+    maps, x = PLANE.random_maps().to(torch.complex128), random(1, 6, 5)
+    values, slopes = 0.2 + 0.6 * torch.rand(shape, dtype=torch.float64), []
+    for product in (lambda A: A.normal(x), lambda A: A.adjoint(A(x))):
+        mask = values.expand(6, 5).clone().requires_grad_()
+        slopes += torch.autograd.grad(product(SENSE(maps, mask)).abs().square().sum(), mask)
+    torch.testing.assert_close(*slopes)
+
+
+def test_adjoint_has_the_magnitude_of_the_operator_and_measures_what_an_elementwise_one_does():
+    A = SENSE(1024 * PLANE.random_maps(), random_mask(1, 6, 5))
+    assert float(A.H.magnitude) == float(A.magnitude)
+    assert float((A.H @ A).magnitude) == float(A.magnitude) ** 2
+    S, y = Sampling(random_mask(1, 6, 5)), random(1, 6, 5)
+    assert S.H.measured(y).equal(S.measured(y)) and not S.measured(y).equal(y)

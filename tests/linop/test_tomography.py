@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from problems import dense, random
-from resolvent._errors import ShapeError
+from resolvent._errors import DataError, ShapeError
 from resolvent.linop import ParallelBeam
 from resolvent.testing import check_adjoint, check_linear, check_norm_bound, check_normal
 
@@ -68,3 +68,8 @@ def test_messages_name_the_axes():
         A.adjoint(random(1, 6, 3))
     with pytest.raises(ShapeError, match="angles have 2 axes"):
         ParallelBeam(ANGLES[None], (6, 5))
+
+
+def test_angles_that_are_to_be_learned_are_refused():
+    with pytest.raises(DataError, match="require a gradient"):
+        ParallelBeam(torch.linspace(0, 3, 5, requires_grad=True), (4, 6))

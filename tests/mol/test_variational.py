@@ -204,3 +204,16 @@ def test_best_image_is_as_good_as_that_of_bart(tmp_path, head, method, term, wei
     ours = max(psnr(truth, method(y, A, weight=w, steps=60)) for w in weights)
     theirs = max(psnr(truth, pics(tmp_path, y, maps, "-i", "100", "-R", f"{term}:{w}", *arguments)) for w in weights)
     assert ours >= theirs - 0.25
+
+
+def test_sample_of_zeros_is_reconstructed_as_zeros_beside_others():
+    A, y = PLANE.operator(2), PLANE.kspace(2)
+    y[1] = 0
+    for x in (sense(y, A, noise=0.1), total_variation(y, A, weight=0.01, noise=0.1, steps=3)):
+        assert bool((x[1] == 0).all()) and bool(torch.isfinite(x).all()) and bool(x[0].any())
+
+
+@pytest.mark.parametrize("weight", [0.0, -5.0, torch.inf, torch.nan])
+def test_weight_of_sense_is_positive(weight):
+    with pytest.raises(DataError, match="must be positive"):
+        sense(PLANE.kspace(), PLANE.operator(), weight=weight)

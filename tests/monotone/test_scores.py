@@ -1,5 +1,7 @@
 import itertools
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -429,3 +431,15 @@ def test_plain_network_starts_near_a_multiple_of_the_identity(ndim: int):
         assert (H(x) - 0.8 * x).norm() < 0.1 * x.norm()
     with pytest.raises(ModelError, match="cannot carry"):
         PlainCNN(channels=3, identity=0.8)
+
+
+def test_operators_can_be_compiled():
+    # in a process of its own: here types are checked at each call, which the compiler cannot follow
+    code = """
+import torch
+from resolvent.monotone import ResidualStack
+operator, x = ResidualStack(channels=2, layers=1), torch.randn(1, 8, 8, dtype=torch.complex64)
+torch.testing.assert_close(torch.compile(operator, backend="eager")(x), operator(x))
+"""
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr

@@ -6,6 +6,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from problems import random
+from resolvent._errors import DataError
 from resolvent.solve import Status, conjugate_gradient
 
 
@@ -331,3 +332,9 @@ def test_preconditioned_samples_do_not_depend_on_their_neighbours(selected):
     assert len(set(s.sample_steps.tolist())) == 3
     for i in range(3):
         assert solve([i]).x[0].equal(s.x[i])
+
+
+@pytest.mark.parametrize("options", [{"tol": -1.0}, {"tol": torch.nan}, {"max_steps": -1}, {"smallest": -1.0}], ids=str)
+def test_settings_that_are_none_are_refused(options):
+    with pytest.raises(DataError, match="may not be negative"):
+        conjugate_gradient(lambda x: 2 * x, torch.ones(1, 3), **options)

@@ -293,3 +293,8 @@ def test_no_samples_give_no_solutions(anderson):
     x0 = torch.zeros(0, 3, 4, dtype=torch.complex64)
     s = fixed_point(lambda x: 0.5 * x, x0, contraction=0.5, anderson=anderson)
     assert s.x.equal(x0) and s.converged and s.sample_status == () and s.steps == 0
+
+
+def test_divergence_beyond_the_range_of_the_norm_is_no_convergence():
+    solution = fixed_point(lambda x: 3 * x + 1, torch.zeros(1, 3), max_steps=500, anderson=0)
+    assert solution.status is Status.DIVERGED and bool(torch.isfinite(solution.x).all())

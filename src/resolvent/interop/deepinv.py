@@ -90,6 +90,8 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
             f"No bound of the norm of {type(physics).__name__} is known. Pass norm=, one that is proved: an estimate "
             "such as compute_norm may be too small, and certificates rest on it."
         )
+    sigma = getattr(getattr(physics, "noise_model", None), "sigma", None)
+    batch = max(batch, sigma.numel()) if isinstance(sigma, Tensor) else batch
     return _FromDeepinv(copied(physics), norm, batch, support)
 
 

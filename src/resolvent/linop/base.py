@@ -181,9 +181,20 @@ class _Adjoint(LinearOperator):
     def adjoint(self, y: Tensor) -> Tensor:
         return self.operator(y)
 
+    def measured(self, y: Tensor) -> Tensor:
+        return self.operator.measured(y) if self.elementwise else y
+
     @property
     def norm_bound(self) -> Tensor:
         return self.operator.norm_bound
+
+    @property
+    def magnitude(self) -> Tensor | float:
+        return self.operator.magnitude
+
+    @property
+    def elementwise(self) -> bool:
+        return self.operator.elementwise
 
     @property
     def H(self) -> LinearOperator:

@@ -41,7 +41,8 @@ class NonCartesian(LinearOperator):
 
     Raises:
         ShapeError: the axes of maps, trajectory and mask do not agree.
-        DataError: numbers that are not finite, places outside the grid, or finufft is not installed.
+        DataError: numbers that are not finite, places outside the grid, or that require a gradient (none reaches them),
+            or finufft is not installed.
 
     Source: J. A. Fessler et al., Toeplitz-based iterative image reconstruction, IEEE TSP 53:3393-3402 (2005); A. H.
     Barnett et al., finufft, SIAM J. Sci. Comput. 41:C479 (2019).
@@ -241,6 +242,8 @@ def _check_axes(maps: Tensor, places: Tensor, mask: Tensor, ndim: int) -> None:
 def _check_values(maps: Tensor, places: Tensor, mask: Tensor) -> None:
     if not bool(torch.isfinite(maps).all()) or not bool(maps.detach().abs().amax() > 0):
         raise DataError("maps hold NaN or infinite values, or are zero everywhere. Estimate them again.")
+    if places.requires_grad:
+        raise DataError("the trajectory requires a gradient, and none reaches it. Pass trajectory.detach().")
     if not bool(torch.isfinite(places).all()):
         raise DataError("the trajectory holds NaN or infinite places. Export it again.")
     ndim = places.shape[-1]

@@ -95,7 +95,8 @@ class SENSE(LinearOperator):
         self.register_buffer("weighted_maps", maps * phase)
         self.register_buffer("encode", constant * phase * mask)
         self.register_buffer("power", mask * mask)
-        varies = [bool((mask != mask.narrow(axis, 0, 1)).any()) for axis in range(-ndim, 0)]
+        learned = mask.requires_grad  # then its gradient needs all transforms, whatever its values
+        varies = [learned or bool((mask != mask.narrow(axis, 0, 1)).any()) for axis in range(-ndim, 0)]
         self._normal_axes = tuple(axis for axis, v in zip(range(-ndim, 0), varies, strict=True) if v)
         self.register_buffer("unit", magnitude_of(maps.detach()))
         self.register_buffer("seen", (maps.detach() != 0).any(1).to(self.power.dtype))

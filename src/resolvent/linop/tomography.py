@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from resolvent._errors import ShapeError
+from resolvent._errors import DataError, ShapeError
 from resolvent._types import Image
 from resolvent.linop.base import LinearOperator
 
@@ -27,6 +27,10 @@ class ParallelBeam(LinearOperator):
     Attributes:
         size: the bound of ``|P|`` that A was divided by: ``y = sinogram / A.size``.
 
+    Raises:
+        ShapeError: the angles have other axes, or the shape has not two.
+        DataError: the angles require a gradient.
+
     Source: the pixel-driven projector, T. M. Peters, IEEE Trans. Nucl. Sci. 28:3641 (1981). Approximate for fine
     structure: a pixel is a point, not a square.
 
@@ -44,6 +48,8 @@ class ParallelBeam(LinearOperator):
             raise ShapeError(
                 f"angles have {angles.ndim} axes and the image {len(shape)}. Pass angles (angle,) and shape (y, x)."
             )
+        if angles.requires_grad:
+            raise DataError("the angles require a gradient, and none reaches them. Pass angles.detach().")
         self.shape = tuple(shape)
         self.bins = 2 * math.ceil(math.hypot(*(n - 1 for n in shape)) / 2 + 0.5) + 1
         self.register_buffer("angles", angles.double()[None])  # one set for every sample

@@ -20,7 +20,8 @@ def intensity(x: Image) -> Tensor:
     largest = x.detach().abs().flatten(1).amax(1)  # squares of squares would overflow
     unit = x / along(largest.clamp_min(torch.finfo(largest.dtype).tiny), x)
     squares = unit.real**2 + unit.imag**2
-    return largest * (inner(squares, squares) / inner(unit, unit)).sqrt()
+    tiny = torch.finfo(largest.dtype).tiny  # an image of zeros has the intensity 0, and no slope
+    return largest * (inner(squares, squares) / inner(unit, unit).clamp_min(tiny)).clamp_min(tiny).sqrt()
 
 
 def noise_of(y: KSpace, A: LinearOperator, noise: Tensor | float | None) -> Tensor:

@@ -61,7 +61,7 @@ class ScanContext:
     still: Callable[[], Tensor] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: torch.compile cannot make a frozen one between two parts that it compiles
 class Score:
     """F for one batch of scans: a pure function of x with every tensor it needs, made once before the solve.
 

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from resolvent._errors import DataError
 from resolvent.solve.solution import Solution, Status
 from resolvent.solve.vectors import along, carried, inner, norm
 
@@ -79,6 +80,9 @@ def conjugate_gradient(
     Returns:
         `Solution`; `residuals` holds ``|b - M x|`` of the recurrence, the first row that of the start.
 
+    Raises:
+        DataError: `tol` or `max_steps` is negative, or no number; `smallest` is not positive.
+
     Source: M. R. Hestenes, E. Stiefel, J. Res. Nat. Bur. Stand. 49:409-436 (1952); for the bound G. Meurant, P. Tichý,
     Numer. Algorithms 62:163-191 (2013), and 82:937-968 (2019) for the one without g; for the energy that steps take Z.
     Strakoš, P. Tichý, Electron. Trans. Numer. Anal. 13:56-80 (2002); for the drift A. Greenbaum, SIAM J. Matrix Anal.
@@ -89,6 +93,11 @@ def conjugate_gradient(
     >>> conjugate_gradient(lambda x: torch.tensor([2.0, 4.0]) * x, b).x
     tensor([[0.5000, 0.5000]])
     """
+    if not (tol >= 0 and max_steps >= 0 and (smallest is None or smallest > 0)):
+        raise DataError(
+            f"tol is {tol}, max_steps {max_steps} and smallest {smallest}; the first two may not be negative, and a "
+            "bound of eigenvalues is positive. Pass 1e-6, 100 and None, say."
+        )
     result = torch.zeros_like(b) if x0 is None else x0.clone()
     r = b.clone() if x0 is None else b - matvec(result)
     scale = norm(b)

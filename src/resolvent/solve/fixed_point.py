@@ -92,7 +92,7 @@ def fixed_point(
         evaluations += 1
         residual = image - x
         length = norm(residual)
-        finite = torch.isfinite(length)
+        finite = torch.isfinite(length) & torch.isfinite(norm(image))
         last = last.index_put((alive,), length)
         rows.append(last)
         spent = spent.index_fill(0, alive, time.monotonic() - began)

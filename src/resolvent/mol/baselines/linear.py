@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from resolvent._errors import DataError
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator
 from resolvent.mol.equation import resolvent
@@ -24,14 +27,25 @@ def sense(y: KSpace, A: LinearOperator, *, weight: float | None = None, noise: T
             samples are not a white signal).
         noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
 
+    Raises:
+        DataError: the weight is not positive.
+
     Source: K. P. Pruessmann et al., MRM 46:638-651 (2001).
     """
+    if weight is not None:
+        check_weight(weight, "Leave it out for the default.")
     back = A.adjoint(y)
     if weight is None:
         lam = sense_weight(A.zero_filled(y, back), noise_of(y, A, noise), A.magnitude)
     else:
         lam = torch.full((y.shape[0],), weight, dtype=y.real.dtype, device=y.device)
     return resolvent(A, lam, along(lam, back) * back, tol=1e-4)
+
+
+def check_weight(weight: float, remedy: str) -> None:
+    """Refuse the weight of a reconstruction that is not a positive number; `remedy` ends the message."""
+    if not 0 < weight < math.inf:
+        raise DataError(f"The weight is {weight}; it must be positive and finite. {remedy}")
 
 
 def sense_weight(zero_filled: Image, sigma: Tensor, magnitude: Tensor | float = 1.0) -> Tensor:

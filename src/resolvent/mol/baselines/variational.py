@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from resolvent._errors import DataError
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator
-from resolvent.mol.baselines.linear import sense
+from resolvent.mol.baselines.linear import check_weight, sense
 from resolvent.mol.baselines.wavelets import analyse, synthesise
 from resolvent.mol.equation import resolvent
 from resolvent.mol.scale import intensity
@@ -121,14 +120,14 @@ def wavelet(
 
 
 def _check(weight: float) -> None:
-    if not 0 < weight < math.inf:
-        raise DataError(f"The weight is {weight}; it must be positive. Use `sense` for a linear reconstruction.")
+    check_weight(weight, "Use `sense` for a linear reconstruction.")
 
 
 def _in_units(y: KSpace, A: LinearOperator, noise: Tensor | float | None) -> tuple[Image, Image, Tensor]:
-    """The linear reconstruction and ``A^H b``, both over the intensity of the former, and that intensity."""
+    """The linear reconstruction and ``A^H b``, both over the intensity of the former, and that; 1 for samples of 0."""
     x = sense(y, A, noise=noise)
     scale = intensity(x)
+    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     return x / along(scale, x), A.adjoint(y) / along(scale, x), scale
 
 
