@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -101,6 +103,15 @@ def test_what_does_not_fit_is_refused_before_the_solve(resolvent, store, scan, m
     assert "-" not in run.error
     least = re.search(r"Raise it to (\S+ GiB)", run.error)[1]
     assert resolvent("recon", store(scan), "--model", model, "--max-memory", least).code == 0
+
+
+def test_what_is_said_to_be_enough_is_enough_for_every_slice_of_a_fresh_process(store, scan):
+    parts = {name: torch.cat([getattr(scan, name)] * 3) for name in ("kspace", "mask", "coil_maps", "reference")}
+    program = [sys.executable, "-m", "resolvent", "recon", store(scan.replace(**parts)), "--model", "brain-2d-small"]
+    refused = subprocess.run([*program, "--max-memory", "1MiB"], capture_output=True, text=True)
+    least = re.search(r"Raise it to (\S+ GiB)", refused.stderr)[1]
+    run = subprocess.run([*program, "--max-memory", least], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize("size", ["much", "4 apples", "0GiB", "-1", "4", "2e9"])

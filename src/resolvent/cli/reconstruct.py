@@ -16,10 +16,12 @@ from resolvent._errors import MemoryLimitError, ModelError
 from resolvent.cli.output import pace
 from resolvent.data import Scan, metrics, undersample
 from resolvent.data.planes import AXES, in_planes, readout, volume_of
+from resolvent.linop import LinearOperator
 from resolvent.mol import MOL, Certificate, Reconstruction
 from resolvent.mol.baselines import sense
 from resolvent.mol.fit import joined as fits_joined
-from resolvent.mol.memory import UNKNOWN, Plan, gib, plan, resident
+from resolvent.mol.memory import UNKNOWN, gib, plan, resident
+from resolvent.monotone import footprint
 from resolvent.solve import Solution
 
 
@@ -116,8 +118,9 @@ def reconstruct(
         max_steps: see `MOL.solve`.
         retrospective: undersample first; the scan must be fully sampled.
         compare: make the comparison images even without a reference.
-        max_memory: bytes that this process may hold. What it holds when a solve begins is taken off, and the rest is
-            the limit of the solve. Coil maps that have to be estimated are not planned.
+        max_memory: bytes that this process may hold. What it holds when the first solve begins and the images of all
+            slices are taken off, and the rest is the limit of each solve. Coil maps that have to be estimated are not
+            planned.
         say: told what is being done.
 
     Raises:
@@ -155,16 +158,17 @@ def reconstruct(
     compare = compare or scan.reference is not None
     parts: list[Reconstruction] = []
     others: dict[str, list[Tensor]] = {"zero_filled": [], "sense": []}
+    room: int | None = None
     count, first, device = scan.kspace.shape[0], time.monotonic(), model.log_lam.device
     for number in range(count):
         say("reconstructing" + (f" · {pace(number, count, time.monotonic() - first)}" if count > 1 else ""))
         began = time.monotonic()
         one = solved.entry(number).normalised()
         y, A = one.kspace.to(device), one.operator().to(device)
-        held = 0 if max_memory is None else resident()
         if max_memory is not None and number == 0:
-            remarks += _tiles(plan(model, y, A, max_memory, held), held)
-        room = None if max_memory is None else max_memory - held
+            kept = (2 + 2 * compare) * count * sets * y.nbytes // y.shape[1]
+            room, tiles = _room(model, y, A, max_memory, kept)
+            remarks += tiles
         part = model.solve(y, A, tol=tol, max_steps=max_steps, noise=one.noise, max_memory=room).to("cpu")
         unit = one.scale / scan.scale
         fit = replace(part.fit, size=part.fit.size * unit)
@@ -198,12 +202,25 @@ def _across(scan: Scan, model: MOL) -> int | None:
     return axis
 
 
-def _tiles(planned: Plan, held: int) -> list[str]:
-    """The remark that the network works in tiles, if it does."""
+def _room(model: MOL, y: Tensor, A: LinearOperator, limit: int, later: int) -> tuple[int, list[str]]:
+    """What the solve of a slice may hold so that the process stays below `limit`, and whether the network needs tiles.
+
+    Asked before the first slice, of all: what a solve loads and plans stays, and is in the estimate of the others, too.
+
+    Args:
+        model: the model.
+        y: k-space of a slice.
+        A: its operator.
+        limit: bytes that the process may hold.
+        later: bytes of the results that come to be held beside the solves.
+    """
+    footprint(model.score)  # loads what stays: before it is asked what is held
+    held = resident() + later
+    planned = plan(model, y, A, limit, held)
     if planned.tile is None:
-        return []
+        return planned.peak, []
     tile = " x ".join(map(str, planned.tile[1:]))
-    return [f"the network works in tiles of {tile}, to hold {gib(held + planned.peak)}"]
+    return planned.peak, [f"the network works in tiles of {tile}, to hold {gib(held + planned.peak)}"]
 
 
 def joined(parts: list[Reconstruction]) -> Reconstruction:
