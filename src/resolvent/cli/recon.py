@@ -167,6 +167,10 @@ def recon(
                     code, result = FAULT, {"input": path, "error": explain(error)}
                 codes.add(code)
                 results.append(result)
+        except KeyboardInterrupt:
+            if as_json:
+                emit({"version": __version__, "results": results, "error": "interrupted"})
+            raise
         finally:
             remove_empty(made)
         if as_json:
