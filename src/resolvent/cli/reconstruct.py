@@ -21,7 +21,7 @@ from resolvent.mol import MOL, Certificate, Reconstruction
 from resolvent.mol.baselines import sense
 from resolvent.mol.fit import joined as fits_joined
 from resolvent.mol.memory import UNKNOWN, gib, plan, resident
-from resolvent.monotone import footprint
+from resolvent.monotone import CertifiedSeries, footprint
 from resolvent.solve import Solution
 
 
@@ -152,6 +152,8 @@ def reconstruct(
     frames = math.prod(scan.kspace.shape[2 : -scan.ndim])
     if frames > 1 and model.score.ndim == 2:
         remarks.append(f"{frames} frames, of which the network sees each by itself; --model cine sees a series as one")
+    elif frames > 1 and model.score.ndim > scan.ndim and not isinstance(model.score, CertifiedSeries):
+        remarks.append("the network takes frames for a third axis of space; --model cine is for series")
     spent = time.monotonic() - began
 
     solved = scan.replace(coil_maps=maps, reference=None, calibration=None)
