@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from resolvent._errors import MemoryLimitError, ModelError
-from resolvent.cli.output import pace
+from resolvent.cli.output import entries, pace
 from resolvent.data import Scan, metrics, undersample
 from resolvent.data.planes import AXES, in_planes, readout, volume_of
 from resolvent.linop import LinearOperator
@@ -163,7 +163,8 @@ def reconstruct(
     room: int | None = None
     count, first, device = scan.kspace.shape[0], time.monotonic(), model.log_lam.device
     for number in range(count):
-        say("reconstructing" + (f" · {pace(number, count, time.monotonic() - first)}" if count > 1 else ""))
+        going = pace(number, count, time.monotonic() - first, entries(solved))
+        say("reconstructing" + f" · {going}" * (count > 1))
         began = time.monotonic()
         one = solved.entry(number).normalised()
         y, A = one.kspace.to(device), one.operator().to(device)
