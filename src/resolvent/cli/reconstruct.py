@@ -15,7 +15,7 @@ from torch import Tensor
 from resolvent._errors import MemoryLimitError, ModelError
 from resolvent.cli.output import entries, pace
 from resolvent.data import Scan, metrics, undersample
-from resolvent.data.planes import AXES, in_planes, readout, volume_of
+from resolvent.data.planes import AXES, in_planes, readout, volumes_of
 from resolvent.linop import LinearOperator
 from resolvent.mol import MOL, Certificate, Reconstruction
 from resolvent.mol.baselines import sense
@@ -106,7 +106,8 @@ def reconstruct(
     Each slice (of a 3-D or dynamic scan each volume or series) is solved alone and in its own units: its image does not
     depend on its neighbours in the file, to the last bit, and the memory is that of one slice.
 
-    A 3-D scan with a fully sampled axis is taken apart into planes for a 2-D model, which is exact (see `in_planes`).
+    A 3-D scan with a fully sampled axis is taken apart into planes for a 2-D model, which is exact (see `in_planes`);
+    of several volumes in a file all are, or none. In that alone an image depends on its neighbours.
 
     The reference is the full reconstruction with the same maps where samples were left out here, else the image that
     the file calls its reference. Scores are those of `resolvent.data.metrics` over the whole volume.
@@ -186,8 +187,10 @@ def reconstruct(
     images = {name: torch.cat(found) for name, found in others.items() if found} | {"model": recon.image}
     images = {name: _combined(image, sets) for name, image in images.items()}
     if axis is not None:
-        scan, images = whole, {name: volume_of(image, axis) for name, image in images.items()}
-        recon = replace(recon, image=volume_of(recon.image, axis), fit=recon.fit.pooled())
+        scan, depth = whole, count // len(whole.kspace)
+        images = {name: volumes_of(image, axis, depth) for name, image in images.items()}
+        fits = [fits_joined([part.fit for part in parts[n : n + depth]]).pooled() for n in range(0, count, depth)]
+        recon = replace(recon, image=images["model"], fit=fits_joined(fits))
     scores: dict[str, dict[str, float]] = {}
     if scan.reference is not None:
         say("comparing with the reference")
@@ -200,7 +203,7 @@ def reconstruct(
 def _across(scan: Scan, model: MOL) -> int | None:
     """The fully sampled axis of a 3-D scan across which a 2-D model takes it apart; None if it does not."""
     axis = readout(scan) if model.score.ndim == 2 and scan.sets == 1 else None
-    if axis is not None and not bool((scan.maps[0].movedim(axis + 1, 0) != 0).flatten(1).any(1).all()):
+    if axis is not None and not bool((scan.maps.movedim(axis - 3, 1) != 0).flatten(2).any(2).all()):
         return None  # planes that no coil sees are no scans
     return axis
 
