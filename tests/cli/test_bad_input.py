@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import h5py
 import numpy as np
@@ -172,6 +173,31 @@ def test_output_is_tried_before_the_work(resolvent, store, scan, model, tmp_path
     assert run.code == 1
     assert "internal" not in run.error
     assert only(tmp_path) == ["scan.h5", "taken"]
+
+
+@pytest.mark.parametrize(("out", "package"), [("out.dcm", "pydicom"), ("out.mrd", "ismrmrd"), ("-", "mrd")])
+def test_a_package_that_the_output_needs_is_tried_before_the_work(
+    resolvent, store, scan, model, tmp_path, monkeypatch, out, package
+):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(rv.MOL, "solve", None)
+    run = resolvent("recon", store(scan), "-o", out if out == "-" else tmp_path / out, "--model", model)
+    assert run.code == 1
+    assert f"need the package {package}" in run.error.replace("needs", "need")
+    assert only(tmp_path) == ["scan.h5"]
+
+
+@pytest.mark.parametrize("suffix", [".dcm", ".cfl"])
+def test_volumes_for_a_format_that_holds_one_are_refused_before_the_work(
+    resolvent, store, model, tmp_path, monkeypatch, suffix
+):
+    pytest.importorskip("pydicom", reason="pydicom is not installed (extra dicom)")
+    monkeypatch.setattr(rv.MOL, "solve", None)
+    path = store(rv.Scan(torch.ones(2, 1, 8, 8, 8) + 0j, torch.ones(1, 8, 8, 8), ndim=3))
+    run = resolvent("recon", path, "-o", tmp_path / f"out{suffix}", "--model", model)
+    assert run.code == 1
+    assert f"2 volumes are no series of slices, and {suffix} holds one" in run.error
+    assert only(tmp_path) == ["scan.h5"]
 
 
 def test_errors_of_the_other_commands(resolvent, store, scan, tmp_path):

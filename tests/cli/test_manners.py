@@ -14,13 +14,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 import typer
 
 import resolvent as rv
 from resolvent._errors import ScanWarning
 from resolvent.cli import app, output
 from resolvent.cli.examples import EXAMPLES
-from resolvent.cli.output import pace
+from resolvent.cli.output import entries, pace
+from resolvent.cli.present import headline
+from resolvent.cli.reconstruct import reconstruct
+from resolvent.mol.weights import load_mol
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from test_readme import PAGES, commands
@@ -87,11 +91,18 @@ def test_progress_has_a_rate_and_the_time_that_is_left():
     assert pace(10, 1000, 400.0).endswith("11:00:00 left")
 
 
+@pytest.mark.parametrize(
+    ("shape", "ndim", "name", "names"),
+    [((8, 8), 2, "slice", "slices"), ((4, 8, 8), 3, "volume", "volumes"), ((4, 8, 8), 2, "series", "series")],
+)
+def test_slices_volumes_and_series_are_called_so(model, shape, ndim, name, names):
+    scan = rv.Scan(torch.ones(2, 3, *shape) + 0j, torch.ones(1, *shape), torch.ones(1, 3, *shape) + 0j, ndim=ndim)
+    outcome = reconstruct(scan, load_mol(str(model)), max_steps=1)
+    assert headline(outcome).startswith(f"2 {names} of {' x '.join(map(str, shape))} · ")
+    assert pace(0, 2, 0.0, entries(scan)) == f"{name} 1 of 2"
+
+
 def test_slices_report_their_progress(store, scan, model):
-    import torch
-
-    from resolvent.cli.reconstruct import reconstruct
-
     said = []
     many = scan.replace(kspace=torch.cat([scan.kspace] * 3), coil_maps=scan.maps.expand(3, -1, -1, -1), reference=None)
     reconstruct(many, rv.load(model), say=said.append)

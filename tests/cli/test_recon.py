@@ -13,7 +13,7 @@ import torch
 import resolvent as rv
 from resolvent.cli import reconstruct
 from resolvent.data import MASK_KINDS, metrics, undersample
-from resolvent.monotone import ProductNetwork
+from resolvent.monotone import CertifiedPlanes, CertifiedSeries, ProductNetwork
 
 CERTIFICATE = {"proved", "tier", "m", "distance", "data_gain", "data_gain_kind"}
 ENTRY = {
@@ -376,6 +376,14 @@ def test_frames_that_share_maps_and_mask(resolvent, store, scan, model, tmp_path
     assert run.json["results"][0]["metrics"]["sense"]["psnr"] > 20
 
 
+@pytest.mark.parametrize(("kind", "said"), [(CertifiedPlanes, 1), (CertifiedSeries, 0)])
+def test_a_network_for_volumes_takes_time_for_space_and_that_is_said(image, kind, said):
+    frames = rv.simulate(image.expand(1, 2, 48, 48) + 0j, n_coils=4, acceleration=2)
+    network = rv.MOL(kind(channels=4, layers=1, trunk_layers=1), lam=100.0, normalise=True)
+    remarks = reconstruct.reconstruct(frames, network, max_steps=1).remarks
+    assert remarks == ("the network takes frames for a third axis of space; --model cine is for series",)[:said]
+
+
 def test_two_map_sets(resolvent, store, scan, model, tmp_path):
     two = torch.stack([scan.coil_maps, 0.1 * scan.coil_maps.roll(3, dims=-1)], 2)
     np.save(tmp_path / "maps.npy", two.numpy())
@@ -456,6 +464,23 @@ def test_debug_shows_the_traceback(resolvent, model, tmp_path):
     assert "Traceback" in run.err
     assert "does not exist" in run.err
     assert "Traceback" not in resolvent("recon", tmp_path / "absent.h5", "--model", model).err
+
+
+def test_interrupt_tells_of_the_scans_that_are_done(resolvent, store, scan, model, tmp_path, monkeypatch):
+    files, solve = [store(scan, "a.h5"), store(scan, "b.h5")], rv.MOL.solve
+
+    def once(*args, **kwargs):
+        monkeypatch.setattr(rv.MOL, "solve", stop)
+        return solve(*args, **kwargs)
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rv.MOL, "solve", once)
+    run = resolvent("recon", *files, "-o", tmp_path / "out" / "", "--model", model, "--json")
+    assert run.code == 130 and run.err == "resolvent: interrupted\n"
+    assert [entry["input"] for entry in run.json["results"]] == [str(files[0])] and run.json["error"] == "interrupted"
+    assert run.json["results"][0]["output"] == str(tmp_path / "out" / "a.nii.gz")
 
 
 def test_interrupt_leaves_nothing(resolvent, store, scan, model, tmp_path, monkeypatch):

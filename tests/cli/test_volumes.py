@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -39,6 +41,28 @@ def test_planes_of_a_volume_are_those_solved_by_themselves(resolvent, store, vol
         alone = network.solve(one.kspace, A, noise=one.noise).image * one.scale
         written = torch.from_numpy(np.load(tmp_path / "out.npy")).reshape(10, 32, 28)[number]
         assert torch.allclose(written, alone[0].to(written), rtol=1e-4, atol=1e-5 * float(alone.abs().max()))
+
+
+def test_a_volume_has_the_image_that_it_has_without_another_in_its_file(volume, model):
+    network, other = load_mol(str(model)), 2 * volume.kspace.flip(-2)
+    both = volume.replace(kspace=torch.cat([volume.kspace, other]), reference=volume.reference.expand(2, -1, -1, -1))
+    together = reconstruct(both, network)
+    for n, kspace in enumerate((volume.kspace, other)):
+        alone = reconstruct(volume.replace(kspace=kspace), network).recon
+        assert torch.equal(together.recon.image[n : n + 1], alone.image)
+        torch.testing.assert_close(together.recon.fit.misfit[n : n + 1], alone.fit.misfit)
+    assert together.recon.image.shape == together.images["sense"].shape == (2, 10, 32, 28)
+    assert together.remarks == ("20 planes across z, which is fully sampled, each a 2-D problem of its own",)
+
+
+def test_of_several_volumes_all_are_taken_apart_or_none(volume, model):
+    unseen = volume.maps.clone()
+    unseen[:, :, -1] = 0
+    both = volume.replace(
+        kspace=volume.kspace.expand(2, -1, -1, -1, -1), coil_maps=torch.cat([volume.maps, unseen]), reference=None
+    )
+    outcome = reconstruct(both, load_mol(str(model)), max_steps=1)
+    assert outcome.remarks == () and len(outcome.recon.lam) == 2
 
 
 def test_the_fit_of_planes_is_that_of_their_volume(volume, model):
@@ -101,6 +125,15 @@ def test_what_does_not_fit_is_refused_before_the_solve(resolvent, store, scan, m
     assert "-" not in run.error
     least = re.search(r"Raise it to (\S+ GiB)", run.error)[1]
     assert resolvent("recon", store(scan), "--model", model, "--max-memory", least).code == 0
+
+
+def test_what_is_said_to_be_enough_is_enough_for_every_slice_of_a_fresh_process(store, scan):
+    parts = {name: torch.cat([getattr(scan, name)] * 3) for name in ("kspace", "mask", "coil_maps", "reference")}
+    program = [sys.executable, "-m", "resolvent", "recon", store(scan.replace(**parts)), "--model", "brain-2d-small"]
+    refused = subprocess.run([*program, "--max-memory", "1MiB"], capture_output=True, text=True)
+    least = re.search(r"Raise it to (\S+ GiB)", refused.stderr)[1]
+    run = subprocess.run([*program, "--max-memory", least], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize("size", ["much", "4 apples", "0GiB", "-1", "4", "2e9"])

@@ -6,7 +6,7 @@ import torch
 import resolvent as rv
 from problems import random, unit_maps
 from resolvent._errors import DataError, ShapeError
-from resolvent.data.planes import in_planes, readout, volume_of
+from resolvent.data.planes import in_planes, readout, volumes_of
 
 SHAPE = (5, 6, 7)
 
@@ -28,8 +28,30 @@ def test_normal_equations_of_the_planes_are_those_of_the_volume(axis):
     A, parts = scan.operator(), planes.operator()
     x = random(1, *SHAPE, seed=9)
     flat = x[0].movedim(axis, 0)
-    assert torch.allclose(volume_of(parts.adjoint(planes.kspace), axis), A.adjoint(scan.kspace), atol=1e-12)
-    assert torch.allclose(volume_of(parts.normal(flat), axis), A.normal(x), atol=1e-12)
+    depth = SHAPE[axis]
+    assert torch.allclose(volumes_of(parts.adjoint(planes.kspace), axis, depth), A.adjoint(scan.kspace), atol=1e-12)
+    assert torch.allclose(volumes_of(parts.normal(flat), axis, depth), A.normal(x), atol=1e-12)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("own_masks", [True, False])
+@pytest.mark.parametrize("own_maps", [True, False])
+def test_planes_of_volumes_are_those_of_each(axis, own_masks, own_maps):
+    alone = [volume(axis, seed=seed) for seed in (0, int(own_masks))]
+    alone[1] = alone[1].replace(kspace=2 * alone[1].kspace, coil_maps=alone[1].maps.roll(int(own_maps), 1))
+    both = {name: torch.cat([getattr(one, name) for one in alone]) for name in ("kspace", "mask", "coil_maps")}
+    both["mask"] = both["mask"] if own_masks else both["mask"][:1]
+    both["coil_maps"] = both["coil_maps"] if own_maps else both["coil_maps"][:1]
+    scan, depth = alone[0].replace(**both), SHAPE[axis]
+    assert readout(scan) == axis
+    planes = in_planes(scan, axis).validated()
+    for n, one in enumerate(alone):
+        expected = in_planes(one, axis)
+        for m in range(depth):
+            found, wanted = planes.entry(n * depth + m), expected.entry(m)
+            assert torch.equal(found.operator().adjoint(found.kspace), wanted.operator().adjoint(wanted.kspace))
+    images = random(2, *SHAPE)
+    assert torch.equal(volumes_of(images.movedim(axis + 1, 1).flatten(0, 1), axis, depth), images)
 
 
 def test_noise_of_the_planes_is_that_of_the_volume():
@@ -61,9 +83,8 @@ def test_a_mask_that_varies_along_all_axes_has_no_readout():
 
 def test_a_stack_and_a_series_are_refused():
     scan = volume(0)
-    with pytest.raises(ShapeError, match="not one Cartesian 3-D volume"):
-        in_planes(scan.replace(ndim=2), 0)
-    two = scan.replace(kspace=scan.kspace.expand(2, -1, -1, -1, -1))
-    assert readout(two) is None
-    with pytest.raises(ShapeError, match="one by one"):
-        in_planes(two, 0)
+    series = scan.replace(kspace=scan.kspace.unsqueeze(2))
+    assert readout(series) is None
+    for other in (scan.replace(ndim=2), series):
+        with pytest.raises(ShapeError, match=r"no Cartesian 3-D volume .* Pass volumes, and not a series"):
+            in_planes(other, 0)

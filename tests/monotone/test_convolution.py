@@ -83,12 +83,12 @@ def test_small_volumes_are_one_block_and_can_be_mapped_over(monkeypatch: pytest.
     torch.testing.assert_close(mapped, blocks)
 
 
-@pytest.mark.parametrize("shape", [(2, 2, 7, 3), (1, 2, 1, 4), (1, 2, 2, 3)])
+@pytest.mark.parametrize("shape", [(2, 2, 7, 3), (1, 2, 1, 4), (1, 2, 2, 3), (3, 2, 2, 3)])
 @pytest.mark.parametrize("size", [3, 5])
 def test_strips_in_double_precision_are_the_whole(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], size: int):
     x, weight, bias = random(*shape).real, random(3, 2, size, size, seed=1).real, random(3, seed=2).real
-    for copies in (1, 8 * 2 * size**2 * shape[-1] * 2, 2**20):  # one row, two, all
-        monkeypatch.setattr(convolution, "COPIES", copies)
+    for rows in (0, 2, 4, 999):  # at once one row, two, two images of two, all
+        monkeypatch.setattr(convolution, "COPIES", rows * 8 * 2 * size**2 * shape[-1])
         with torch.no_grad():
             torch.testing.assert_close(conv(x, weight, bias), conv2d(x, weight, bias, padding=size // 2))
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from resolvent._errors import ResolventError
 from resolvent._version import __version__
+
+if TYPE_CHECKING:
+    from resolvent.data import Scan
 
 FAULT = 1
 """Exit code: the data or the model is at fault."""
@@ -78,13 +82,20 @@ def emit(content: dict[str, Any]) -> None:
     typer.echo(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False))
 
 
-def pace(done: int, count: int, seconds: float) -> str:
+def entries(scan: Scan, count: int = 1) -> str:
+    """What one or several entries of the batch are called."""
+    if math.prod(scan.kspace.shape[2 : -scan.ndim]) > 1:
+        return "series"
+    return ("volume" if scan.ndim == 3 else "slice") + "s" * (count > 1)
+
+
+def pace(done: int, count: int, seconds: float, name: str = "slice") -> str:
     """Which of several is next, how fast they go, and how long the rest will take.
 
     >>> pace(4, 16, 8.0)
     'slice 5 of 16 · 0.5 a second · 0:24 left'
     """
-    text = f"slice {done + 1} of {count}"
+    text = f"{name} {done + 1} of {count}"
     if done == 0 or seconds <= 0:
         return text
     left = round((count - done) * seconds / done)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import typer
 
 from resolvent._titles import title_of
+from resolvent.cli.output import entries
 from resolvent.cli.reconstruct import Outcome
 
 
 def headline(outcome: Outcome) -> str:
     """Matrix, coils and sampling of a scan in one line: ``176 x 144 · 8 coils · R = 6``."""
     scan = outcome.scan
-    slices, n_coils = scan.kspace.shape[:2]
+    count, n_coils = scan.kspace.shape[:2]
     matrix = " x ".join(str(n) for n in (*scan.kspace.shape[2 : -scan.ndim], *scan.matrix))
     return " · ".join(
         [
-            *([f"{slices} slices of {matrix}"] if slices > 1 else [matrix]),
+            *([f"{count} {entries(scan, count)} of {matrix}"] if count > 1 else [matrix]),
             f"{n_coils} coil{'s' * (n_coils > 1)}",
             f"R = {scan.acceleration:.3g}",
             "maps given" if scan.coil_maps is not None else "maps estimated by ESPIRiT",

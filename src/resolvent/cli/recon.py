@@ -113,6 +113,7 @@ def recon(
         limit = None if max_memory is None else byte_count(max_memory)
 
         from resolvent.cli.reconstruct import Retrospective
+        from resolvent.data.io.mrd_stream import library
         from resolvent.data.io.output import check_place, check_writable
         from resolvent.mol.weights import load_mol
 
@@ -132,7 +133,7 @@ def recon(
             if require_certificate and network.tier == "estimated":
                 return REFUSED, refusal(path, f"{model} is a model whose monotonicity is only estimated")
             compare = bool(places.figure or places.report)
-            outcome = _reconstructed(path, inputs, network, options, compare=compare)
+            outcome = _reconstructed(path, inputs, network, options, compare=compare, image=places.image)
             told = (*outcome.cautions, *cautions(outcome.scan, network.card), outcome.recon.fit.faint)
             outcome = replace(outcome, cautions=tuple(text for text in told if text))
             quiet = as_json or places.image == STREAM
@@ -149,7 +150,9 @@ def recon(
         codes = {0}
         try:
             for name in names:
-                if name is not None and name != STREAM:
+                if name == STREAM:
+                    library()
+                elif name is not None:
                     check_writable(name)
             for name in (*pictures, *pages):
                 if name is not None:
@@ -164,6 +167,10 @@ def recon(
                     code, result = FAULT, {"input": path, "error": explain(error)}
                 codes.add(code)
                 results.append(result)
+        except KeyboardInterrupt:
+            if as_json:
+                emit({"version": __version__, "results": results, "error": "interrupted"})
+            raise
         finally:
             remove_empty(made)
         if as_json:
@@ -172,13 +179,16 @@ def recon(
 
 
 def _reconstructed(
-    path: str, inputs: dict[str, str | None], model: MOL, options: dict[str, Any], *, compare: bool
+    path: str, inputs: dict[str, str | None], model: MOL, options: dict[str, Any], *, compare: bool, image: str | None
 ) -> Outcome:
     from resolvent.cli.reconstruct import reconstruct
+    from resolvent.data.io.output import check_volumes
 
     with progress() as say:
         say(f"reading {path}")
         scan, said = heard(path, **inputs)
+        if image is not None and image != STREAM:
+            check_volumes(image, scan.ndim, len(scan.kspace))
         found = reconstruct(scan, model, compare=compare, say=lambda text: say(f"{Path(path).name}: {text}"), **options)
     return replace(found, cautions=said)
 

@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from resolvent._errors import MemoryLimitError, ModelError
-from resolvent.cli.output import pace
+from resolvent.cli.output import entries, pace
 from resolvent.data import Scan, metrics, undersample
-from resolvent.data.planes import AXES, in_planes, readout, volume_of
+from resolvent.data.planes import AXES, in_planes, readout, volumes_of
+from resolvent.linop import LinearOperator
 from resolvent.mol import MOL, Certificate, Reconstruction
 from resolvent.mol.baselines import sense
 from resolvent.mol.fit import joined as fits_joined
-from resolvent.mol.memory import UNKNOWN, Plan, gib, plan, resident
+from resolvent.mol.memory import UNKNOWN, gib, plan, resident
+from resolvent.monotone import CertifiedSeries, footprint
 from resolvent.solve import Solution
 
 
@@ -104,7 +106,8 @@ def reconstruct(
     Each slice (of a 3-D or dynamic scan each volume or series) is solved alone and in its own units: its image does not
     depend on its neighbours in the file, to the last bit, and the memory is that of one slice.
 
-    A 3-D scan with a fully sampled axis is taken apart into planes for a 2-D model, which is exact (see `in_planes`).
+    A 3-D scan with a fully sampled axis is taken apart into planes for a 2-D model, which is exact (see `in_planes`);
+    of several volumes in a file all are, or none. In that alone an image depends on its neighbours.
 
     The reference is the full reconstruction with the same maps where samples were left out here, else the image that
     the file calls its reference. Scores are those of `resolvent.data.metrics` over the whole volume.
@@ -116,8 +119,9 @@ def reconstruct(
         max_steps: see `MOL.solve`.
         retrospective: undersample first; the scan must be fully sampled.
         compare: make the comparison images even without a reference.
-        max_memory: bytes that this process may hold. What it holds when a solve begins is taken off, and the rest is
-            the limit of the solve. Coil maps that have to be estimated are not planned.
+        max_memory: bytes that this process may hold. What it holds when the first solve begins and the images of all
+            slices are taken off, and the rest is the limit of each solve. Coil maps that have to be estimated are not
+            planned.
         say: told what is being done.
 
     Raises:
@@ -149,22 +153,26 @@ def reconstruct(
     frames = math.prod(scan.kspace.shape[2 : -scan.ndim])
     if frames > 1 and model.score.ndim == 2:
         remarks.append(f"{frames} frames, of which the network sees each by itself; --model cine sees a series as one")
+    elif frames > 1 and model.score.ndim > scan.ndim and not isinstance(model.score, CertifiedSeries):
+        remarks.append("the network takes frames for a third axis of space; --model cine is for series")
     spent = time.monotonic() - began
 
     solved = scan.replace(coil_maps=maps, reference=None, calibration=None)
     compare = compare or scan.reference is not None
     parts: list[Reconstruction] = []
     others: dict[str, list[Tensor]] = {"zero_filled": [], "sense": []}
+    room: int | None = None
     count, first, device = scan.kspace.shape[0], time.monotonic(), model.log_lam.device
     for number in range(count):
-        say("reconstructing" + (f" · {pace(number, count, time.monotonic() - first)}" if count > 1 else ""))
+        going = pace(number, count, time.monotonic() - first, entries(solved))
+        say("reconstructing" + f" · {going}" * (count > 1))
         began = time.monotonic()
         one = solved.entry(number).normalised()
         y, A = one.kspace.to(device), one.operator().to(device)
-        held = 0 if max_memory is None else resident()
         if max_memory is not None and number == 0:
-            remarks += _tiles(plan(model, y, A, max_memory, held), held)
-        room = None if max_memory is None else max_memory - held
+            kept = (2 + 2 * compare) * count * sets * y.nbytes // y.shape[1]
+            room, tiles = _room(model, y, A, max_memory, kept)
+            remarks += tiles
         part = model.solve(y, A, tol=tol, max_steps=max_steps, noise=one.noise, max_memory=room).to("cpu")
         unit = one.scale / scan.scale
         fit = replace(part.fit, size=part.fit.size * unit)
@@ -179,8 +187,10 @@ def reconstruct(
     images = {name: torch.cat(found) for name, found in others.items() if found} | {"model": recon.image}
     images = {name: _combined(image, sets) for name, image in images.items()}
     if axis is not None:
-        scan, images = whole, {name: volume_of(image, axis) for name, image in images.items()}
-        recon = replace(recon, image=volume_of(recon.image, axis), fit=recon.fit.pooled())
+        scan, depth = whole, count // len(whole.kspace)
+        images = {name: volumes_of(image, axis, depth) for name, image in images.items()}
+        fits = [fits_joined([part.fit for part in parts[n : n + depth]]).pooled() for n in range(0, count, depth)]
+        recon = replace(recon, image=images["model"], fit=fits_joined(fits))
     scores: dict[str, dict[str, float]] = {}
     if scan.reference is not None:
         say("comparing with the reference")
@@ -193,17 +203,30 @@ def reconstruct(
 def _across(scan: Scan, model: MOL) -> int | None:
     """The fully sampled axis of a 3-D scan across which a 2-D model takes it apart; None if it does not."""
     axis = readout(scan) if model.score.ndim == 2 and scan.sets == 1 else None
-    if axis is not None and not bool((scan.maps[0].movedim(axis + 1, 0) != 0).flatten(1).any(1).all()):
+    if axis is not None and not bool((scan.maps.movedim(axis - 3, 1) != 0).flatten(2).any(2).all()):
         return None  # planes that no coil sees are no scans
     return axis
 
 
-def _tiles(planned: Plan, held: int) -> list[str]:
-    """The remark that the network works in tiles, if it does."""
+def _room(model: MOL, y: Tensor, A: LinearOperator, limit: int, later: int) -> tuple[int, list[str]]:
+    """What the solve of a slice may hold so that the process stays below `limit`, and whether the network needs tiles.
+
+    Asked before the first slice, of all: what a solve loads and plans stays, and is in the estimate of the others, too.
+
+    Args:
+        model: the model.
+        y: k-space of a slice.
+        A: its operator.
+        limit: bytes that the process may hold.
+        later: bytes of the results that come to be held beside the solves.
+    """
+    footprint(model.score)  # loads what stays: before it is asked what is held
+    held = resident() + later
+    planned = plan(model, y, A, limit, held)
     if planned.tile is None:
-        return []
+        return planned.peak, []
     tile = " x ".join(map(str, planned.tile[1:]))
-    return [f"the network works in tiles of {tile}, to hold {gib(held + planned.peak)}"]
+    return planned.peak, [f"the network works in tiles of {tile}, to hold {gib(held + planned.peak)}"]
 
 
 def joined(parts: list[Reconstruction]) -> Reconstruction:

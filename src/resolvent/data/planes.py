@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from resolvent._errors import DataError, ShapeError
@@ -12,8 +13,8 @@ AXES = ("z", "y", "x")
 
 
 def readout(scan: Scan) -> int | None:
-    """The first spatial axis (0 is z) of a 3-D Cartesian volume along which the mask is constant; None if none is."""
-    axes = range(3) if _is_volume(scan) else ()
+    """The first spatial axis (0 is z) of 3-D Cartesian volumes along which the mask is constant; None if none is."""
+    axes = range(3) if _are_volumes(scan) else ()
     return next((axis for axis in axes if constant(scan.mask, axis - 3)), None)
 
 
@@ -25,11 +26,11 @@ def in_planes(scan: Scan, axis: int) -> Scan:
     nothing is approximated: ``A^H A`` of the volume is that of the planes, one by one.
 
     Args:
-        scan: one Cartesian 3-D volume.
+        scan: one or several Cartesian 3-D volumes, whose planes follow each other.
         axis: 0, 1 or 2 for z, y, x.
 
     Raises:
-        ShapeError: the scan is not one 3-D Cartesian volume.
+        ShapeError: the scan holds no 3-D Cartesian volumes, or a series of them.
         DataError: the mask varies along the axis, so that the planes are not independent.
 
     >>> import torch
@@ -39,10 +40,10 @@ def in_planes(scan: Scan, axis: int) -> Scan:
     """
     from resolvent.linop import ifft
 
-    if not _is_volume(scan):
+    if not _are_volumes(scan):
         raise ShapeError(
-            f"the scan is not one Cartesian 3-D volume (k-space {tuple(scan.kspace.shape)}, {scan.ndim} spatial axes). "
-            "Pass volumes one by one, and not a series or a trajectory."
+            f"the scan is no Cartesian 3-D volume (k-space {tuple(scan.kspace.shape)}, {scan.ndim} spatial axes). "
+            "Pass volumes, and not a series or a trajectory."
         )
     if not constant(scan.mask, axis - 3):
         raise DataError(
@@ -50,15 +51,15 @@ def in_planes(scan: Scan, axis: int) -> Scan:
             "Take an axis that is fully sampled, or a model for 3-D images."
         )
 
-    def planes(volume: Tensor) -> Tensor:
-        return volume[0].movedim(axis - 3, 0)
+    def planes(volumes: Tensor) -> Tensor:
+        return volumes.movedim(axis - 3, 1).flatten(0, 1)
 
     kept = None if scan.readout == axis - 3 else scan.readout  # None: both axes of the planes are encoded
-    along = ifft(scan.kspace.movedim(axis - 3, -1), 1).movedim(-1, axis - 3)
+    lines = scan.kspace.movedim(axis - 3, -1)
     return scan.replace(
-        kspace=planes(along),
-        mask=planes(scan.mask)[:1],
-        coil_maps=planes(scan.maps),
+        kspace=torch.cat([ifft(one, 1).movedim(-1, 1).flatten(0, 1) for one in lines.split(1)]),  # each as if alone
+        mask=planes(scan.mask)[: 1 if len(scan.mask) == 1 else None],
+        coil_maps=planes(scan.maps.expand(len(scan.kspace), -1, -1, -1, -1)),
         reference=None if scan.reference is None else planes(scan.reference),
         calibration=None,
         ndim=2,
@@ -66,11 +67,11 @@ def in_planes(scan: Scan, axis: int) -> Scan:
     )
 
 
-def volume_of(planes: Tensor, axis: int) -> Tensor:
-    """Images ``(plane, ...)`` of `in_planes` as a volume ``(1, z, y, x)``."""
-    return planes.movedim(0, axis)[None]
+def volumes_of(planes: Tensor, axis: int, depth: int) -> Tensor:
+    """Images ``(plane, ...)`` of `in_planes` as volumes ``(batch, z, y, x)`` of `depth` planes each."""
+    return planes.unflatten(0, (-1, depth)).movedim(1, axis + 1)
 
 
-def _is_volume(scan: Scan) -> bool:
-    """Whether it is one Cartesian 3-D volume, without lead axes."""
-    return scan.ndim == 3 and scan.trajectory is None and scan.kspace.ndim == 5 and len(scan.kspace) == 1
+def _are_volumes(scan: Scan) -> bool:
+    """Whether it holds Cartesian 3-D volumes, without lead axes."""
+    return scan.ndim == 3 and scan.trajectory is None and scan.kspace.ndim == 5

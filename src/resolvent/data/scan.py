@@ -142,6 +142,8 @@ class Scan(Brief):
     def entry(self, number: int) -> Scan:
         """One entry of the batch: a slice of a stack, a volume or a series. What all entries share stays as it is.
 
+        The rest lies in memory as if it were alone, so what is computed of it does not depend on the others.
+
         Raises:
             DataError: there is none of that number.
 
@@ -156,7 +158,7 @@ class Scan(Brief):
             raise DataError(f"{self.source or 'the scan'} has no slice {number}: {there}. Pass another.")
 
         def own(shared: Tensor | None) -> Tensor | None:
-            return shared if shared is None or len(shared) == 1 else shared[number : number + 1]
+            return shared if shared is None or len(shared) == 1 else shared[number : number + 1].contiguous()
 
         trajectory, calibration, geometry = self.trajectory, self.calibration, self.geometry
         if trajectory is not None:

@@ -90,7 +90,7 @@ def plan(model: MOL, y: Tensor, A: LinearOperator, limit: int, held: int = 0) ->
     fitting = [tile for tile in tiles if peak(tile) + held <= limit]
     if not fitting:
         least = min(map(peak, tiles), default=whole)
-        enough = (math.ceil((least + held) / 2**30 * 100) + 1) / 100 * 2**30  # in the digits that are shown
+        enough = (math.ceil(1.03 * (least + held) / 2**30 * 100) + 1) / 100 * 2**30  # in the digits that are shown
         raise MemoryLimitError(
             f"The solve needs {gib(least)}{' in the smallest tiles' if tiles else ''} beside "
             f"{f'the {gib(held)} held already' if held else 'the scan'} ({gib(whole)} in one piece) but the limit is "

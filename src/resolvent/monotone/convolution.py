@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -128,14 +129,15 @@ def _sum(planes: list[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _in_strips(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
-    """The 2-D convolution, so few rows at once that their `COPIES` stay in the cache: a third of the time."""
+    """The 2-D convolution, so few rows or images at once that their `COPIES` stay in the cache: a third of the time."""
     height, width, half = *x.shape[2:], dilation * (weight.shape[-1] // 2)
     rows = max(1, COPIES // (x.element_size() * weight[0].numel() * width))
+    images = max(1, rows // height)
     out = x.new_empty(len(x), height, width, len(weight)).movedim(-1, 1)
-    for first in range(0, height, rows):
-        end = min(first + rows, height)
-        rows_seen = _window(x, 2, first - half, end + half)
-        out[:, :, first:end] = conv2d(rows_seen, weight, bias, padding=(0, half), dilation=dilation)
+    for number, first in itertools.product(range(0, len(x), images), range(0, height, rows)):
+        some, end = slice(number, number + images), min(first + rows, height)
+        rows_seen = _window(x[some], 2, first - half, end + half)
+        out[some, :, first:end] = conv2d(rows_seen, weight, bias, padding=(0, half), dilation=dilation)
     return out
 
 

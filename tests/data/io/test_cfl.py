@@ -105,6 +105,12 @@ def test_axes_without_meaning_are_refused(tmp_path: Path, array: torch.Tensor, m
         read(save(tmp_path / "k", array.numpy()))
 
 
+def test_volumes_that_could_not_be_read_back_are_not_written(tmp_path: Path):
+    with pytest.raises(_errors.ShapeError, match=r"2 volumes are no series of slices, and \.cfl holds one"):
+        write(Volume(crandn(2, 6, 8, 10), ndim=3), tmp_path / "two.cfl")
+    assert not list(tmp_path.iterdir())
+
+
 def test_length_must_be_the_product_of_the_sizes(tmp_path: Path):
     path = save(tmp_path / "k", crandn(10, 8, 1, 3).numpy())
     Path(path).write_bytes(Path(path).read_bytes()[:-8])

@@ -10,13 +10,27 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from resolvent._errors import FormatError, ShapeError
+from resolvent._errors import FormatError
 from resolvent._version import __version__
 from resolvent.data.io.orientation import lps_from_affine
 from resolvent.data.places import Geometry
 
 WHITE = 65535
 MISSING = "DICOM needs the package pydicom, which is not installed. Run: pip install 'resolvent[dicom]'."
+
+
+def library() -> Any:
+    """The package pydicom.
+
+    Raises:
+        FormatError: it is not installed.
+    """
+    try:
+        import pydicom
+        import pydicom.valuerep
+    except ImportError as error:
+        raise FormatError(MISSING) from error
+    return pydicom
 
 
 def dicom_names(path: str, count: int) -> list[str]:
@@ -26,15 +40,9 @@ def dicom_names(path: str, count: int) -> list[str]:
 
 
 def planes(image: Tensor, ndim: int) -> np.ndarray:
-    """Magnitudes (slice, frame, y, x): the slices of a stack are its batch, those of a volume its z axis.
-
-    Raises:
-        ShapeError: several volumes, whose slices would lie on top of each other.
-    """
+    """Magnitudes (slice, frame, y, x): the slices of a stack are its batch, those of a volume, one only, its z axis."""
     values = image.detach().abs().cpu().numpy().astype(np.float64)
     if ndim == 3:
-        if len(values) > 1:
-            raise ShapeError(f"{len(values)} volumes are no series of slices. Write one volume to a DICOM series.")
         values = np.moveaxis(values[0], -3, 0)
     return values.reshape(len(values), -1, *values.shape[-2:])
 
@@ -66,11 +74,7 @@ def write_dicom(
     Raises:
         FormatError: pydicom is not installed.
     """
-    try:
-        import pydicom
-        import pydicom.valuerep
-    except ImportError as error:
-        raise FormatError(MISSING) from error
+    pydicom = library()
     values = planes(image, ndim)
     top = float(values.max())
     slope = top / WHITE if top > 0 else 1.0

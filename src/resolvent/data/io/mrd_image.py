@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import h5py
 import numpy as np
@@ -21,6 +22,21 @@ from resolvent.data.volume import Volume
 
 COMPLEX, MAGNITUDE = 5, 1
 """Image types of the format."""
+
+
+def library() -> Any:
+    """The package ismrmrd.
+
+    Raises:
+        FormatError: it is not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the library's own
+            import ismrmrd
+    except ImportError as error:
+        raise FormatError("MRD images need the package ismrmrd. Run: pip install 'resolvent[mrd]'.") from error
+    return ismrmrd
 
 
 def image_group(file: h5py.File) -> h5py.Group | None:
@@ -71,12 +87,7 @@ def write_mrd_images(
     Raises:
         FormatError: ismrmrd is not installed.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the library's own
-            import ismrmrd
-    except ImportError as error:
-        raise FormatError("MRD images need the package ismrmrd. Run: pip install 'resolvent[mrd]'.") from error
+    ismrmrd = library()
     kind = COMPLEX if image.is_complex() else MAGNITUDE
     affine = None if geometry is None else geometry.affine
     with warnings.catch_warnings(), ismrmrd.Dataset(path, "dataset") as dataset:
@@ -95,7 +106,7 @@ def write_mrd_images(
                 slice_dir=tuple(directions[2]),
                 slice=batch,
                 image_index=number,
-                **counts,  # pyright: ignore[reportArgumentType]
+                **counts,
             )
             one.meta = ismrmrd.Meta({"resolvent": record})
             dataset.append_image("image_0", one)

@@ -24,6 +24,19 @@ VECTORS = ("position", "read_dir", "phase_dir", "slice_dir")
 MISSING = "MRD streams need the package mrd-python, which is not installed. Run: pip install 'resolvent[mrd]'."
 
 
+def library() -> Any:
+    """The package mrd, of mrd-python.
+
+    Raises:
+        FormatError: it is not installed.
+    """
+    try:
+        import mrd
+    except ImportError as error:
+        raise FormatError(MISSING) from error
+    return mrd
+
+
 def read_mrd_stream(path: str) -> Scan:
     """The acquisitions of a stream in a file as a scan; see `resolvent.data.io.acquisitions.scan_of`.
 
@@ -31,16 +44,13 @@ def read_mrd_stream(path: str) -> Scan:
         FormatError: mrd-python is not installed, no header, no image lines, or not Cartesian and without places.
         CorruptFileError: the stream ends early, is damaged, or is not all of the file.
     """
-    try:
-        import mrd as library
-    except ImportError as error:
-        raise FormatError(MISSING) from error
+    mrd = library()
     heads, lines, places = [], [], []
-    with decoding(path), _whole(path), open(path, "rb") as file, library.BinaryMrdReader(file) as reader:
+    with decoding(path), _whole(path), open(path, "rb") as file, mrd.BinaryMrdReader(file) as reader:
         reader._stream = _bounded(reader._stream, os.path.getsize(path))
         header = _header(reader.read_header(), path)
         for item in reader.read_data():
-            if isinstance(item, library.StreamItem.Acquisition):
+            if isinstance(item, mrd.StreamItem.Acquisition):
                 heads.append(_head(item.value))
                 lines.append(np.ascontiguousarray(item.value.data, dtype=np.complex64).view(np.float32).ravel())
                 places.append(np.asarray(item.value.trajectory).T)
@@ -137,13 +147,10 @@ def write_mrd_stream(
     Raises:
         FormatError: mrd-python is not installed.
     """
-    try:
-        import mrd as library
-    except ImportError as error:
-        raise FormatError(MISSING) from error
-    with library.BinaryMrdWriter(file) as writer:
-        writer.write_header(_image_header(image, ndim, geometry, library))
-        writer.write_data(_images(image, ndim, geometry, record, counters, library))
+    mrd = library()
+    with mrd.BinaryMrdWriter(file) as writer:
+        writer.write_header(_image_header(image, ndim, geometry, mrd))
+        writer.write_data(_images(image, ndim, geometry, record, counters, mrd))
 
 
 def _image_header(image: Tensor, ndim: int, geometry: Geometry | None, library: Any) -> Any:

@@ -9,12 +9,18 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
-from resolvent._errors import FormatError, ResolventError
+from resolvent._errors import FormatError, ResolventError, ShapeError
 
 WRITTEN = (".nii.gz", ".nii", ".h5", ".mrd", ".dcm", ".cfl", ".png", ".npy")
 """Suffixes that can be written."""
+
+PACKAGED = {".dcm": "resolvent.data.io.dicom", ".mrd": "resolvent.data.io.mrd_image"}
+"""The formats that need a package, each with the module that knows it."""
+FLAT = (".dcm", ".cfl")
+"""Formats in which a third axis of space is that of the slices."""
 
 
 class OutputError(ResolventError, OSError):
@@ -43,17 +49,32 @@ def sidecar_path(path: str) -> str:
 def check_writable(path: str | Path) -> None:
     """Find out before a long computation whether its result can be written: the suffix, and a trial file in the folder.
 
+    What only the scan can tell is left to `check_volumes`.
+
     Raises:
-        FormatError: the suffix is unknown.
+        FormatError: the suffix is unknown, or the package that its format needs is not installed.
         OutputError: the folder is missing or read-only, a folder has the name of the file, or its record would replace
             a JSON file that is no record.
     """
-    sidecar = sidecar_path(str(path))
+    sidecar, suffix = sidecar_path(str(path)), output_suffix(str(path))
+    if suffix in PACKAGED:
+        import_module(PACKAGED[suffix]).library()
     check_place(path)
     if os.path.lexists(sidecar) and not _is_record(sidecar):
         raise OutputError(
             f"{sidecar} is no record of an image, and that of {path} would replace it. Choose another name."
         )
+
+
+def check_volumes(path: str | Path, ndim: int, count: int) -> None:
+    """Find out whether images of `count` entries with `ndim` spatial axes are more than the format can hold.
+
+    Raises:
+        ShapeError: several volumes, whose slices would lie on top of each other, in a format for one.
+    """
+    suffix = output_suffix(str(path))
+    if ndim == 3 and count > 1 and suffix in FLAT:
+        raise ShapeError(f"{count} volumes are no series of slices, and {suffix} holds one. Write all to .h5.")
 
 
 def _is_record(path: str) -> bool:

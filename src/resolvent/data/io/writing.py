@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resolvent._errors import DataError, FormatError, ShapeError
 from resolvent._version import __version__
-from resolvent.data.io.output import check_writable, output_suffix, sha256, sidecar_path, to_json, whole
+from resolvent.data.io.output import check_volumes, check_writable, output_suffix, sha256, sidecar_path, to_json, whole
 from resolvent.data.places import Geometry
 from resolvent.data.scan import Scan
 from resolvent.data.volume import Volume
@@ -41,7 +41,7 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
     Raises:
         FormatError: unknown suffix, or a scan to a format for images.
         OutputError: the folder is missing, read-only or full, or ``NAME.json`` is a file of somebody else.
-        ShapeError: the image has not the matrix or not the slices of `like`.
+        ShapeError: the image has not the matrix or not the slices of `like`, or is several volumes in a .dcm or .cfl.
         DataError: the image is not finite, or in the units of its file beyond what the format can hold.
     """
     path = str(path)
@@ -66,6 +66,7 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
         notes["scale"] = obj.scale
         return _write(path, suffix, notes, scan=obj)
     image, ndim, geometry, counters = _image(obj, like, path)
+    check_volumes(path, ndim, len(image))
     _check_range(image, path, suffix)
     if suffix in (".nii", ".nii.gz", ".dcm", ".png") and image.is_complex():
         notes["phase"] = "dropped: the format holds the magnitude"
