@@ -69,6 +69,16 @@ def test_the_curve_has_all_steps_against_step_and_time(cine, plane):
     assert 0 < times[0] < times[-1] < plane.outcome.seconds
 
 
+def test_a_doubt_stands_above_all_marks_and_is_the_first_of_them():
+    record = {"converged": True, "steps": 9, "fit": {"doubtful": True, "doubts": {"unexplained": "a"}}}
+    text = page(IMAGE, record, title="")
+    marks = re.findall(r'<li class="mark (\w+)"><a href="#(\w+)">.*?</span> (.*?)</a>', text)
+    assert marks[0] == ("refused", "warnings", "The image does not explain the samples")
+    assert marks[1] == ("proved", "solve", "Converged in 9 steps")
+    assert text.index('role="note"') < text.index('class="mark ')
+    assert 'id="warnings"' in text
+
+
 def test_titles_and_records_cannot_inject():
     record = {
         "input": EVIL,

@@ -19,7 +19,7 @@ from resolvent._version import __version__
 from resolvent.report.curve import curve
 from resolvent.report.payload import affine_of, byte_planes, payload
 from resolvent.report.planes import kept, packed, planes, sampled
-from resolvent.report.words import certificate, number, provenance, warnings
+from resolvent.report.words import certificate, doubts, number, provenance, warnings
 
 if TYPE_CHECKING:
     from resolvent.data import Geometry
@@ -153,7 +153,7 @@ def _warnings(record: dict[str, Any]) -> str:
 
 
 def _summary(record: dict[str, Any]) -> str:
-    """How the solve ended and the certificate, as marks below the heading."""
+    """Doubts, how the solve ended and the certificate, as marks below the warnings."""
     marks = [(one.state, f"{one.short}: {STATES[one.state].lower()}", "certificate") for one in certificate(record)]
     if len(marks) > 1:
         marks = marks[1:]  # a distance says that there is something to be distant from
@@ -161,6 +161,7 @@ def _summary(record: dict[str, Any]) -> str:
     if steps is not None and isinstance(converged, bool):
         text = f"Converged in {steps:.0f} steps" if converged else "Not converged"
         marks.insert(0, ("proved" if converged else "refused", text, "solve"))
+    marks = [("refused", title, "warnings") for title, _ in doubts(record.get("fit"))] + marks
     return "".join(
         f'<li class="mark {state}"><a href="#{link}">{_sign(state)} {escape(text)}</a></li>'
         for state, text, link in marks
