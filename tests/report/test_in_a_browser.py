@@ -8,7 +8,11 @@ from pathlib import Path
 import axe_core_python
 import numpy as np
 import pytest
+import torch
 from PIL import Image as Picture
+
+from resolvent.data import Geometry
+from resolvent.report import write_page
 
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 KINDS = ["plane", "volume", "cine"]
@@ -33,6 +37,15 @@ def pixels(browser, name):
     url = browser.run(f"report.then((r) => r.images[{index}].canvas.toDataURL('image/png'))")
     with Picture.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as picture:
         return np.asarray(picture.convert("RGB")).astype(int)
+
+
+def opened_volume(browser, page):
+    """The page with the volume in NiiVue."""
+    browser.open(page)
+    if browser.run("document.createElement('canvas').getContext('webgl2') === null"):
+        pytest.skip("this Chromium has no WebGL 2")
+    browser.click("#volume-open")
+    browser.until("document.getElementById('volume-canvas').dataset.shown !== undefined", 60)
 
 
 def visible(browser):
@@ -281,6 +294,17 @@ def test_the_volume_opens_in_niivue_or_says_why_not(browser, opened):
     browser.until("document.getElementById('volume-canvas').dataset.shown === 'model'", 60)
     assert browser.complaints == []
     assert browser.run("document.getElementById('volume-image').options.length") == 4
+
+
+@pytest.mark.parametrize("oriented", [True, False])
+def test_the_volume_has_letters_for_right_and_left_if_its_orientation_is_known(browser, tmp_path, oriented):
+    stack = torch.rand(1, 4, 6, 5, generator=torch.Generator().manual_seed(0)) + 0j
+    write_page(tmp_path / "page.html", {"model": stack}, {}, title="", ndim=3, geometry=Geometry(np.eye(4), oriented))
+    opened_volume(browser, tmp_path / "page.html")
+    browser.run("niivue.Niivue.prototype.drawSliceOrientationText = () => { window.letters = true; }; true")
+    browser.run("document.getElementById('volume-image').onchange()")
+    browser.settle()
+    assert browser.run("window.letters === true") == oriented
 
 
 def test_without_webgl_the_slices_remain(browser, volume, tmp_path):

@@ -50,7 +50,7 @@
       box.hidden = $("volume-pick").hidden = false;
       const viewer = new Niivue({
         backColor: [0, 0, 0, 1], fontColor: [0.9, 0.9, 0.9, 1], crosshairColor: [0.3, 0.75, 0.95, 0.7], loadingText: "",
-        isOrientationTextVisible: report.oriented, crosshairWidth: 0.2, crosshairWidthUnit: "percent", multiplanarLayout: 2, multiplanarShowRender: 1, show3Dcrosshair: true,
+        isOrientationTextVisible: report.data.oriented, crosshairWidth: 0.2, crosshairWidthUnit: "percent", multiplanarLayout: 2, multiplanarShowRender: 1, show3Dcrosshair: true,
       });
       await viewer.attachToCanvas(canvas);
       images.forEach((image, n) => pick.add(new Option(image.label, n)));
