@@ -307,6 +307,19 @@ def test_the_volume_has_letters_for_right_and_left_if_its_orientation_is_known(b
     assert browser.run("window.letters === true") == oriented
 
 
+def test_the_volume_is_that_of_the_frame(browser, tmp_path):
+    series = torch.ones(1, 3, 4, 6, 5) * torch.arange(1, 4).reshape(3, 1, 1, 1) + 0j
+    write_page(tmp_path / "page.html", {"model": series}, {}, title="", ndim=3)
+    opened_volume(browser, tmp_path / "page.html")
+    keep = "async (held) => { window.first = new Uint16Array(held, 352)[0]; }"
+    browser.run(f"niivue.Niivue.prototype.loadFromArrayBuffer = {keep}")
+    browser.press("ArrowRight")
+    browser.press("ArrowRight")
+    browser.until("window.first === 4095")
+    browser.press("ArrowLeft")
+    browser.until("window.first === 2730")
+
+
 def test_without_webgl_the_slices_remain(browser, volume, tmp_path):
     page = tmp_path / "without.html"
     page.write_text(volume.text.replace('getContext("webgl2")', 'getContext("nogl99")'), encoding="utf-8")

@@ -139,6 +139,7 @@ window.report = (async () => {
     $("frame-value").textContent = `${data.frames[state.frame]} of ${data.of_frames}`;
     legend();
     measurements();
+    box.dispatchEvent(new Event("drawn"));
   }
 
   const digits = (v) => (v === 0 ? "0" : Math.abs(v) >= 1e-2 && Math.abs(v) < 1e4 ? String(+v.toPrecision(3)) : v.toExponential(1));
