@@ -6,8 +6,9 @@ import torch
 from PIL import Image as Picture
 
 from resolvent._errors import FormatError
+from resolvent.data import Geometry
 from resolvent.data.io import OutputError
-from resolvent.figures import comparison
+from resolvent.figures import attacked, comparison
 
 
 @pytest.fixture
@@ -50,6 +51,17 @@ def test_without_reference_there_is_no_row_of_errors(images, tmp_path):
     comparison(tmp_path / "with.png", images[0], reference=images[1], residuals=torch.rand(5, 1))
     comparison(tmp_path / "without.png", images[0], residuals=torch.rand(5, 1))
     assert size(tmp_path / "without.png")[1] < 0.7 * size(tmp_path / "with.png")[1]
+
+
+def test_pixels_that_are_not_square_are_not_drawn_as_squares(images, tmp_path):
+    """30 columns of 2 mm and 20 rows of 4 mm are drawn as 40 rows of 30 columns are."""
+    half = {name: image[:, ::2] for name, image in images[0].items()}
+    comparison(tmp_path / "square.png", images[0], reference=images[1])
+    comparison(tmp_path / "tall.png", half, reference=images[1][:, ::2], aspect=Geometry(np.diag([2, 4, 1, 1])).aspect)
+    assert (tmp_path / "tall.png").read_bytes() == (tmp_path / "square.png").read_bytes()
+    attacked(tmp_path / "wide.png", images[1], images[1], images[1][None], aspect=0.5)
+    attacked(tmp_path / "squares.png", images[1], images[1], images[1][None])
+    assert size(tmp_path / "wide.png")[1] < size(tmp_path / "squares.png")[1]
 
 
 def test_the_middle_slice_is_shown(images, tmp_path):

@@ -239,6 +239,14 @@ def test_a_figure_says_first_that_its_image_is_doubtful(resolvent, store, scan, 
     assert max(map(len, lines)) <= 110
 
 
+def test_a_figure_has_the_pixels_of_the_scan(resolvent, store, scan, model, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("resolvent.figures.comparison", lambda path, images, **options: drawn.update(options))
+    flat = scan.replace(geometry=rv.Geometry(np.diag([2.0, 3.0, 1.0, 1.0])))
+    resolvent("recon", store(flat), "--figure", tmp_path / "out.png", "--model", model)
+    assert drawn["aspect"] == 1.5
+
+
 def test_a_demanded_certificate_is_refused_where_the_image_does_not_explain_the_samples(
     resolvent, store, scan, model, tmp_path
 ):

@@ -98,12 +98,14 @@ def draw(outcome: Outcome, picture: str, title: str) -> None:
     from resolvent.cli.present import headline
     from resolvent.figures import comparison
 
+    geometry = outcome.scan.geometry
     comparison(
         picture,
         outcome.images,
         reference=outcome.scan.reference,
         scores=outcome.scores,
         residuals=outcome.recon.solution.residuals,
+        aspect=1.0 if geometry is None else geometry.aspect,
         title=f"{title} · {headline(outcome)}",
         caption=caption(outcome),
     )

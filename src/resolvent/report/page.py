@@ -65,7 +65,7 @@ def page(
     metrics = record.get("metrics")
     scores = metrics if isinstance(metrics, dict) else {}
     affine = None if geometry is None else geometry.affine
-    content = payload(shown, scores, keep, affine, scale)
+    content = payload(shown, scores, keep, 1.0 if geometry is None else geometry.aspect, scale)
     measured = ""
     if kspace is not None and mask is not None:
         lines, points, measured = sampled(kspace, mask, ndim)

@@ -13,7 +13,7 @@ from resolvent.report.words import number
 
 
 def payload(
-    shown: dict[str, np.ndarray], scores: dict[str, Any], keep: Kept, affine: np.ndarray | None, scale: float
+    shown: dict[str, np.ndarray], scores: dict[str, Any], keep: Kept, aspect: float, scale: float
 ) -> dict[str, Any]:
     """What the viewer draws."""
     truth = shown.get("reference")
@@ -23,7 +23,7 @@ def payload(
     content: dict[str, Any] = {
         "rows": rows,
         "columns": columns,
-        "aspect": _aspect(affine),
+        "aspect": round(aspect, 4),
         "count": len(keep.slices),
         "slices": [i + 1 for i in keep.slices],
         "of_slices": count,
@@ -58,14 +58,6 @@ def affine_of(affine: np.ndarray | None, keep: Kept) -> np.ndarray:
     found = np.eye(4) if affine is None else np.array(affine, dtype=float)
     found[:3, 2] *= keep.slices.step
     return found
-
-
-def _aspect(affine: np.ndarray | None) -> float:
-    """Height over width of a pixel."""
-    if affine is None:
-        return 1.0
-    width, height = np.linalg.norm(affine[:3, :2], axis=0)
-    return round(float(height / width), 4) if width > 0 and height > 0 else 1.0
 
 
 def _score(of: object) -> str:
