@@ -162,6 +162,36 @@ def test_phase_is_that_of_the_image(browser, opened):
     assert np.abs(away).max() <= np.pi / 256 + 1e-6
 
 
+def test_images_without_a_phase_show_none(browser, tmp_path):
+    signed = torch.linspace(-1, 1, 30).reshape(1, 6, 5)
+    write_page(tmp_path / "page.html", {"sense": signed.abs() + 0j, "model": signed}, {}, title="")
+    browser.open(tmp_path / "page.html")
+    browser.press("p")
+    assert visible(browser) == ["model"]
+    x, y = browser.place(".panel:nth-child(2) canvas")
+    for away, said in ((-30, "Model -1 π"), (30, "Model 0 π")):
+        browser.mouse("mouseMoved", x, y + away)
+        assert browser.run("document.getElementById('readout').textContent").endswith(said)
+    write_page(tmp_path / "page.html", {"sense": signed.abs(), "model": signed.abs() + 0j}, {}, title="")
+    browser.open(tmp_path / "page.html")
+    browser.press("p")
+    assert browser.state("quantity") == "magnitude"
+    assert browser.run("document.querySelector('[value=phase]').parentElement.hidden")
+
+
+def test_the_reference_has_no_map_of_its_error(browser, opened):
+    opened("plane")
+    browser.press("4")
+    browser.press("e")
+    assert visible(browser) == ["model"]
+    browser.press("4")
+    assert visible(browser) == ["model"]
+    assert browser.run("report.then((r) => r.images.map(i => i.radio.parentElement.hidden))") == [False] * 3 + [True]
+    browser.press("b")
+    browser.press("b")
+    assert visible(browser) == ["zero_filled"]
+
+
 def test_zoom_by_wheel_buttons_and_keys(browser, opened):
     opened("plane")
     x, y = browser.place(".panel canvas")

@@ -98,6 +98,7 @@ def page(
         data=json.dumps(content, allow_nan=False).replace("<", "\\u003c"),
         library=library,
         script=script,
+        phase="" if any(image["phase"] for image in content["images"]) else "hidden",
         error="" if content["truth"] is not None else "hidden",
         volume="" if volume else "hidden",
         sampling="" if measured else "hidden",

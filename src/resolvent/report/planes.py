@@ -97,9 +97,9 @@ def packed(content: bytes) -> str:
 
 
 def packed_planes(name: str, image: np.ndarray, peak: float) -> dict[str, Any]:
-    """One image for the viewer."""
+    """One image for the viewer; one that is its own magnitude has no phase."""
     return {
         "name": name,
         "magnitude": packed(magnitude_bytes(image, peak)),
-        "phase": packed(phase_bytes(image)) if np.iscomplexobj(image) and np.imag(image).any() else None,
+        "phase": packed(phase_bytes(image)) if (image != np.abs(image)).any() else None,
     }

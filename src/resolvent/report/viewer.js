@@ -41,9 +41,15 @@ window.report = (async () => {
 
   // One number of an image in the quantity that is shown: a fraction of the largest value, radians, or an error.
   function value(image, i) {
-    if (state.quantity === "phase") return image.angles ? (image.angles[i] / 256 - 0.5) * 2 * Math.PI : 0;
+    if (state.quantity === "phase") return (image.angles[i] / 256 - 0.5) * 2 * Math.PI;
     if (state.quantity === "magnitude") return image.values[i] / 4095;
     return Math.abs(image.values[i] - images[data.truth].values[i]) / 4095 / data.largest;
+  }
+
+  // Whether an image has that quantity: the reference has no error, and an image may have no phase.
+  function has(n, quantity = state.quantity) {
+    if (quantity === "error") return data.truth !== null && n !== data.truth;
+    return quantity !== "phase" || images[n].angles !== null;
   }
 
   // ---- colours ---------------------------------------------------------------------------------------------
@@ -122,13 +128,13 @@ window.report = (async () => {
     box.classList.toggle("one", state.one);
     methods.hidden = !state.one;
     images.forEach((image, n) => {
-      const error = state.quantity === "error" && n === data.truth;
-      image.panel.hidden = state.one ? n !== state.shown : error;
+      image.panel.hidden = state.one ? n !== state.shown : !has(n);
       image.panel.classList.toggle("zoomed", state.zoom > 1);
       image.radio.checked = n === state.shown;
+      image.radio.parentElement.hidden = !has(n);
       if (!image.panel.hidden) draw(image);
     });
-    if (!state.one) box.style.setProperty("--across", images.length - (state.quantity === "error"));
+    if (!state.one) box.style.setProperty("--across", images.filter((_, n) => has(n)).length);
     for (const name of ["quantity", "layout"]) {
       const wanted = name === "layout" ? (state.one ? "one" : "all") : state.quantity;
       $(name).querySelector(`[value="${wanted}"]`).checked = true;
@@ -184,14 +190,17 @@ window.report = (async () => {
 
   // ---- what can be done --------------------------------------------------------------------------------------
   function choose(n) {
-    if (n > last) return;
+    if (n > last || !has(n)) return;
     if (n !== state.shown) state.before = state.shown;
     state.shown = n; state.one = true;
     refresh();
   }
   function quantity(name) {
-    if (name === "error" && data.truth === null) return;
+    const found = [state.shown, state.before, ...images.keys()].filter((n) => has(n, name));
+    if (!found.length) return;
     state.quantity = name;
+    state.shown = found[0];
+    state.before = found.find((n) => n !== found[0]) ?? found[0];
     refresh();
   }
   function zoom(factor, x = state.x, y = state.y) {
@@ -277,7 +286,7 @@ window.report = (async () => {
     const column = Math.floor(x * columns), row = Math.floor(y * rows);
     if (column < 0 || row < 0 || column >= columns || row >= rows) return;
     const i = offset() + row * columns + column;
-    const parts = images.map((image, n) => (state.quantity === "error" && n === data.truth ? "" : `${image.label} ${worded[state.quantity](value(image, i))}`));
+    const parts = images.map((image, n) => (has(n) ? `${image.label} ${worded[state.quantity](value(image, i))}` : ""));
     $("readout").textContent = [`row ${row}, column ${column}`, ...parts.filter(Boolean)].join(" · ");
   }
 
