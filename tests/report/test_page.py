@@ -79,6 +79,22 @@ def test_a_doubt_stands_above_all_marks_and_is_the_first_of_them():
     assert 'id="warnings"' in text
 
 
+@pytest.mark.parametrize(
+    ("batch", "ndim", "lines", "each"),
+    [(3, 2, 3, "slice"), (1, 3, 4, "plane"), (1, 3, 16, "plane"), (2, 3, 2, "volume"), (4, 2, 5, "plane")],
+)
+def test_the_lines_of_the_curve_are_called_what_was_solved(batch, ndim, lines, each):
+    image = torch.ones(batch, *(4, 6, 5)[-ndim:]) + 0j
+    text = page({"model": image}, {"curve": {"residuals": [[1.0, 0.1]] * lines}}, title="", ndim=ndim)
+    assert f"; a line for each {each}. " in text
+    assert f"<summary>The numbers, {each} 1</summary>" in text
+
+
+def test_the_curve_of_one_solve_names_no_slice():
+    text = page(IMAGE, {"curve": {"residuals": [[1.0, 0.1]]}}, title="")
+    assert "how far the first one did. " in text and "<summary>The numbers</summary>" in text
+
+
 def test_titles_and_records_cannot_inject():
     record = {
         "input": EVIL,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STATES = {"proved": "Proved", "held": "Proved with conditions", "estimated": "Estimated", "refused": "Refused"}
 _HERE = Path(__file__).parent
 _RESIDUAL = (
-    "How far each step moved the image, over how far the first one did; a line for each slice. The seconds are "
+    "How far each step moved the image, over how far the first one did{lines}. The seconds are "
     "those of the iteration: coil maps, scale, what the network is told about the scan and the certificate come on top."
 )
 _SIGNS = {"proved": "✓", "held": "✓", "estimated": "≈", "refused": "✕"}
@@ -90,7 +90,7 @@ def page(
         warnings=_warnings(record),
         summary=_summary(record),
         certificate=_certificate(record),
-        solve=_solve(record),
+        solve=_solve(record, "slice" if ndim == 2 else "volume", len(next(iter(images.values())))),
         scores=_scores(scores),
         measured=escape(measured),
         rows=_rows(provenance(record)),
@@ -183,8 +183,11 @@ def _certificate(record: dict[str, Any]) -> str:
     )
 
 
-def _solve(record: dict[str, Any]) -> str:
-    """The residual of each slice, relative to its first, over steps and over seconds; what it is, and the numbers."""
+def _solve(record: dict[str, Any], each: str, count: int) -> str:
+    """The residual of each solve, relative to its first, over steps and over seconds; what it is, and the numbers.
+
+    Each of the `count` slices or volumes was solved by itself; of another number of solves each is one of a plane.
+    """
     of = record.get("curve")
     of = of if isinstance(of, dict) else {}
     residuals, seconds = (_numbers(of.get(name)) for name in ("residuals", "seconds"))
@@ -194,6 +197,7 @@ def _solve(record: dict[str, Any]) -> str:
     over_steps = curve([([float(n + 1) for n in range(len(line))], line) for line in relative], "step")
     over_time = curve(list(zip(seconds, relative, strict=False)), "seconds") if len(seconds) == len(relative) else ""
     drawn = "".join(f"<figure>{svg}</figure>" for svg in (over_steps, over_time) if svg)
+    each = each if len(residuals) == count else "plane"
     slowest = max(range(len(relative)), key=lambda i: len(relative[i]))
     times = seconds[slowest] if slowest < len(seconds) else []
     rows = "".join(
@@ -201,9 +205,10 @@ def _solve(record: dict[str, Any]) -> str:
         for n, r in enumerate(relative[slowest])
     )
     head = "<tr><th scope='col'>Step</th><th scope='col'>Residual</th><th scope='col'>Seconds</th></tr>"
-    which = "" if len(relative) == 1 else f", slice {slowest + 1}"
+    which = "" if len(relative) == 1 else f", {each} {slowest + 1}"
+    said = _RESIDUAL.format(lines=f"; a line for each {each}" if which else "")
     table = f"<details><summary>The numbers{which}</summary><table>{head}{rows}</table></details>"
-    return f'<div class="curves">{drawn}</div><p class="aside">{_RESIDUAL}</p>{table}'
+    return f'<div class="curves">{drawn}</div><p class="aside">{said}</p>{table}'
 
 
 def _numbers(lines: object) -> list[list[float]]:
