@@ -84,6 +84,13 @@ def test_a_black_image_is_drawn(images, tmp_path):
     assert panel(tmp_path / "black.png", 0, 0).sum() == 0
 
 
+def test_a_sample_that_ended_early_does_not_hold_up_the_curve(images, tmp_path):
+    slow, fast = torch.tensor([1.0, 0.1, 1e-2, 1e-4]), torch.tensor([1.0, 0.1, torch.nan, torch.nan])
+    comparison(tmp_path / "one.png", images[0], residuals=slow[:, None])
+    comparison(tmp_path / "two.png", images[0], residuals=torch.stack([fast, slow], 1))
+    assert (tmp_path / "two.png").read_bytes() == (tmp_path / "one.png").read_bytes()
+
+
 def test_only_png(images, tmp_path):
     with pytest.raises(FormatError, match=r"does not end in \.png"):
         comparison(tmp_path / "figure.pdf", images[0])

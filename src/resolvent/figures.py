@@ -47,7 +47,7 @@ def comparison(
         images: ``(batch, *lead, y, x)`` by name: ``zero_filled``, ``sense``, ``model``.
         reference: same shape; without it there is no row of errors.
         scores: ``psnr`` and ``ssim`` by the same names.
-        residuals: ``(steps, batch)``, residual norm of each step.
+        residuals: ``(steps, batch)``, residual norm of each step; NaN where a sample had ended.
         aspect: height over width of a pixel, as `Geometry.aspect`.
         title: a line above.
         caption: lines below; the certificate belongs here.
@@ -238,14 +238,14 @@ def _errors(sheet: _Sheet, panels: list[Axes], planes: dict[str, np.ndarray], tr
 
 
 def _curve(axes: Axes, residuals: Tensor, tall: float) -> None:
-    """Residual of every step over that of the first, of the slowest slice; room for labels is left at the edges."""
+    """The largest residual of every step over that of the first; room for labels is left at the edges."""
     from matplotlib.ticker import MaxNLocator
 
     box = axes.get_position()
     dx, dy = box.width * 0.8 / _SIDE, box.height * 0.5 / tall
     axes.set_position((box.x0 + dx, box.y0 + dy, box.width - dx, box.height - dy))
     curves = residuals.detach().cpu().double().numpy()
-    curves = (curves / np.where(curves[0] > 0, curves[0], 1)).max(1)
+    curves = np.fmax.reduce(curves / np.where(curves[0] > 0, curves[0], 1), axis=1)  # of those that are not NaN
     steps = np.arange(1, len(curves) + 1)
     axes.semilogy(steps, np.maximum(curves, 1e-16), color=_ACCENT, marker="o", markersize=4, linewidth=1.6)
     axes.set_xlabel("step", fontsize=10, color=_FAINT)

@@ -239,6 +239,20 @@ def test_a_figure_says_first_that_its_image_is_doubtful(resolvent, store, scan, 
     assert max(map(len, lines)) <= 110
 
 
+def test_the_curve_of_a_figure_ends_where_a_slice_ends(resolvent, store, scan, model, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("resolvent.figures.comparison", lambda path, images, **options: drawn.update(options))
+    full = simulate(scan.reference, maps=scan.maps, acceleration=1)
+    both = {name: torch.cat([getattr(scan, name), getattr(full, name)]) for name in ("kspace", "mask", "coil_maps")}
+    stack = scan.replace(reference=None, **both)
+    run = resolvent("recon", store(stack), "--figure", tmp_path / "a.png", "-o", tmp_path / "a.npy", "--model", model)
+    assert run.code == 0
+    curves = json.loads((tmp_path / "a.json").read_text())["curve"]["residuals"]
+    steps = [len(line) for line in curves]
+    assert steps[0] != steps[1], steps
+    assert torch.isfinite(drawn["residuals"]).sum(0).tolist() == steps
+
+
 def test_a_figure_has_the_pixels_of_the_scan(resolvent, store, scan, model, tmp_path, monkeypatch):
     drawn = {}
     monkeypatch.setattr("resolvent.figures.comparison", lambda path, images, **options: drawn.update(options))

@@ -95,16 +95,19 @@ def save_report(outcome: Outcome, path: str, name: str, asked: dict[str, Any]) -
 
 def draw(outcome: Outcome, picture: str, title: str) -> None:
     """The figure of an outcome."""
+    import torch
+
     from resolvent.cli.present import headline
     from resolvent.figures import comparison
 
-    geometry = outcome.scan.geometry
+    geometry, solution = outcome.scan.geometry, outcome.recon.solution
+    ended = torch.arange(len(solution.residuals))[:, None] >= solution.sample_steps
     comparison(
         picture,
         outcome.images,
         reference=outcome.scan.reference,
         scores=outcome.scores,
-        residuals=outcome.recon.solution.residuals,
+        residuals=solution.residuals.masked_fill(ended, torch.nan),
         aspect=1.0 if geometry is None else geometry.aspect,
         title=f"{title} · {headline(outcome)}",
         caption=caption(outcome),
