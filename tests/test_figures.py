@@ -78,6 +78,16 @@ def test_scores_title_and_caption_are_drawn(images, tmp_path):
     assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "full.png").read_bytes()
 
 
+def test_scores_of_a_stack_are_said_to_be_of_all(images, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("resolvent.figures._title", lambda axes, name, score: said.append(score))
+    scores = {name: {"psnr": 30.0, "ssim": 0.9} for name in images[0]}
+    for count in (1, 3):
+        stack = {name: image.expand(count, -1, -1) for name, image in images[0].items()}
+        comparison(tmp_path / "a.png", stack, reference=images[1].expand(count, -1, -1), scores=scores)
+    assert said[3] == "" and said[7] == "the middle of 3; scores of all"
+
+
 def test_a_black_image_is_drawn(images, tmp_path):
     black = {name: 0 * image for name, image in images[0].items()}
     comparison(tmp_path / "black.png", black, residuals=torch.zeros(3, 1))

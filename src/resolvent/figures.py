@@ -74,7 +74,8 @@ def comparison(
     if truth is not None:
         axes = sheet.panel(len(planes), top, tall)
         _image(axes, truth, window, aspect)
-        _title(axes, "Reference", "")
+        count = next(iter(images.values())).shape[:-2].numel()
+        _title(axes, "Reference", f"the middle of {count}; scores of all" if named and count > 1 else "")
         _errors(sheet, [sheet.panel(c, bottom, tall) for c in range(len(planes))], planes, truth, aspect)
     if residuals is not None and len(residuals):
         _curve(sheet.panel(len(planes), bottom, tall), residuals, tall)

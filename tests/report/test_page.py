@@ -95,6 +95,17 @@ def test_the_curve_of_one_solve_names_no_slice():
     assert "how far the first one did. " in text and "<summary>The numbers</summary>" in text
 
 
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [((1, 6, 5), ""), ((3, 6, 5), "all slices"), ((1, 4, 6, 5), "all frames"), ((2, 4, 6, 5), "all slices and frames")],
+)
+def test_scores_say_what_they_are_of(shape, said):
+    text = page({"model": torch.ones(shape)}, {"metrics": {"model": {"psnr": 30, "ssim": 0.9}}}, title="")
+    (image,) = payload(text)["images"]
+    assert image["score"] == "PSNR 30.0 dB · SSIM 0.900" + f" · {said}" * bool(said)
+    assert f"<caption>Against the reference{f', over {said}' * bool(said)}</caption>" in text
+
+
 def test_titles_and_records_cannot_inject():
     record = {
         "input": EVIL,

@@ -17,7 +17,7 @@ from resolvent._errors import FormatError
 from resolvent._titles import title_of
 from resolvent._version import __version__
 from resolvent.report.curve import curve
-from resolvent.report.payload import affine_of, byte_planes, payload
+from resolvent.report.payload import affine_of, byte_planes, payload, whole
 from resolvent.report.planes import kept, packed, planes, sampled
 from resolvent.report.words import certificate, doubts, number, provenance, warnings
 
@@ -91,7 +91,7 @@ def page(
         summary=_summary(record),
         certificate=_certificate(record),
         solve=_solve(record, "slice" if ndim == 2 else "volume", len(next(iter(images.values())))),
-        scores=_scores(scores),
+        scores=_scores(scores, whole(content["of_slices"], content["of_frames"])),
         measured=escape(measured),
         rows=_rows(provenance(record)),
         stored=escape(_stored(content)),
@@ -217,7 +217,7 @@ def _numbers(lines: object) -> list[list[float]]:
     return [[n for n in map(number, line) if n is not None] for line in lines]
 
 
-def _scores(scores: dict[str, Any]) -> str:
+def _scores(scores: dict[str, Any], parts: str) -> str:
     rows = ""
     for name, of in scores.items():
         if isinstance(of, dict):
@@ -230,7 +230,8 @@ def _scores(scores: dict[str, Any]) -> str:
     if not rows:
         return ""
     head = "".join(f"<th scope='col'>{text}</th>" for text in ("Image", "PSNR, dB", "SSIM", "NMSE"))
-    return f"<table class='scores'><caption>Against the reference</caption><tr>{head}</tr>{rows}</table>"
+    over = f", over {parts}" if parts else ""
+    return f"<table class='scores'><caption>Against the reference{over}</caption><tr>{head}</tr>{rows}</table>"
 
 
 def _rows(rows: list[tuple[str, str]]) -> str:
