@@ -112,6 +112,31 @@ def test_nothing_sticks_out_on_a_phone(browser, opened, kind):
     assert browser.run("document.documentElement.scrollWidth") == 360
 
 
+def test_long_words_and_the_table_of_scores_fit_a_narrow_page(browser, tmp_path):
+    long = "A" * 300
+    record = {"model": {"name": long}, "fit": {"doubts": {"unexplained": long}}, "cautions": [long]}
+    record["metrics"] = {"model": {"psnr": 30.12, "ssim": 0.9123, "nmse": 0.01234}}
+    write_page(tmp_path / "page.html", {long: torch.ones(1, 6, 5), "model": torch.ones(1, 6, 5)}, record, title=long)
+    for width in (320, 1280):
+        browser.open(tmp_path / "page.html", width, 740)
+        assert browser.run("document.documentElement.scrollWidth") == width
+        browser.press("1")
+        browser.settle()
+        assert browser.run("document.documentElement.scrollWidth") == width
+
+
+def test_what_is_chosen_can_be_told_in_forced_colours(browser, opened):
+    opened("plane")
+    browser.call("Emulation.setEmulatedMedia", features=[{"name": "forced-colors", "value": "active"}])
+    browser.click("#blink")
+    style = "getComputedStyle(document.querySelector('{}')).{}"
+    papers = [browser.run(style.format(of, "backgroundColor")) for of in ("body", ":checked + span", "#blink")]
+    border = browser.run(style.format(".mark a", "borderTopWidth"))
+    browser.call("Emulation.setEmulatedMedia", features=[])
+    assert papers[0] not in papers[1:]
+    assert border == "1px"
+
+
 def test_pixels_are_those_of_the_image(browser, opened):
     page = opened("plane")
     browser.press("i")
