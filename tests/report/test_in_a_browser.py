@@ -165,6 +165,26 @@ def test_all_images_share_the_window(browser, opened):
     assert all(pixels(browser, name).mean() < mean for name, mean in before.items())
 
 
+def test_the_scale_begins_where_the_values_do(browser, opened):
+    opened("plane")
+    low = "document.getElementById('scale-low').textContent"
+    first = "document.getElementById('bar').getContext('2d').getImageData(0, 0, 1, 1).data[0]"
+    assert (browser.run(low), browser.run(first)) == ("0", 0)
+    for _ in range(9):
+        browser.press(",")
+    browser.settle()
+    below, above = browser.run("report.then((r) => r.windows.magnitude)")
+    assert below < 0 and browser.run(low) == "0"
+    assert browser.run(first) == pytest.approx(255 * -below / (above - below), abs=1)
+
+
+@pytest.mark.parametrize(("peak", "said"), [(18_512.0, "18500"), (2_345_678.0, "2.35e+6"), (0.00012345, "1.23e-4")])
+def test_values_have_three_digits(browser, tmp_path, peak, said):
+    write_page(tmp_path / "page.html", {"model": peak * torch.ones(1, 6, 5)}, {}, title="")
+    browser.open(tmp_path / "page.html")
+    assert browser.run("document.getElementById('scale-high').textContent") == f"≥ {said}"
+
+
 def test_error_maps_are_scaled_and_labelled_and_leave_out_the_reference(browser, opened):
     page = opened("plane")
     browser.click("#quantity input[value=error]")

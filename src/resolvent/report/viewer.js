@@ -148,16 +148,20 @@ window.report = (async () => {
     box.dispatchEvent(new Event("drawn"));
   }
 
-  const digits = (v) => (v === 0 ? "0" : Math.abs(v) >= 1e-2 && Math.abs(v) < 1e4 ? String(+v.toPrecision(3)) : v.toExponential(1));
+  const digits = (v) => (v === 0 ? "0" : Math.abs(v) >= 1e-2 && Math.abs(v) < 1e6 ? String(+v.toPrecision(3)) : v.toExponential(2));
   const worded = { magnitude: (v) => digits(v * data.peak), phase: (v) => `${+(v / Math.PI).toFixed(2)} π`, error: (v) => `${digits(100 * v)} %` };
   const named = { magnitude: "magnitude, units of the file", phase: "phase", error: "of the largest reference value" };
 
   function legend() {
     const [low, high] = windows[state.quantity], [least, most] = ranges[state.quantity], say = worded[state.quantity];
     const bar = $("bar").getContext("2d"), strip = bar.createImageData(256, 1), table = tables[state.quantity];
-    for (let i = 0; i < 256; i++) strip.data.set([table[3 * i], table[3 * i + 1], table[3 * i + 2], 255], 4 * i);
+    const floor = Math.max(low, least); // nothing lies below, wherever the window begins
+    for (let i = 0; i < 256; i++) {
+      const level = 3 * Math.round((255 * (floor - low) + i * (high - floor)) / (high - low));
+      strip.data.set([table[level], table[level + 1], table[level + 2], 255], 4 * i);
+    }
     bar.putImageData(strip, 0, 0);
-    $("scale-low").textContent = say(low);
+    $("scale-low").textContent = say(floor);
     $("scale-high").textContent = (state.quantity === "phase" ? "" : "≥ ") + say(high);
     $("scale-name").textContent = named[state.quantity];
     $("level").value = (1000 * ((low + high) / 2 - least)) / (most - least);
