@@ -6,8 +6,9 @@ import torch
 from PIL import Image as Picture
 
 from resolvent._errors import FormatError
+from resolvent.data import Geometry
 from resolvent.data.io import OutputError
-from resolvent.figures import comparison
+from resolvent.figures import attacked, comparison
 
 
 @pytest.fixture
@@ -52,6 +53,17 @@ def test_without_reference_there_is_no_row_of_errors(images, tmp_path):
     assert size(tmp_path / "without.png")[1] < 0.7 * size(tmp_path / "with.png")[1]
 
 
+def test_pixels_that_are_not_square_are_not_drawn_as_squares(images, tmp_path):
+    """30 columns of 2 mm and 20 rows of 4 mm are drawn as 40 rows of 30 columns are."""
+    half = {name: image[:, ::2] for name, image in images[0].items()}
+    comparison(tmp_path / "square.png", images[0], reference=images[1])
+    comparison(tmp_path / "tall.png", half, reference=images[1][:, ::2], aspect=Geometry(np.diag([2, 4, 1, 1])).aspect)
+    assert (tmp_path / "tall.png").read_bytes() == (tmp_path / "square.png").read_bytes()
+    attacked(tmp_path / "wide.png", images[1], images[1], images[1][None], aspect=0.5)
+    attacked(tmp_path / "squares.png", images[1], images[1], images[1][None])
+    assert size(tmp_path / "wide.png")[1] < size(tmp_path / "squares.png")[1]
+
+
 def test_the_middle_slice_is_shown(images, tmp_path):
     stack = {name: torch.cat([0 * image, image, 0 * image]) for name, image in images[0].items()}
     comparison(tmp_path / "stack.png", stack, reference=torch.cat([0 * images[1], images[1], 0 * images[1]]))
@@ -66,10 +78,27 @@ def test_scores_title_and_caption_are_drawn(images, tmp_path):
     assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "full.png").read_bytes()
 
 
+def test_scores_of_a_stack_are_said_to_be_of_all(images, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("resolvent.figures._title", lambda axes, name, score: said.append(score))
+    scores = {name: {"psnr": 30.0, "ssim": 0.9} for name in images[0]}
+    for count in (1, 3):
+        stack = {name: image.expand(count, -1, -1) for name, image in images[0].items()}
+        comparison(tmp_path / "a.png", stack, reference=images[1].expand(count, -1, -1), scores=scores)
+    assert said[3] == "" and said[7] == "the middle of 3; scores of all"
+
+
 def test_a_black_image_is_drawn(images, tmp_path):
     black = {name: 0 * image for name, image in images[0].items()}
     comparison(tmp_path / "black.png", black, residuals=torch.zeros(3, 1))
     assert panel(tmp_path / "black.png", 0, 0).sum() == 0
+
+
+def test_a_sample_that_ended_early_does_not_hold_up_the_curve(images, tmp_path):
+    slow, fast = torch.tensor([1.0, 0.1, 1e-2, 1e-4]), torch.tensor([1.0, 0.1, torch.nan, torch.nan])
+    comparison(tmp_path / "one.png", images[0], residuals=slow[:, None])
+    comparison(tmp_path / "two.png", images[0], residuals=torch.stack([fast, slow], 1))
+    assert (tmp_path / "two.png").read_bytes() == (tmp_path / "one.png").read_bytes()
 
 
 def test_only_png(images, tmp_path):

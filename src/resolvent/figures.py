@@ -32,6 +32,7 @@ def comparison(
     reference: Tensor | None = None,
     scores: dict[str, dict[str, float]] | None = None,
     residuals: Tensor | None = None,
+    aspect: float = 1.0,
     title: str = "",
     caption: str = "",
 ) -> None:
@@ -46,7 +47,8 @@ def comparison(
         images: ``(batch, *lead, y, x)`` by name: ``zero_filled``, ``sense``, ``model``.
         reference: same shape; without it there is no row of errors.
         scores: ``psnr`` and ``ssim`` by the same names.
-        residuals: ``(steps, batch)``, residual norm of each step.
+        residuals: ``(steps, batch)``, residual norm of each step; NaN where a sample had ended.
+        aspect: height over width of a pixel, as `Geometry.aspect`.
         title: a line above.
         caption: lines below; the certificate belongs here.
 
@@ -61,19 +63,20 @@ def comparison(
 
     shown = truth if truth is not None else planes.get(title_of("model"), next(iter(planes.values())))
     window = float(np.percentile(shown, 99.8)) or 1.0
-    tall = _height(shown)
+    tall = _height(shown, aspect)
     top = _TOP + tall  # lower edge of the first row
     bottom = top if truth is None else top + _HEAD + tall  # and of the last
     sheet = _Sheet(len(planes) + 1, bottom + 0.25, title, caption)
     for column, (name, plane) in enumerate(planes.items()):
         axes = sheet.panel(column, top, tall)
-        _image(axes, plane, window)
+        _image(axes, plane, window, aspect)
         _title(axes, name, _score(named.get(name)))
     if truth is not None:
         axes = sheet.panel(len(planes), top, tall)
-        _image(axes, truth, window)
-        _title(axes, "Reference", "")
-        _errors(sheet, [sheet.panel(c, bottom, tall) for c in range(len(planes))], planes, truth)
+        _image(axes, truth, window, aspect)
+        count = next(iter(images.values())).shape[:-2].numel()
+        _title(axes, "Reference", f"the middle of {count}; scores of all" if named and count > 1 else "")
+        _errors(sheet, [sheet.panel(c, bottom, tall) for c in range(len(planes))], planes, truth, aspect)
     if residuals is not None and len(residuals):
         _curve(sheet.panel(len(planes), bottom, tall), residuals, tall)
     sheet.save(path)
@@ -87,6 +90,7 @@ def attacked(
     *,
     reference: Tensor | None = None,
     window: tuple[int, int, int] | None = None,
+    aspect: float = 1.0,
     title: str = "",
     caption: str = "",
 ) -> None:
@@ -103,6 +107,7 @@ def attacked(
         perturbation: ``(batch, coil, *lead, y, x)``.
         reference: same shape as `clean`.
         window: first row, first column and side of a square to mark.
+        aspect: height over width of a pixel, as `Geometry.aspect`.
         title: a line above.
         caption: lines below.
 
@@ -124,17 +129,18 @@ def attacked(
     energy = _plane(perturbation.detach().abs().square().sum(1).sqrt())
     decibels = 20 * np.log10(np.maximum(energy, 1e-30) / max(float(energy.max()), 1e-30))
 
-    tall = _height(panels["Clean"])
+    tall = _height(panels["Clean"], aspect)
     low = _TOP + tall
     sheet = _Sheet(len(panels) + 1, low + 0.2, title, caption, margin=0.35)
     for column, (name, plane) in enumerate((panels | {"Perturbation": decibels}).items()):
         axes = sheet.panel(column, low, tall)
         if name == "Perturbation":
-            sheet.scale(axes, axes.imshow(plane, cmap="magma", vmin=-40, vmax=0, interpolation="nearest"))
+            shown = axes.imshow(plane, cmap="magma", vmin=-40, vmax=0, interpolation="nearest", aspect=aspect)
+            sheet.scale(axes, shown)
             _bare(axes)
             _title(axes, name, "k-space, dB")
         else:
-            _image(axes, plane, limit)
+            _image(axes, plane, limit, aspect)
             _title(axes, name, f"x {times}" if name == "Change" else "")
         if window is not None and name in ("Attacked", "Change"):
             row, first, side = window
@@ -201,10 +207,10 @@ def _checked(path: str | Path) -> str:
     return path
 
 
-def _height(plane: np.ndarray) -> float:
+def _height(plane: np.ndarray, aspect: float) -> float:
     """Of its panel: that of the pixels, but at most twice the width, and at least half of it."""
     rows, columns = plane.shape
-    return _SIDE * min(max(rows / columns, 0.5), 2.0)
+    return _SIDE * min(max(rows * aspect / columns, 0.5), 2.0)
 
 
 def _plane(image: Tensor) -> np.ndarray:
@@ -215,32 +221,32 @@ def _plane(image: Tensor) -> np.ndarray:
     return volume
 
 
-def _image(axes: Axes, plane: np.ndarray, window: float) -> None:
-    axes.imshow(plane, cmap="gray", vmin=0, vmax=window, interpolation="nearest")
+def _image(axes: Axes, plane: np.ndarray, window: float, aspect: float) -> None:
+    axes.imshow(plane, cmap="gray", vmin=0, vmax=window, interpolation="nearest", aspect=aspect)
     _bare(axes)
 
 
-def _errors(sheet: _Sheet, panels: list[Axes], planes: dict[str, np.ndarray], truth: np.ndarray) -> None:
+def _errors(sheet: _Sheet, panels: list[Axes], planes: dict[str, np.ndarray], truth: np.ndarray, aspect: float) -> None:
     peak = float(truth.max()) or 1.0
     errors = [100 * np.abs(plane - truth) / peak for plane in planes.values()]
     limit = max(float(np.percentile(error, 99)) for error in errors[1:] or errors) or 1.0
     shown = None
     for axes, error in zip(panels, errors, strict=True):
-        shown = axes.imshow(error, cmap="magma", vmin=0, vmax=limit, interpolation="nearest")
+        shown = axes.imshow(error, cmap="magma", vmin=0, vmax=limit, interpolation="nearest", aspect=aspect)
         _bare(axes)
     panels[0].set_title("Error, % of the largest value", color=_FAINT, fontsize=10, loc="left", pad=5)
     sheet.scale(panels[-1], shown, extend="max")
 
 
 def _curve(axes: Axes, residuals: Tensor, tall: float) -> None:
-    """Residual of every step over that of the first, of the slowest slice; room for labels is left at the edges."""
+    """The largest residual of every step over that of the first; room for labels is left at the edges."""
     from matplotlib.ticker import MaxNLocator
 
     box = axes.get_position()
     dx, dy = box.width * 0.8 / _SIDE, box.height * 0.5 / tall
     axes.set_position((box.x0 + dx, box.y0 + dy, box.width - dx, box.height - dy))
     curves = residuals.detach().cpu().double().numpy()
-    curves = (curves / np.where(curves[0] > 0, curves[0], 1)).max(1)
+    curves = np.fmax.reduce(curves / np.where(curves[0] > 0, curves[0], 1), axis=1)  # of those that are not NaN
     steps = np.arange(1, len(curves) + 1)
     axes.semilogy(steps, np.maximum(curves, 1e-16), color=_ACCENT, marker="o", markersize=4, linewidth=1.6)
     axes.set_xlabel("step", fontsize=10, color=_FAINT)

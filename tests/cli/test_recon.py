@@ -15,6 +15,10 @@ from resolvent.cli import reconstruct
 from resolvent.data import MASK_KINDS, metrics, undersample
 from resolvent.monotone import CertifiedPlanes, CertifiedSeries, ProductNetwork
 
+
+from resolvent.data import MASK_KINDS, metrics, simulate, undersample
+from resolvent.monotone import ProductNetwork
+
 CERTIFICATE = {"proved", "tier", "m", "distance", "data_gain", "data_gain_kind"}
 ENTRY = {
     "input",
@@ -222,6 +226,43 @@ def test_an_image_that_does_not_explain_the_samples_is_flagged(resolvent, store,
     assert entry["fit"]["unexplained"][0] > 0.1
     assert "warning" in run.err and "coil maps, mask or trajectory may not be those of this scan" in run.err
     assert json.loads((tmp_path / "out.json").read_text())["fit"] == entry["fit"]
+
+
+def test_a_figure_says_first_that_its_image_is_doubtful(resolvent, store, scan, model, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("resolvent.figures.comparison", lambda path, images, **options: drawn.update(options))
+    partial = torch.ones_like(scan.mask)
+    partial[..., :20] = 0
+    full = simulate(scan.reference, maps=scan.maps, acceleration=1)
+    wrong = scan.replace(kspace=full.kspace * partial[:, None], mask=partial, coil_maps=scan.maps.flip(-1))
+    assert resolvent("recon", store(wrong), "--figure", tmp_path / "out.png", "--model", model).code == 0
+    lines = drawn["caption"].splitlines()
+    heads = ("DOUBTFUL: |A x - b| = ", "Beware: k-space is complete in", "converged in", "|x - x*| <=", "|A x - b| = ")
+    found = [head for line in lines for head in heads if line.startswith(head)]
+    assert found == list(heads) and lines[0].startswith(heads[0])
+    assert max(map(len, lines)) <= 110
+
+
+def test_the_curve_of_a_figure_ends_where_a_slice_ends(resolvent, store, scan, model, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("resolvent.figures.comparison", lambda path, images, **options: drawn.update(options))
+    full = simulate(scan.reference, maps=scan.maps, acceleration=1)
+    both = {name: torch.cat([getattr(scan, name), getattr(full, name)]) for name in ("kspace", "mask", "coil_maps")}
+    stack = scan.replace(reference=None, **both)
+    run = resolvent("recon", store(stack), "--figure", tmp_path / "a.png", "-o", tmp_path / "a.npy", "--model", model)
+    assert run.code == 0
+    curves = json.loads((tmp_path / "a.json").read_text())["curve"]["residuals"]
+    steps = [len(line) for line in curves]
+    assert steps[0] != steps[1], steps
+    assert torch.isfinite(drawn["residuals"]).sum(0).tolist() == steps
+
+
+def test_a_figure_has_the_pixels_of_the_scan(resolvent, store, scan, model, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("resolvent.figures.comparison", lambda path, images, **options: drawn.update(options))
+    flat = scan.replace(geometry=rv.Geometry(np.diag([2.0, 3.0, 1.0, 1.0])))
+    resolvent("recon", store(flat), "--figure", tmp_path / "out.png", "--model", model)
+    assert drawn["aspect"] == 1.5
 
 
 def test_a_demanded_certificate_is_refused_where_the_image_does_not_explain_the_samples(

@@ -3,6 +3,7 @@
 import json
 import re
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -78,6 +79,23 @@ def test_view_shows_an_image_with_its_record(resolvent, store, scan, model, tmp_
     assert rv.load(model).identity["sha256"] in text
     assert len(re.findall("<polyline", text)) == 2, "the record holds the residuals"
     assert "Converged in" in text
+
+
+def test_view_shows_slices_whose_place_is_known_as_a_volume(resolvent, tmp_path):
+    values = np.arange(5 * 6 * 4 * 3, dtype=np.float32).reshape(5, 6, 4, 3)  # x, y, z, t
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([2.0, 2.0, 4.0, 1.0])), tmp_path / "a.nii.gz")
+    resolvent("view", tmp_path / "a.nii.gz")
+    text = (tmp_path / "a.html").read_text()
+    said = json.loads(re.search(r'id="data">(.*?)</script>', text)[1])
+    assert 'id="niivue"' in text
+    assert (said["of_slices"], said["of_frames"], said["rows"], said["columns"]) == (4, 3, 6, 5)
+    assert np.array_equal(said["affine"], np.diag([2.0, 2.0, 4.0, 1.0]))
+    for name, stack in (("b", values[:, :, :1]), ("c", values[..., 0])):
+        np.save(tmp_path / f"{name}.npy", stack)
+        nibabel.save(nibabel.Nifti1Image(stack, np.eye(4)), tmp_path / f"{name}.nii.gz")
+    for name in ("b.nii.gz", "c.npy"):  # one slice; slices at unknown places
+        resolvent("view", tmp_path / name, "-o", tmp_path / "d.html")
+        assert 'id="niivue"' not in (tmp_path / "d.html").read_text()
 
 
 def test_view_of_an_image_without_a_record_claims_nothing(resolvent, tmp_path):

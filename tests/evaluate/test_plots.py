@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -72,6 +74,30 @@ def test_bars_are_deviations_and_points_are_means(found):
     assert above.containers[0].lines[0].get_color() == plots.COLOURS[0] != above.containers[1].lines[0].get_color()
     assert (above.get_ylabel(), below.get_ylabel()) == ("PSNR [dB]", "SSIM")
     assert lines
+
+
+def test_one_subject_has_no_deviations(found):
+    style = plots._Style(["sense", "model"])
+    one = [{**row, "psnr_std": None} for row in found["accuracy"]]
+    for rows, said in ((found["accuracy"], "means over subjects and their deviations"), (one, "one subject")):
+        assert plots.accuracy(rows, style).get_supxlabel() == f"a.h5\n{said}"
+
+
+def test_the_legend_names_the_bounds_that_are_drawn(found):
+    style = plots._Style(["sense", "model"])
+    for kind, named in (("proved", "bound, proved"), ("estimated", "bound, conditioning held or estimated")):
+        worst = [{**row, "gain_bound_kind": kind} for row in found["worst"]]
+        figure = plots.robustness(found["gaussian"], worst, found["samples"], style)
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == ["sense", "model", named]
+
+
+def test_numbers_of_an_axis_do_not_run_together(found):
+    rows = [{**row, "saved_bytes": 12.3e9, "step_seconds": 0.0123} for row in found["cost"]]
+    figure = plots.cost(rows, plots._Style(["sense", "model"]))
+    figure.canvas.draw()
+    for ax in figure.axes:
+        boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
+        assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 def test_a_bound_is_dashed_only_where_it_is_proved(found):

@@ -60,22 +60,22 @@ def test_the_worst_scan_is_named():
 def test_hardly_anything_but_noise_is_a_doubt(noise, said):
     found = of([0.1, noise], [0.1, noise])
     assert found.doubtful == found.record()["doubtful"] == said
-    assert found.doubt == (f"slice 1: the noise is {100 * noise:g} % of |b|: {ONLY_NOISE}" if said else "")
+    assert found.doubt == (f"slice 2 of 2: the noise is {100 * noise:g} % of |b|: {ONLY_NOISE}" if said else "")
     assert found.text == "|A x - b| = 10 % of |b| (noise 10 %)"
 
 
 def test_two_doubts_are_both_said():
     found = of([0.3, 1.0], [0.1, 1.0])
     assert found.doubt == (
-        f"slice 0: |A x - b| = 30 % of |b| (noise 10 %): {WRONG_PHYSICS}; "
-        f"slice 1: the noise is 100 % of |b|: {ONLY_NOISE}"
+        f"slice 1 of 2: |A x - b| = 30 % of |b| (noise 10 %): {WRONG_PHYSICS}; "
+        f"slice 2 of 2: the noise is 100 % of |b|: {ONLY_NOISE}"
     )
 
 
 def test_what_noise_leaves_of_nothing_is_not_blamed_on_the_physics():
     found = of([0.04, 0.99], [0.04, 0.97])
     assert found.unexplained[1] > DOUBTFUL and WRONG_PHYSICS not in found.doubt
-    assert found.doubt.startswith("slice 1: the noise is 97 % of |b|")
+    assert found.doubt.startswith("slice 2 of 2: the noise is 97 % of |b|")
 
 
 def series(frames: int = 3):
@@ -97,7 +97,7 @@ def test_frames_of_a_series_are_seen_one_by_one():
     assert frames.misfit.shape == frames.size.shape == (1,)
     torch.testing.assert_close(frames.size, changed.flatten().abs().square().sum().sqrt().reshape(1))
     wrong = fit(A, x, y * torch.tensor([1, -1, 1]).reshape(3, 1, 1), 0.0)
-    assert wrong.doubt == f"frame 1: |A x - b| = 200 % of |b| (noise 0 %): {WRONG_PHYSICS}"
+    assert wrong.doubt == f"frame 2 of 3: |A x - b| = 200 % of |b| (noise 0 %): {WRONG_PHYSICS}"
     assert wrong.record()["misfit"][0][1] == pytest.approx(2)
 
 
@@ -113,7 +113,7 @@ def test_one_wrong_frame_of_many_is_named():
     A, x, y = series(frames=100)
     found = fit(A, x, y * (1 - 0.5 * (torch.arange(100) == 7)).reshape(100, 1, 1), 0.0)
     assert found.pooled().misfit < DOUBTFUL < 1 == found.misfit[0, 7]
-    assert found.doubt.startswith("frame 7: ")
+    assert found.doubt.startswith("frame 8 of 100: ")
 
 
 def frames(misfit: list, noise: list, size: list) -> Fit:
@@ -123,7 +123,7 @@ def frames(misfit: list, noise: list, size: list) -> Fit:
 def test_late_echoes_are_no_doubt_about_the_others():
     echoes = frames([0.02, 0.30, 0.97], [0.02, 0.28, 0.96], [10.0, 1.0, 0.5])
     assert not echoes.doubtful
-    assert echoes.faint == f"frame 2: the noise is 96 % of |b|: {ONLY_NOISE}"
+    assert echoes.faint == f"frame 3 of 3: the noise is 96 % of |b|: {ONLY_NOISE}"
     assert frames([0.95, 0.97], [0.95, 0.97], [1.0, 1.0]).doubts["noise"] == f"the noise is 96 % of |b|: {ONLY_NOISE}"
 
 
@@ -131,8 +131,8 @@ def test_late_echoes_are_no_doubt_about_the_others():
     ("misfit", "noise", "named"),
     [
         (0.45, 0.4, ""),  # 0.21 are left, less than the noise: it may have been underestimated
-        (0.60, 0.4, "frame 1: "),  # 0.45 are
-        (0.30, 0.2, "frame 1: "),
+        (0.60, 0.4, "frame 2 of 2: "),  # 0.45 are
+        (0.30, 0.2, "frame 2 of 2: "),
     ],
 )
 def test_a_frame_is_doubted_by_itself_if_it_leaves_more_than_its_noise(misfit, noise, named):
@@ -145,7 +145,7 @@ def test_a_frame_without_a_sample_is_named():
     mask = A.mask[:, 0].index_fill(1, torch.tensor(2), 0)
     B = rv.SENSE(A.maps, mask, ndim=2)
     found = fit(B, x, y, 0.0)
-    assert found.doubtful and found.doubt == f"frame 2: {NOTHING}"
+    assert found.doubtful and found.doubt == f"frame 3 of 3: {NOTHING}"
     assert found.record()["misfit"][0][2] is None and found.text == "|A x - b| = 0 % of |b| (noise 0 %)"
 
 

@@ -69,6 +69,43 @@ def test_the_curve_has_all_steps_against_step_and_time(cine, plane):
     assert 0 < times[0] < times[-1] < plane.outcome.seconds
 
 
+def test_a_doubt_stands_above_all_marks_and_is_the_first_of_them():
+    record = {"converged": True, "steps": 9, "fit": {"doubtful": True, "doubts": {"unexplained": "a"}}}
+    text = page(IMAGE, record, title="")
+    marks = re.findall(r'<li class="mark (\w+)"><a href="#(\w+)">.*?</span> (.*?)</a>', text)
+    assert marks[0] == ("refused", "warnings", "The image does not explain the samples")
+    assert marks[1] == ("proved", "solve", "Converged in 9 steps")
+    assert text.index('role="note"') < text.index('class="mark ')
+    assert 'id="warnings"' in text
+
+
+@pytest.mark.parametrize(
+    ("batch", "ndim", "lines", "each"),
+    [(3, 2, 3, "slice"), (1, 3, 4, "plane"), (1, 3, 16, "plane"), (2, 3, 2, "volume"), (4, 2, 5, "plane")],
+)
+def test_the_lines_of_the_curve_are_called_what_was_solved(batch, ndim, lines, each):
+    image = torch.ones(batch, *(4, 6, 5)[-ndim:]) + 0j
+    text = page({"model": image}, {"curve": {"residuals": [[1.0, 0.1]] * lines}}, title="", ndim=ndim)
+    assert f"; a line for each {each}. " in text
+    assert f"<summary>The numbers, {each} 1</summary>" in text
+
+
+def test_the_curve_of_one_solve_names_no_slice():
+    text = page(IMAGE, {"curve": {"residuals": [[1.0, 0.1]]}}, title="")
+    assert "how far the first one did. " in text and "<summary>The numbers</summary>" in text
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [((1, 6, 5), ""), ((3, 6, 5), "all slices"), ((1, 4, 6, 5), "all frames"), ((2, 4, 6, 5), "all slices and frames")],
+)
+def test_scores_say_what_they_are_of(shape, said):
+    text = page({"model": torch.ones(shape)}, {"metrics": {"model": {"psnr": 30, "ssim": 0.9}}}, title="")
+    (image,) = payload(text)["images"]
+    assert image["score"] == "PSNR 30.0 dB · SSIM 0.900" + f" · {said}" * bool(said)
+    assert f"<caption>Against the reference{f', over {said}' * bool(said)}</caption>" in text
+
+
 def test_titles_and_records_cannot_inject():
     record = {
         "input": EVIL,

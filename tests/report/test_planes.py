@@ -53,6 +53,15 @@ def test_noise_keeps_the_budget_and_everything_stays_that_fits(slices, frames):
     assert (len(keep.slices), len(keep.frames)) == (slices, frames) if fits else size > BUDGET[2] / 4
 
 
+def test_an_empty_plane_in_the_middle_does_not_make_a_page_larger(monkeypatch):
+    image = np.random.default_rng(0).normal(size=(9, 5, 32, 32)) + 0j
+    monkeypatch.setitem(BUDGET, 2, 60_000)
+    wanted = kept([image], 2)
+    hollow = image.copy()
+    hollow[4, 2] = 0
+    assert len(wanted.slices) < 9 and kept([hollow], 2) == wanted
+
+
 def test_kspace_is_in_decibels_of_all_coils():
     kspace = torch.zeros(1, 2, 4, 4, dtype=torch.complex64)
     kspace[0, :, 2, 2] = torch.tensor([3.0, 4.0j])

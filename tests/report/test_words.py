@@ -77,9 +77,9 @@ def test_warnings(record, heads):
 
 
 def test_a_doubt_is_said_as_it_was_written_down():
-    fit = {"doubtful": True, "doubts": {"unexplained": "slice 1, frame 2: |A x - b| = 30 % of |b|"}}
+    fit = {"doubtful": True, "doubts": {"unexplained": "slice 2 of 2, frame 3 of 3: |A x - b| = 30 % of |b|"}}
     ((_, text),) = warnings({"certificate": HELD, "fit": fit})
-    assert text.startswith("Slice 1, frame 2: |A x - b| = 30 % of |b|. The certificate does not say otherwise")
+    assert text.startswith("Slice 2 of 2, frame 3 of 3: |A x - b| = 30 % of |b|. The certificate does not")
     assert dict(provenance({"fit": {"unexplained": [[0.01, None], [0.3, 0.02]]}})) == {
         "Samples left unexplained, beside noise": "30 %"
     }

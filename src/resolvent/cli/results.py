@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resolvent.cli.naming import STREAM
@@ -94,15 +95,31 @@ def save_report(outcome: Outcome, path: str, name: str, asked: dict[str, Any]) -
 
 def draw(outcome: Outcome, picture: str, title: str) -> None:
     """The figure of an outcome."""
-    from resolvent.cli.present import ending, headline
+    import torch
+
+    from resolvent.cli.present import headline
     from resolvent.figures import comparison
 
+    geometry, solution = outcome.scan.geometry, outcome.recon.solution
+    ended = torch.arange(len(solution.residuals))[:, None] >= solution.sample_steps
     comparison(
         picture,
         outcome.images,
         reference=outcome.scan.reference,
         scores=outcome.scores,
-        residuals=outcome.recon.solution.residuals,
+        residuals=solution.residuals.masked_fill(ended, torch.nan),
+        aspect=1.0 if geometry is None else geometry.aspect,
         title=f"{title} · {headline(outcome)}",
-        caption=f"{ending(outcome)}\n{outcome.recon.certificate.text}",
+        caption=caption(outcome),
     )
+
+
+def caption(outcome: Outcome) -> str:
+    """What stands below a figure: doubts before all that reassures."""
+    from resolvent.cli.present import ending
+
+    recon = outcome.recon
+    doubts = [f"DOUBTFUL: {doubt}." for doubt in recon.fit.doubts.values()]
+    cautions = [f"Beware: {text}." for text in outcome.cautions]
+    lines = [*doubts, *cautions, ending(outcome), recon.certificate.text, recon.fit.text]
+    return "\n".join(fill(line, 110) for line in lines)

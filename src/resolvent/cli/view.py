@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,9 @@ from resolvent._version import __version__
 from resolvent.cli.inputs import read_image
 from resolvent.cli.naming import stem
 from resolvent.cli.output import Debug, Json, complain, emit, progress, reporting
+
+if TYPE_CHECKING:
+    from resolvent.data import Volume
 
 LARGEST = 2**26
 """Bytes of a record; a longer one is not read."""
@@ -58,7 +62,7 @@ def view(
 def _make(image: str, page: str) -> None:
     from resolvent.report import write_page
 
-    volume = read_image(image)
+    volume = _as_volume(read_image(image))
     record = record_of(image)
     if record is None:
         complain(f"warning: {stem(image)}.json is the record of another image than {image}, and was left out.")
@@ -70,6 +74,13 @@ def _make(image: str, page: str) -> None:
         ndim=volume.ndim,
         geometry=volume.geometry,
     )
+
+
+def _as_volume(stack: Volume) -> Volume:
+    """Slices whose place is known as the volume that they are: files of images do not tell one from the other."""
+    if stack.ndim == 3 or stack.geometry is None or len(stack.image) == 1:
+        return stack
+    return replace(stack, image=stack.image.movedim(0, -3)[None], ndim=3)
 
 
 def record_of(image: str) -> dict[str, Any] | None:

@@ -22,6 +22,16 @@ class Geometry:
     affine: np.ndarray
     oriented: bool = True
 
+    @property
+    def aspect(self) -> float:
+        """Height over width of a pixel.
+
+        >>> Geometry(np.diag([2.0, 3.0, 5.0, 1.0])).aspect
+        1.5
+        """
+        width, height = np.linalg.norm(self.affine[:3, :2], axis=0)
+        return float(height / width) if width > 0 and height > 0 else 1.0
+
     def slice(self, number: int) -> Geometry:
         """Where the slice of that number lies: its voxels have ``z = 0``."""
         affine = self.affine.copy()

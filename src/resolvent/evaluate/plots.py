@@ -55,7 +55,9 @@ def accuracy(rows: list[Row], style: _Style) -> Figure:
     figure, axes = _figure(2, len(panels), width=1.2 + 3.1 * len(panels), height=5.8)
     _legend(figure, [style.handle(method) for method in style.methods])
     names = ", ".join(sorted(files - {ALL}))
-    figure.supxlabel(f"{names}\nmeans over subjects and their deviations", fontsize=8, color=FAINT)
+    several = any(row["psnr_std"] is not None for row in shown)
+    said = "means over subjects and their deviations" if several else "one subject"
+    figure.supxlabel(f"{names}\n{said}", fontsize=8, color=FAINT)
     for column, (how, own) in enumerate(panels.items()):
         mask, snr, coils, _ = how
         title = f"{mask} · {'as measured' if snr is None else f'{snr:g} dB'} · {coils} coils"
@@ -112,13 +114,16 @@ def convergence(steps: list[Row], iterations: list[Row], style: _Style) -> Figur
 def robustness(gaussian: list[Row], worst: list[Row], samples: list[Row], style: _Style) -> Figure:
     """PSNR under white noise and under the worst perturbation found, its gain beside the bound, and more samples."""
     figure, axes = _figure(2, 2, width=9.2, height=6.4)
-    bounds = [_line("bound, proved", "--"), _line("bound, conditioning held or estimated", ":")]
+    bounded = [row for row in worst if row.get("gain_bound") and row["gain_bound_kind"] != "exact"]
+    dashes = {True: ("bound, proved", "--"), False: ("bound, conditioning held or estimated", ":")}
+    drawn = {row["gain_bound_kind"] == "proved" for row in bounded}
+    bounds = [_line(*dash) for proved, dash in dashes.items() if proved in drawn]
     _legend(figure, [*(style.handle(method) for method in style.methods), *bounds])
     _curves(axes[0][0], gaussian, "epsilon", "psnr", style)
     _curves(axes[0][1], worst, "epsilon", "psnr", style)
     _curves(axes[1][0], worst, "epsilon", "gain_max", style)
     for method in style.methods:
-        own = [r for r in worst if r["method"] == method and r.get("gain_bound") and r["gain_bound_kind"] != "exact"]
+        own = [row for row in bounded if row["method"] == method]
         proved = bool(own) and own[0]["gain_bound_kind"] == "proved"
         dash = {"linestyle": "--" if proved else ":", "linewidth": 1.2, "color": style.colour(method)}
         axes[1][0].plot([100 * r["epsilon"] for r in own], [r["gain_bound"] for r in own], **dash)
@@ -137,6 +142,8 @@ def robustness(gaussian: list[Row], worst: list[Row], samples: list[Row], style:
 
 def cost(rows: list[Row], style: _Style) -> Figure:
     """Bars: seconds of a reconstruction, seconds and saved megabytes of a training step."""
+    from matplotlib.ticker import MaxNLocator
+
     panels = (
         ("recon_seconds", 1.0, "reconstruction [s]"),
         ("step_seconds", 1.0, "training step [s]"),
@@ -150,6 +157,7 @@ def cost(rows: list[Row], style: _Style) -> Figure:
         ax.invert_yaxis()
         ax.margins(x=0.25)
         _label(ax, label, "")
+        ax.xaxis.set_major_locator(MaxNLocator(4))
         ax.grid(False, axis="y")
         if column:
             ax.set_yticks([])

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -153,14 +152,14 @@ class Fit:
 def place(number: int, shape: tuple[int, ...]) -> str:
     """Of the entry of that number in ``(batch, *lead)`` which slice it is, and which frame, where there are several.
 
+    As a page counts them: from 1, and the frames through all lead axes.
+
     >>> place(5, (2, 3)), place(1, (1, 3)), place(0, (1,))
-    ('slice 1, frame 2', 'frame 1', '')
+    ('slice 2 of 2, frame 3 of 3', 'frame 2 of 3', '')
     """
-    batch, *frame = (int(n) for n in np.unravel_index(number, shape))
-    names = [f"slice {batch}"] if shape[0] > 1 else []
-    if math.prod(shape[1:]) > 1:
-        names.append(f"frame {', '.join(map(str, frame))}")
-    return ", ".join(names)
+    slices, frames = shape[0], math.prod(shape[1:])
+    counted = (("slice", number // frames, slices), ("frame", number % frames, frames))
+    return ", ".join(f"{name} {n + 1} of {count}" for name, n, count in counted if count > 1)
 
 
 def joined(fits: list[Fit]) -> Fit:

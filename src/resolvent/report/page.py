@@ -17,9 +17,9 @@ from resolvent._errors import FormatError
 from resolvent._titles import title_of
 from resolvent._version import __version__
 from resolvent.report.curve import curve
-from resolvent.report.payload import affine_of, byte_planes, payload
+from resolvent.report.payload import affine_of, byte_planes, payload, whole
 from resolvent.report.planes import kept, packed, planes, sampled
-from resolvent.report.words import certificate, number, provenance, warnings
+from resolvent.report.words import certificate, doubts, number, provenance, warnings
 
 if TYPE_CHECKING:
     from resolvent.data import Geometry
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STATES = {"proved": "Proved", "held": "Proved with conditions", "estimated": "Estimated", "refused": "Refused"}
 _HERE = Path(__file__).parent
 _RESIDUAL = (
-    "How far each step moved the image, over how far the first one did; a line for each slice. The seconds are "
+    "How far each step moved the image, over how far the first one did{lines}. The seconds are "
     "those of the iteration: coil maps, scale, what the network is told about the scan and the certificate come on top."
 )
 _SIGNS = {"proved": "✓", "held": "✓", "estimated": "≈", "refused": "✕"}
@@ -65,7 +65,7 @@ def page(
     metrics = record.get("metrics")
     scores = metrics if isinstance(metrics, dict) else {}
     affine = None if geometry is None else geometry.affine
-    content = payload(shown, scores, keep, affine, scale)
+    content = payload(shown, scores, keep, 1.0 if geometry is None else geometry.aspect, scale)
     measured = ""
     if kspace is not None and mask is not None:
         lines, points, measured = sampled(kspace, mask, ndim)
@@ -90,14 +90,15 @@ def page(
         warnings=_warnings(record),
         summary=_summary(record),
         certificate=_certificate(record),
-        solve=_solve(record),
-        scores=_scores(scores),
+        solve=_solve(record, "slice" if ndim == 2 else "volume", len(next(iter(images.values())))),
+        scores=_scores(scores, whole(content["of_slices"], content["of_frames"])),
         measured=escape(measured),
         rows=_rows(provenance(record)),
         stored=escape(_stored(content)),
         data=json.dumps(content, allow_nan=False).replace("<", "\\u003c"),
         library=library,
         script=script,
+        phase="" if any(image["phase"] for image in content["images"]) else "hidden",
         error="" if content["truth"] is not None else "hidden",
         volume="" if volume else "hidden",
         sampling="" if measured else "hidden",
@@ -153,7 +154,7 @@ def _warnings(record: dict[str, Any]) -> str:
 
 
 def _summary(record: dict[str, Any]) -> str:
-    """How the solve ended and the certificate, as marks below the heading."""
+    """Doubts, how the solve ended and the certificate, as marks below the warnings."""
     marks = [(one.state, f"{one.short}: {STATES[one.state].lower()}", "certificate") for one in certificate(record)]
     if len(marks) > 1:
         marks = marks[1:]  # a distance says that there is something to be distant from
@@ -161,6 +162,7 @@ def _summary(record: dict[str, Any]) -> str:
     if steps is not None and isinstance(converged, bool):
         text = f"Converged in {steps:.0f} steps" if converged else "Not converged"
         marks.insert(0, ("proved" if converged else "refused", text, "solve"))
+    marks = [("refused", title, "warnings") for title, _ in doubts(record.get("fit"))] + marks
     return "".join(
         f'<li class="mark {state}"><a href="#{link}">{_sign(state)} {escape(text)}</a></li>'
         for state, text, link in marks
@@ -181,8 +183,11 @@ def _certificate(record: dict[str, Any]) -> str:
     )
 
 
-def _solve(record: dict[str, Any]) -> str:
-    """The residual of each slice, relative to its first, over steps and over seconds; what it is, and the numbers."""
+def _solve(record: dict[str, Any], each: str, count: int) -> str:
+    """The residual of each solve, relative to its first, over steps and over seconds; what it is, and the numbers.
+
+    Each of the `count` slices or volumes was solved by itself; of another number of solves each is one of a plane.
+    """
     of = record.get("curve")
     of = of if isinstance(of, dict) else {}
     residuals, seconds = (_numbers(of.get(name)) for name in ("residuals", "seconds"))
@@ -192,6 +197,7 @@ def _solve(record: dict[str, Any]) -> str:
     over_steps = curve([([float(n + 1) for n in range(len(line))], line) for line in relative], "step")
     over_time = curve(list(zip(seconds, relative, strict=False)), "seconds") if len(seconds) == len(relative) else ""
     drawn = "".join(f"<figure>{svg}</figure>" for svg in (over_steps, over_time) if svg)
+    each = each if len(residuals) == count else "plane"
     slowest = max(range(len(relative)), key=lambda i: len(relative[i]))
     times = seconds[slowest] if slowest < len(seconds) else []
     rows = "".join(
@@ -199,9 +205,10 @@ def _solve(record: dict[str, Any]) -> str:
         for n, r in enumerate(relative[slowest])
     )
     head = "<tr><th scope='col'>Step</th><th scope='col'>Residual</th><th scope='col'>Seconds</th></tr>"
-    which = "" if len(relative) == 1 else f", slice {slowest + 1}"
+    which = "" if len(relative) == 1 else f", {each} {slowest + 1}"
+    said = _RESIDUAL.format(lines=f"; a line for each {each}" if which else "")
     table = f"<details><summary>The numbers{which}</summary><table>{head}{rows}</table></details>"
-    return f'<div class="curves">{drawn}</div><p class="aside">{_RESIDUAL}</p>{table}'
+    return f'<div class="curves">{drawn}</div><p class="aside">{said}</p>{table}'
 
 
 def _numbers(lines: object) -> list[list[float]]:
@@ -210,7 +217,7 @@ def _numbers(lines: object) -> list[list[float]]:
     return [[n for n in map(number, line) if n is not None] for line in lines]
 
 
-def _scores(scores: dict[str, Any]) -> str:
+def _scores(scores: dict[str, Any], parts: str) -> str:
     rows = ""
     for name, of in scores.items():
         if isinstance(of, dict):
@@ -223,7 +230,8 @@ def _scores(scores: dict[str, Any]) -> str:
     if not rows:
         return ""
     head = "".join(f"<th scope='col'>{text}</th>" for text in ("Image", "PSNR, dB", "SSIM", "NMSE"))
-    return f"<table class='scores'><caption>Against the reference</caption><tr>{head}</tr>{rows}</table>"
+    over = f", over {parts}" if parts else ""
+    return f"<table class='scores'><caption>Against the reference{over}</caption><tr>{head}</tr>{rows}</table>"
 
 
 def _rows(rows: list[tuple[str, str]]) -> str:

@@ -13,17 +13,18 @@ from resolvent.report.words import number
 
 
 def payload(
-    shown: dict[str, np.ndarray], scores: dict[str, Any], keep: Kept, affine: np.ndarray | None, scale: float
+    shown: dict[str, np.ndarray], scores: dict[str, Any], keep: Kept, aspect: float, scale: float
 ) -> dict[str, Any]:
     """What the viewer draws."""
     truth = shown.get("reference")
     guide = truth if truth is not None else shown.get("model", next(iter(shown.values())))
     peak = max(float(np.abs(image).max()) for image in shown.values()) or 1.0
     count, frames, rows, columns = guide.shape
+    parts = whole(count, frames)
     content: dict[str, Any] = {
         "rows": rows,
         "columns": columns,
-        "aspect": _aspect(affine),
+        "aspect": round(aspect, 4),
         "count": len(keep.slices),
         "slices": [i + 1 for i in keep.slices],
         "of_slices": count,
@@ -39,7 +40,7 @@ def payload(
         limits = [float(np.percentile(error, 99)) / largest for error in errors[1:] or errors]
         content |= {"largest": largest / peak, "limit": max(*limits, 1e-6) if limits else 1.0}
     content["images"] = [
-        packed_planes(name, keep.of(image), peak) | {"label": title_of(name), "score": _score(scores.get(name))}
+        packed_planes(name, keep.of(image), peak) | {"label": title_of(name), "score": _score(scores.get(name), parts)}
         for name, image in shown.items()
     ]
     return content
@@ -60,16 +61,20 @@ def affine_of(affine: np.ndarray | None, keep: Kept) -> np.ndarray:
     return found
 
 
-def _aspect(affine: np.ndarray | None) -> float:
-    """Height over width of a pixel."""
-    if affine is None:
-        return 1.0
-    width, height = np.linalg.norm(affine[:3, :2], axis=0)
-    return round(float(height / width), 4) if width > 0 and height > 0 else 1.0
+def whole(slices: int, frames: int) -> str:
+    """What scores are of, where a panel shows a part of it.
+
+    >>> whole(16, 1), whole(2, 6), whole(1, 1)
+    ('all slices', 'all slices and frames', '')
+    """
+    names = [name for name, count in (("slices", slices), ("frames", frames)) if count > 1]
+    return f"all {' and '.join(names)}" if names else ""
 
 
-def _score(of: object) -> str:
+def _score(of: object, parts: str) -> str:
     if not isinstance(of, dict):
         return ""
     psnr, ssim = number(of.get("psnr")), number(of.get("ssim"))
-    return "" if psnr is None or ssim is None else f"PSNR {psnr:.1f} dB · SSIM {ssim:.3f}"
+    if psnr is None or ssim is None:
+        return ""
+    return " · ".join([f"PSNR {psnr:.1f} dB", f"SSIM {ssim:.3f}", *([parts] if parts else [])])

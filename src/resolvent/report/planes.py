@@ -42,11 +42,14 @@ def planes(image: Tensor, ndim: int) -> np.ndarray:
 
 
 def kept(images: list[np.ndarray], ndim: int) -> Kept:
-    """All slices and frames, or as many, evenly spaced, as `BUDGET` has room for; the middle plane tells how many."""
+    """All slices and frames, or as many, evenly spaced, as `BUDGET` has room for by the largest of three planes."""
     count, frames = images[0].shape[:2]
     peak = max(float(np.abs(image).max()) for image in images) or 1.0
-    middle = [image[count // 2 : count // 2 + 1, frames // 2 : frames // 2 + 1] for image in images]
-    plane = sum(len(magnitude_bytes(one, peak)) + len(phase_bytes(one)) for one in middle) + middle[0].size // 2
+    places = [(count * n // 6, frames * n // 6) for n in (1, 3, 5)]
+    plane = max(
+        sum(len(magnitude_bytes(image[at], peak)) + len(phase_bytes(image[at])) for image in images) for at in places
+    )
+    plane += images[0][0, 0].size // 2
     room = max(1, BUDGET[ndim] // plane)
     thin_slices = min(count, -(-count * frames // room))
     thin_frames = max(1, -(-(-(-count // thin_slices) * frames) // room))
@@ -97,9 +100,9 @@ def packed(content: bytes) -> str:
 
 
 def packed_planes(name: str, image: np.ndarray, peak: float) -> dict[str, Any]:
-    """One image for the viewer."""
+    """One image for the viewer; one that is its own magnitude has no phase."""
     return {
         "name": name,
         "magnitude": packed(magnitude_bytes(image, peak)),
-        "phase": packed(phase_bytes(image)) if np.iscomplexobj(image) and np.imag(image).any() else None,
+        "phase": packed(phase_bytes(image)) if (image != np.abs(image)).any() else None,
     }

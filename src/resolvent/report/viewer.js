@@ -41,9 +41,15 @@ window.report = (async () => {
 
   // One number of an image in the quantity that is shown: a fraction of the largest value, radians, or an error.
   function value(image, i) {
-    if (state.quantity === "phase") return image.angles ? (image.angles[i] / 256 - 0.5) * 2 * Math.PI : 0;
+    if (state.quantity === "phase") return (image.angles[i] / 256 - 0.5) * 2 * Math.PI;
     if (state.quantity === "magnitude") return image.values[i] / 4095;
     return Math.abs(image.values[i] - images[data.truth].values[i]) / 4095 / data.largest;
+  }
+
+  // Whether an image has that quantity: the reference has no error, and an image may have no phase.
+  function has(n, quantity = state.quantity) {
+    if (quantity === "error") return data.truth !== null && n !== data.truth;
+    return quantity !== "phase" || images[n].angles !== null;
   }
 
   // ---- colours ---------------------------------------------------------------------------------------------
@@ -122,13 +128,13 @@ window.report = (async () => {
     box.classList.toggle("one", state.one);
     methods.hidden = !state.one;
     images.forEach((image, n) => {
-      const error = state.quantity === "error" && n === data.truth;
-      image.panel.hidden = state.one ? n !== state.shown : error;
+      image.panel.hidden = state.one ? n !== state.shown : !has(n);
       image.panel.classList.toggle("zoomed", state.zoom > 1);
       image.radio.checked = n === state.shown;
+      image.radio.parentElement.hidden = !has(n);
       if (!image.panel.hidden) draw(image);
     });
-    if (!state.one) box.style.setProperty("--across", images.length - (state.quantity === "error"));
+    if (!state.one) box.style.setProperty("--across", images.filter((_, n) => has(n)).length);
     for (const name of ["quantity", "layout"]) {
       const wanted = name === "layout" ? (state.one ? "one" : "all") : state.quantity;
       $(name).querySelector(`[value="${wanted}"]`).checked = true;
@@ -139,18 +145,23 @@ window.report = (async () => {
     $("frame-value").textContent = `${data.frames[state.frame]} of ${data.of_frames}`;
     legend();
     measurements();
+    box.dispatchEvent(new Event("drawn"));
   }
 
-  const digits = (v) => (v === 0 ? "0" : Math.abs(v) >= 1e-2 && Math.abs(v) < 1e4 ? String(+v.toPrecision(3)) : v.toExponential(1));
+  const digits = (v) => (v === 0 ? "0" : Math.abs(v) >= 1e-2 && Math.abs(v) < 1e6 ? String(+v.toPrecision(3)) : v.toExponential(2));
   const worded = { magnitude: (v) => digits(v * data.peak), phase: (v) => `${+(v / Math.PI).toFixed(2)} π`, error: (v) => `${digits(100 * v)} %` };
   const named = { magnitude: "magnitude, units of the file", phase: "phase", error: "of the largest reference value" };
 
   function legend() {
     const [low, high] = windows[state.quantity], [least, most] = ranges[state.quantity], say = worded[state.quantity];
     const bar = $("bar").getContext("2d"), strip = bar.createImageData(256, 1), table = tables[state.quantity];
-    for (let i = 0; i < 256; i++) strip.data.set([table[3 * i], table[3 * i + 1], table[3 * i + 2], 255], 4 * i);
+    const floor = Math.max(low, least); // nothing lies below, wherever the window begins
+    for (let i = 0; i < 256; i++) {
+      const level = 3 * Math.round((255 * (floor - low) + i * (high - floor)) / (high - low));
+      strip.data.set([table[level], table[level + 1], table[level + 2], 255], 4 * i);
+    }
     bar.putImageData(strip, 0, 0);
-    $("scale-low").textContent = say(low);
+    $("scale-low").textContent = say(floor);
     $("scale-high").textContent = (state.quantity === "phase" ? "" : "≥ ") + say(high);
     $("scale-name").textContent = named[state.quantity];
     $("level").value = (1000 * ((low + high) / 2 - least)) / (most - least);
@@ -183,14 +194,17 @@ window.report = (async () => {
 
   // ---- what can be done --------------------------------------------------------------------------------------
   function choose(n) {
-    if (n > last) return;
+    if (n > last || !has(n)) return;
     if (n !== state.shown) state.before = state.shown;
     state.shown = n; state.one = true;
     refresh();
   }
   function quantity(name) {
-    if (name === "error" && data.truth === null) return;
+    const found = [state.shown, state.before, ...images.keys()].filter((n) => has(n, name));
+    if (!found.length) return;
     state.quantity = name;
+    state.shown = found[0];
+    state.before = found.find((n) => n !== found[0]) ?? found[0];
     refresh();
   }
   function zoom(factor, x = state.x, y = state.y) {
@@ -276,7 +290,7 @@ window.report = (async () => {
     const column = Math.floor(x * columns), row = Math.floor(y * rows);
     if (column < 0 || row < 0 || column >= columns || row >= rows) return;
     const i = offset() + row * columns + column;
-    const parts = images.map((image, n) => (state.quantity === "error" && n === data.truth ? "" : `${image.label} ${worded[state.quantity](value(image, i))}`));
+    const parts = images.map((image, n) => (has(n) ? `${image.label} ${worded[state.quantity](value(image, i))}` : ""));
     $("readout").textContent = [`row ${row}, column ${column}`, ...parts.filter(Boolean)].join(" · ");
   }
 

@@ -50,16 +50,23 @@
       box.hidden = $("volume-pick").hidden = false;
       const viewer = new Niivue({
         backColor: [0, 0, 0, 1], fontColor: [0.9, 0.9, 0.9, 1], crosshairColor: [0.3, 0.75, 0.95, 0.7], loadingText: "",
-        isOrientationTextVisible: report.oriented, crosshairWidth: 0.2, crosshairWidthUnit: "percent", multiplanarLayout: 2, multiplanarShowRender: 1, show3Dcrosshair: true,
+        isOrientationTextVisible: report.data.oriented, crosshairWidth: 0.2, crosshairWidthUnit: "percent", multiplanarLayout: 2, multiplanarShowRender: 1, show3Dcrosshair: true,
       });
       await viewer.attachToCanvas(canvas);
       images.forEach((image, n) => pick.add(new Option(image.label, n)));
-      const show = async () => {
+      let frame = 0, waiting = 0, loaded = Promise.resolve();
+      const load = async () => {
+        frame = report.state.frame;
         if (viewer.volumes.length) viewer.removeVolumeByIndex(0);
         await viewer.loadFromArrayBuffer(nifti(report, images[pick.value]), `${images[pick.value].name}.nii`);
         canvas.dataset.shown = images[pick.value].name;
       };
+      const show = () => (loaded = loaded.then(load));
       pick.onchange = show;
+      $("panels").addEventListener("drawn", () => {
+        clearTimeout(waiting);
+        if (report.state.frame !== frame) waiting = setTimeout(show, 200); // when it rests
+      });
       pick.value = Math.max(0, images.findIndex((image) => image.name === "model"));
       viewer.setSliceType(viewer.sliceTypeMultiplanar);
       await show();

@@ -126,13 +126,13 @@ def warnings(record: Record) -> list[tuple[str, str]]:
         found.append(("Certificate refused", "The residual is not finite. Do not use this image."))
     elif of.get("proved") is not True:
         found.append(("Nothing is proved", "All numbers of the certificate below are estimates."))
-    found += _doubts(record.get("fit"))
+    found += doubts(record.get("fit"))
     cautions = record.get("cautions")
     told = [text for text in cautions if isinstance(text, str)] if isinstance(cautions, list) else []
     return found + [("About the scan", f"{text[:1].upper()}{text[1:]}.") for text in told]
 
 
-def _doubts(fit: object) -> list[tuple[str, str]]:
+def doubts(fit: object) -> list[tuple[str, str]]:
     """What the fit doubts, as it was written down; of a record that does not say what, that it does."""
     told = fit.get("doubts") if isinstance(fit, dict) else None
     said = {kind: text for kind, text in told.items() if isinstance(text, str)} if isinstance(told, dict) else {}
