@@ -12,12 +12,8 @@ import torch
 
 import resolvent as rv
 from resolvent.cli import reconstruct
-from resolvent.data import MASK_KINDS, metrics, undersample
-from resolvent.monotone import CertifiedPlanes, CertifiedSeries, ProductNetwork
-
-
 from resolvent.data import MASK_KINDS, metrics, simulate, undersample
-from resolvent.monotone import ProductNetwork
+from resolvent.monotone import CertifiedPlanes, CertifiedSeries, ProductNetwork
 
 CERTIFICATE = {"proved", "tier", "m", "distance", "data_gain", "data_gain_kind"}
 ENTRY = {
