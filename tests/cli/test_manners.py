@@ -18,6 +18,7 @@ import torch
 import typer
 
 import resolvent as rv
+from problems import random
 from resolvent._errors import ScanWarning
 from resolvent.cli import app, output
 from resolvent.cli.examples import EXAMPLES
@@ -96,7 +97,8 @@ def test_progress_has_a_rate_and_the_time_that_is_left():
     [((8, 8), 2, "slice", "slices"), ((4, 8, 8), 3, "volume", "volumes"), ((4, 8, 8), 2, "series", "series")],
 )
 def test_slices_volumes_and_series_are_called_so(model, shape, ndim, name, names):
-    scan = rv.Scan(torch.ones(2, 3, *shape) + 0j, torch.ones(1, *shape), torch.ones(1, 3, *shape) + 0j, ndim=ndim)
+    kspace, maps = random(2, 3, *shape, dtype=torch.complex64), torch.ones(1, 3, *shape) + 0j
+    scan = rv.Scan(kspace, torch.ones(1, *shape), maps, ndim=ndim)
     outcome = reconstruct(scan, load_mol(str(model)), max_steps=1)
     assert headline(outcome).startswith(f"2 {names} of {' x '.join(map(str, shape))} · ")
     assert pace(0, 2, 0.0, entries(scan)) == f"{name} 1 of 2"
