@@ -100,6 +100,12 @@ MUTANTS = (
         SENSE_TESTS,
     ),
     Mutant(
+        "transforms skipped for a mask that is learned",
+        "linop/sense.py",
+        (("varies = [learned or bool(", "varies = [bool("),),
+        SENSE_TESTS,
+    ),
+    Mutant(
         "norm bound from the smallest eigenvalue",
         "linop/sense.py",
         (("(gram)[..., -1]", "(gram)[..., 0]"),),
@@ -189,6 +195,12 @@ MUTANTS = (
         "finished samples go on",
         "solve/fixed_point.py",
         (("running = ~(finished | hopeless)", "running = ~(finished | hopeless).all().expand_as(finished)"),),
+        FIXED_POINT_TESTS,
+    ),
+    Mutant(
+        "divergence beyond all numbers called convergence",
+        "solve/fixed_point.py",
+        ((" & torch.isfinite(norm(image))", ""),),
         FIXED_POINT_TESTS,
     ),
     Mutant(
