@@ -45,6 +45,7 @@ class Iteration:
         lam: weight of the data, ``(batch,)``.
         ridge: ``F(x) = (1 + ridge) x - H(x)``.
         data: ``lam A^H b``.
+        start: the linear reconstruction.
         work: counts the applications of N and the evaluations of H.
     """
 
@@ -53,6 +54,7 @@ class Iteration:
     lam: Tensor
     ridge: float
     data: Tensor
+    start: Tensor
     work: Work = field(default_factory=Work)
 
     def step(self, x: Tensor) -> Tensor:
@@ -112,14 +114,14 @@ def as_published(mol: rv.MOL, case: Case) -> Iteration:
             z = conv2d(z.relu() if i else z, weight, bias, padding=1)
         return torch.complex(z[:, 0], z[:, 1])
 
-    equation = mol.pose(case.y, case.A, case.noise)[0]
-    return Iteration(normal, network, equation.lam, mol.ridge, equation.data)
+    equation, _, context = mol.pose(case.y, case.A, case.noise)
+    return Iteration(normal, network, equation.lam, mol.ridge, equation.data, context.sense)
 
 
 def on_our_operators(mol: rv.MOL, case: Case) -> Iteration:
     """With those of this package: transforms that move no sample, convolutions with the channels last."""
-    equation = mol.pose(case.y, case.A, case.noise)[0]
-    return Iteration(equation.A.normal, equation.score.H, equation.lam, mol.ridge, equation.data)
+    equation, _, context = mol.pose(case.y, case.A, case.noise)
+    return Iteration(equation.A.normal, equation.score.H, equation.lam, mol.ridge, equation.data, context.sense)
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:

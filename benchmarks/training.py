@@ -35,8 +35,8 @@ def loss(image: Tensor, case: Case) -> Tensor:
 def published_image(mol: rv.MOL, case: Case, steps: int, form: published.Form = published.as_published) -> Tensor:
     """So many published iterations from the linear reconstruction, and as many for the gradient."""
     with torch.no_grad():
-        x = mol.pose(case.y, case.A, case.noise)[2].sense
         iteration = form(mol, case)
+        x = iteration.start
         for _ in range(steps):
             x = iteration.step(x)
     return iteration.attach(x, steps)

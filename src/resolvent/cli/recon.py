@@ -113,8 +113,8 @@ def recon(
         limit = None if max_memory is None else byte_count(max_memory)
 
         from resolvent.cli.reconstruct import Retrospective
-        from resolvent.data.io.mrd_stream import library
         from resolvent.data.io.output import check_place, check_writable
+        from resolvent.data.io.packages import package
         from resolvent.mol.weights import load_mol
 
         network = load_mol(model).to(device)
@@ -151,7 +151,7 @@ def recon(
         try:
             for name in names:
                 if name == STREAM:
-                    library()
+                    package("mrd")
                 elif name is not None:
                     check_writable(name)
             for name in (*pictures, *pages):

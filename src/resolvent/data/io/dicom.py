@@ -10,27 +10,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from resolvent._errors import FormatError
 from resolvent._version import __version__
 from resolvent.data.io.orientation import lps_from_affine
+from resolvent.data.io.packages import package
 from resolvent.data.places import Geometry
 
 WHITE = 65535
-MISSING = "DICOM needs the package pydicom, which is not installed. Run: pip install 'resolvent[dicom]'."
-
-
-def library() -> Any:
-    """The package pydicom.
-
-    Raises:
-        FormatError: it is not installed.
-    """
-    try:
-        import pydicom
-        import pydicom.valuerep
-    except ImportError as error:
-        raise FormatError(MISSING) from error
-    return pydicom
 
 
 def dicom_names(path: str, count: int) -> list[str]:
@@ -74,7 +59,7 @@ def write_dicom(
     Raises:
         FormatError: pydicom is not installed.
     """
-    pydicom = library()
+    pydicom = package("pydicom")
     values = planes(image, ndim)
     top = float(values.max())
     slope = top / WHITE if top > 0 else 1.0

@@ -4,39 +4,24 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
 
 import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
-from resolvent._errors import FormatError, ScanWarning, ShapeError
+from resolvent._errors import ScanWarning, ShapeError
 from resolvent.data.io.hdf5 import load, load_complex, required
 from resolvent.data.io.lines import framed, in_use
 from resolvent.data.io.mrd_stream import blocks
 from resolvent.data.io.orientation import directions_in_mrd, lps_from_affine
+from resolvent.data.io.packages import package
 from resolvent.data.io.stack import slice_order, stacked
 from resolvent.data.places import Geometry
 from resolvent.data.volume import Volume
 
 COMPLEX, MAGNITUDE = 5, 1
 """Image types of the format."""
-
-
-def library() -> Any:
-    """The package ismrmrd.
-
-    Raises:
-        FormatError: it is not installed.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the library's own
-            import ismrmrd
-    except ImportError as error:
-        raise FormatError("MRD images need the package ismrmrd. Run: pip install 'resolvent[mrd]'.") from error
-    return ismrmrd
 
 
 def image_group(file: h5py.File) -> h5py.Group | None:
@@ -87,7 +72,7 @@ def write_mrd_images(
     Raises:
         FormatError: ismrmrd is not installed.
     """
-    ismrmrd = library()
+    ismrmrd = package("ismrmrd")
     kind = COMPLEX if image.is_complex() else MAGNITUDE
     affine = None if geometry is None else geometry.affine
     with warnings.catch_warnings(), ismrmrd.Dataset(path, "dataset") as dataset:

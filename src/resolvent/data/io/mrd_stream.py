@@ -15,26 +15,13 @@ from resolvent.data.io import acquisitions
 from resolvent.data.io.limits import check_unpacked, decoding
 from resolvent.data.io.mrd_header import RAMP_TIMES, MRDHeader, Space
 from resolvent.data.io.orientation import directions_in_mrd, lps_from_affine
+from resolvent.data.io.packages import package
 from resolvent.data.places import Geometry
 from resolvent.data.scan import Scan
 
 COUNTERS = tuple(acquisitions.HEAD["idx"].names or ())
 NUMBERS = ("discard_pre", "discard_post", "encoding_space_ref", "sample_time_us")
 VECTORS = ("position", "read_dir", "phase_dir", "slice_dir")
-MISSING = "MRD streams need the package mrd-python, which is not installed. Run: pip install 'resolvent[mrd]'."
-
-
-def library() -> Any:
-    """The package mrd, of mrd-python.
-
-    Raises:
-        FormatError: it is not installed.
-    """
-    try:
-        import mrd
-    except ImportError as error:
-        raise FormatError(MISSING) from error
-    return mrd
 
 
 def read_mrd_stream(path: str) -> Scan:
@@ -44,7 +31,7 @@ def read_mrd_stream(path: str) -> Scan:
         FormatError: mrd-python is not installed, no header, no image lines, or not Cartesian and without places.
         CorruptFileError: the stream ends early, is damaged, or is not all of the file.
     """
-    mrd = library()
+    mrd = package("mrd")
     heads, lines, places = [], [], []
     with decoding(path), _whole(path), open(path, "rb") as file, mrd.BinaryMrdReader(file) as reader:
         reader._stream = _bounded(reader._stream, os.path.getsize(path))
@@ -147,7 +134,7 @@ def write_mrd_stream(
     Raises:
         FormatError: mrd-python is not installed.
     """
-    mrd = library()
+    mrd = package("mrd")
     with mrd.BinaryMrdWriter(file) as writer:
         writer.write_header(_image_header(image, ndim, geometry, mrd))
         writer.write_data(_images(image, ndim, geometry, record, counters, mrd))

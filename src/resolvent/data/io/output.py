@@ -9,16 +9,16 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 
 from resolvent._errors import FormatError, ResolventError, ShapeError
+from resolvent.data.io.packages import package
 
 WRITTEN = (".nii.gz", ".nii", ".h5", ".mrd", ".dcm", ".cfl", ".png", ".npy")
 """Suffixes that can be written."""
 
-PACKAGED = {".dcm": "resolvent.data.io.dicom", ".mrd": "resolvent.data.io.mrd_image"}
-"""The formats that need a package, each with the module that knows it."""
+PACKAGED = {".dcm": "pydicom", ".mrd": "ismrmrd"}
+"""The formats that need a package."""
 FLAT = (".dcm", ".cfl")
 """Formats in which a third axis of space is that of the slices."""
 
@@ -58,7 +58,7 @@ def check_writable(path: str | Path) -> None:
     """
     sidecar, suffix = sidecar_path(str(path)), output_suffix(str(path))
     if suffix in PACKAGED:
-        import_module(PACKAGED[suffix]).library()
+        package(PACKAGED[suffix])
     check_place(path)
     if os.path.lexists(sidecar) and not _is_record(sidecar):
         raise OutputError(

@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from resolvent._errors import FormatError, ResolventError
-from resolvent.data.io.dicom import MISSING, is_dicom
+from resolvent.data.io.dicom import is_dicom
+from resolvent.data.io.packages import MISSING
 
 TRIES, PAUSE, PATIENCE = 3, 0.5, 30.0
 """Attempts for a file, seconds before the second (twice as long before the third), seconds to wait for an answer."""
@@ -60,7 +61,8 @@ def send(path: str, to: str) -> str:
         import pydicom
         import pynetdicom  # noqa: F401
     except ImportError as error:
-        raise FormatError(MISSING.replace("pydicom, which is", "pydicom and pynetdicom, which are")) from error
+        both = MISSING["pydicom"].replace("pydicom, which is", "pydicom and pynetdicom, which are")
+        raise FormatError(both) from error
     attempt = _store if _address(to).scheme == "dicom" else _post
     dataset = pydicom.dcmread(path)
     reason = ""

@@ -1,0 +1,29 @@
+"""The packages of extras that formats need: imported where they are used, missed with a remedy."""
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+from typing import Any
+
+from resolvent._errors import FormatError
+
+MISSING = {
+    "pydicom": "DICOM needs the package pydicom, which is not installed. Run: pip install 'resolvent[dicom]'.",
+    "ismrmrd": "MRD images need the package ismrmrd. Run: pip install 'resolvent[mrd]'.",
+    "mrd": "MRD streams need the package mrd-python, which is not installed. Run: pip install 'resolvent[mrd]'.",
+}
+
+
+def package(name: str) -> Any:
+    """The package of that name.
+
+    Raises:
+        FormatError: it is not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the package's own
+            return import_module(name)
+    except ImportError as error:
+        raise FormatError(MISSING[name]) from error
