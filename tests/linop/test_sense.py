@@ -467,6 +467,46 @@ def test_preconditioner_is_hermitian_and_positive_for_every_geometry(setting):
         torch.testing.assert_close(P(x)[i : i + 1], one(x[i : i + 1]), rtol=0, atol=1e-13)
 
 
+def test_preconditioner_takes_no_notice_of_the_scale_of_the_maps():
+    A, lam, x = PLANE.operator(), torch.tensor([50.0]).double(), random(1, 6, 5)
+    B = SENSE(64 * A.maps, A.mask)
+    torch.testing.assert_close(B.preconditioner(1.0, lam / 64**2)(x), A.preconditioner(1.0, lam)(x))
+
+
+@pytest.mark.parametrize("setting", [*SETTINGS, TWO_SETS_DYNAMIC], ids=lambda s: s.name)
+def test_weighted_operator_is_that_of_weighted_measurements(setting):
+    A = setting.operator(2)
+    w = 0.1 + 0.9 * torch.rand(2, *A.frequency.shape[1:], dtype=torch.float64)
+    B = A.weighted(w)
+    x, y = random(2, *setting.image), setting.kspace(2)
+    torch.testing.assert_close(B(x), w * A(x))
+    torch.testing.assert_close(B.adjoint(y), A.adjoint(w * y))
+    torch.testing.assert_close(B.normal(x), A.adjoint(w**2 * A(x)))
+    torch.testing.assert_close(B.gradient(x, y), A.adjoint(w * (w * A(x) - y)))
+    lead = [slice(None)] * (A.mask.ndim - A.ndim)
+    mask = (A.mask * w)[tuple(lead)].squeeze(1)
+    anew, lam = setting.operator(2, mask=mask), torch.tensor([3.0, 300.0]).double()
+    torch.testing.assert_close(B.preconditioner(1.0, lam)(x), anew.preconditioner(1.0, lam)(x))
+    torch.testing.assert_close(B.norm_bound, anew.norm_bound)
+    assert A.mask.amax() == 1, "the operator itself is as it was"
+
+
+@pytest.mark.parametrize("mask", [(6, 5), (6, 1), (1, 5)])
+def test_frequency_counts_the_axes_along_which_samples_are_missing(mask):
+    A = PLANE.operator(mask=random_mask(1, *mask).expand(1, 6, 5))
+    y, x = torch.meshgrid((torch.arange(6) - 3) / 3, (torch.arange(5) - 2) / 2.5, indexing="ij")
+    expected = ((mask[0] > 1) * y**2 + (mask[1] > 1) * x**2).sqrt()
+    assert A.frequency.shape == (1, 1, *mask)
+    torch.testing.assert_close(A.frequency.expand(1, 1, 6, 5)[0, 0], expected, check_dtype=False)
+
+
+def test_operators_without_frequencies_weight_nothing():
+    A = Sampling(random_mask(1, 6, 5)) @ PLANE.operator()
+    assert A.frequency is None
+    with pytest.raises(NotImplementedError, match="frequencies"):
+        A.weighted(torch.ones(1, 1, 6, 5))
+
+
 def test_full_sampling_needs_no_preconditioner():
     assert PLANE.operator(mask=torch.ones(1, 6, 5)).preconditioner(1.0, torch.ones(1)) is None
 

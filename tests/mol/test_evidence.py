@@ -1,3 +1,4 @@
+import itertools
 from unittest import mock
 
 import pytest
@@ -8,8 +9,9 @@ from resolvent import SENSE
 from resolvent.data import birdcage_maps, make_mask
 from resolvent.linop import Sampling, fourier
 from resolvent.mol import MOL
-from resolvent.mol.equation import Work
+from resolvent.mol.equation import Work, resolvent
 from resolvent.mol.evidence import misfit, unseen
+from resolvent.mol.scale import intensity
 from resolvent.monotone import ResidualStack
 
 SIZE = (48, 40)
@@ -76,9 +78,10 @@ def test_with_exact_maps_the_misfit_is_the_noise_that_is_left_when_every_pixel_i
     maps = birdcage_maps(8, SIZE, seed=1)[None]
     for sigma in (0.03, 0.3):
         A, y = brain(sigma, maps)
-        found = float(misfit(A, y, A.adjoint(y)))
+        found = misfit(A, y, A.adjoint(y))
         free = 1 - 1 / (8 / 2)  # of each sample, when 8 coils at R = 2 have four samples for a pixel
-        assert found == pytest.approx(sigma * free**0.5, rel=0.1)
+        assert float(found[A.mask != 0].square().mean().sqrt()) == pytest.approx(sigma * free**0.5, rel=0.1)
+        assert float(found.max() / found.min()) < 1.3  # where samples are dense less of it is fitted
 
 
 def test_maps_that_err_show_in_the_misfit():
@@ -87,7 +90,61 @@ def test_maps_that_err_show_in_the_misfit():
     wrong = wrong / wrong.abs().square().sum(1, keepdim=True).sqrt()
     A, y = brain(0.01, maps)
     B = SENSE(wrong, A.mask[:, 0], ndim=2)
-    assert float(misfit(B, y, B.adjoint(y))) > 3 * float(misfit(A, y, A.adjoint(y)))
+    found, expected = misfit(B, y, B.adjoint(y)), misfit(A, y, A.adjoint(y))
+    assert found.max() > 3 * expected.max()
+    assert found.max() == found[A.frequency < 0.2].min() > 3 * found.min(), "most of it where the samples are largest"
+
+
+@pytest.mark.parametrize("kind", ["gaussian2d", "gaussian1d"])
+def test_the_misfit_is_that_of_four_rings_of_as_many_samples(kind):
+    maps = birdcage_maps(6, SIZE, seed=1)[None]
+    mask = make_mask(kind, SIZE, 3, seed=0)[0].float()[None]
+    A, y = SENSE(maps, mask, ndim=2), random(1, 6, *SIZE, dtype=torch.complex64, seed=3)
+    y = mask * y * torch.exp(-(torch.linspace(-3, 3, SIZE[0])[:, None] ** 2))  # of no image; most in the middle rows
+    x = resolvent(A, torch.tensor([1000.0]), 1000 * A.adjoint(y), tol=1e-4)
+    power, there = (A(x) - y).abs().square(), (y != 0).expand(y.shape)
+    found = misfit(A, y, A.adjoint(y), tol=1e-4)
+    assert found.shape == A.frequency.shape
+    levels, radius = found.expand(y.shape), A.frequency.expand(y.shape)
+    rings = [(levels == level) & there for level in found.unique()]
+    assert [float(levels[ring].mean()) for ring in rings] == pytest.approx(
+        [float(power[ring].mean().sqrt()) for ring in rings], rel=1e-3
+    )
+    ends = sorted((float(radius[ring].min()), float(radius[ring].max())) for ring in rings)
+    assert len(ends) == 4 and all(a[1] < b[0] for a, b in itertools.pairwise(ends))
+    assert all(abs(int(ring.sum()) - int(there.sum()) / 4) < 0.1 * int(there.sum()) for ring in rings)
+
+
+def test_where_samples_have_no_frequency_or_all_the_same_their_misfit_is_one():
+    A, y = brain(0.1, birdcage_maps(4, SIZE, seed=1)[None])
+    rms = (misfit(A, y, A.adjoint(y)).square() * A.mask).sum() / A.mask.sum()
+    B = Sampling(torch.ones(1, 1, *SIZE)) @ A
+    found = misfit(B, y, B.adjoint(y))
+    assert found.shape == (1, 1, 1, 1)
+    torch.testing.assert_close(found.squeeze(), rms.sqrt(), rtol=0.02, atol=0)
+    single = torch.zeros(1, *SIZE)
+    single[:, SIZE[0] // 2, SIZE[1] // 2] = 1  # three rings of four hold none
+    A = SENSE(birdcage_maps(4, SIZE, seed=1)[None], single, ndim=2)
+    assert torch.isfinite(misfit(A, single[:, None] * y, A.adjoint(y))).all()
+
+
+def test_samples_are_weighted_by_the_root_of_the_lam_of_their_ring():
+    model = MOL(ResidualStack(channels=4, layers=2), lam=50.0, normalise=True)
+    A, y = brain(0.01, birdcage_maps(4, SIZE, seed=1)[None], R=4)
+    y = y * (1 + 0.5 * (A.frequency < 0.3) * (torch.arange(4).reshape(1, 4, 1, 1) == 1))  # a gain that no map knows
+    with torch.no_grad():
+        scan = model.in_units(y, A, 0.01, ndim=2)
+    x0 = intensity(A.adjoint(y))
+    level = torch.hypot(misfit(A, y, A.adjoint(y)), torch.tensor(0.01)) / x0
+    lam = 1 / (1 + level / 0.002)
+    torch.testing.assert_close(scan.worth.square(), lam / lam.max(), rtol=1e-5, atol=0)
+    assert float(scan.worth.amin()) < 0.7 and float(scan.worth.amax()) == 1
+    assert float(scan.worth[A.frequency < 0.05].max()) == float(scan.worth.amin())
+    x = torch.ones(1, *SIZE, dtype=torch.complex64)
+    torch.testing.assert_close(scan.A(x), scan.worth * A(x))
+    torch.testing.assert_close(scan.y, scan.worth * y / scan.scale)
+    torch.testing.assert_close(scan.data, scan.lam * A.adjoint(scan.worth**2 * y) / scan.scale)
+    assert MOL(ResidualStack(channels=4, layers=2), lam=50.0).in_units(y, A, 0.01, ndim=2).worth is None
 
 
 def test_the_misfit_scales_with_the_data_and_takes_no_notice_of_what_was_not_measured():
@@ -117,7 +174,7 @@ def test_lam_is_that_of_the_formula():
     for sigma in (0.01, 0.2):
         A, y = brain(sigma, maps, R=4)
         scan = model.in_units(y, A, sigma, ndim=2)
-        share, level = unseen(A, y[:, 0], 2), misfit(A, y, A.adjoint(y)) / scan.scale
+        share, level = unseen(A, y[:, 0], 2), misfit(A, y, A.adjoint(y)).amin() / scan.scale
         level = torch.hypot(level, sigma / scan.scale)
         expected = 50 * ((share + 0.02) / 0.12) ** 0.5 / (1 + level / 0.002)
         torch.testing.assert_close(scan.lam, expected.detach(), rtol=1e-4, atol=0, check_dtype=False)

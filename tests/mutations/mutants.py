@@ -543,13 +543,31 @@ MUTANTS = (
     Mutant(
         "misfit that takes no part in lam",
         "mol/units.py",
-        (("torch.hypot(sigma, misfit(A, y, back, tol=min(LOOSE, 100 * self.linear_tol), work=work))", "sigma"),),
+        (("torch.hypot(along(sigma, level), level)", "along(sigma, level).expand_as(level)"),),
         ("mol/test_evidence.py",),
+    ),
+    Mutant(
+        "samples that are worth the same in all of k-space",
+        "mol/units.py",
+        (("worth = (each / along(lam, each)).sqrt()", "worth = torch.ones_like(each)"),),
+        ("mol/test_evidence.py", "-k", "weighted"),
+    ),
+    Mutant(
+        "preconditioner of a weighted operator that has the density of all samples",
+        "linop/sense.py",
+        (('        new._buffers["diagonal"] = _diagonal', "        _diagonal"),),
+        ("linop/test_sense.py", "-k", "weighted"),
+    ),
+    Mutant(
+        "attack that holds the equation and forgets the weights of its samples",
+        "mol/equation.py",
+        (("y=y if self.worth is None else self.worth * y", "y=y"),),
+        ("mol/test_attack.py",),
     ),
     Mutant(
         "misfit whose squares leave single precision",
         "mol/evidence.py",
-        (("norm(A(x) - y)", "(A(x) - y).flatten(1).abs().square().sum(1).sqrt()"),),
+        (("((A(x) - y).abs() / size)", "(A(x) - y).abs()"), ("size * mean.sqrt()", "mean.sqrt()")),
         ("mol/test_evidence.py", "-k", "scales"),
     ),
     Mutant(

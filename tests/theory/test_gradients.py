@@ -1,5 +1,7 @@
 """The implicit gradient is the gradient of the unrolled algorithm, and of finite differences."""
 
+import itertools
+import math
 from dataclasses import replace
 
 import pytest
@@ -54,44 +56,54 @@ def unrolled(model, setting, theta, steps=70):
     A = setting.operator(maps=theta["maps"], mask=random_mask(1, *setting.mask))
     size = torch.Size(setting.image).numel()
     basis = torch.eye(size, dtype=torch.complex128).reshape(size, *setting.image)
-    normal = A.adjoint(A(basis)).reshape(size, size).T
     eye = torch.eye(size, dtype=torch.complex128)
 
-    def resolvent(lam, shift, z):
+    def normal(worth):
+        return A.adjoint(worth**2 * A(basis)).reshape(size, size).T
+
+    def resolvent(lam, shift, z, normal):
         return torch.linalg.solve(shift * eye + lam * normal, z.reshape(-1)).reshape(z.shape)
 
-    def lam_at(noise):
-        if not model.normalise:
-            return theta["log_lam"].exp()
+    def lam_of(scale):
+        """That of each sample: of four rings of as many of them the level of each."""
         missing = (unseen(A, zero_filled, setting.network)[0] + UNSEEN_FLOOR) / (UNSEEN_TYPICAL + UNSEEN_FLOOR)
-        faithful = A(resolvent(torch.tensor(1000.0).double(), 1.0, 1000 * zero_filled)) - y
-        samples = (A.measured(y) != 0).sum()
-        residual = (A.measured(faithful).abs().square().sum() / samples).sqrt() / (NOISE / noise)  # over the scale
-        level = (noise**2 + residual**2).sqrt()
-        log_lam = theta["log_lam"] + theta["noise_slope"] * torch.log(1 + level / NOISE_FLOOR)
-        return (log_lam + theta["unseen_slope"] * missing.log()).exp()
+        faithful = A(resolvent(torch.tensor(1000.0).double(), 1.0, 1000 * zero_filled, normal(1.0))) - y
+        power = A.measured(faithful).abs().square()
+        radius, there = A.frequency.expand(y.shape), A.measured(y) != 0
+        lam = torch.ones(y.shape, dtype=torch.float64)
+        ordered = radius[there].sort().values.tolist()
+        quartiles = (ordered[math.ceil(len(ordered) * part / 4) - 1] for part in (1, 2, 3))
+        for low, high in itertools.pairwise((-1.0, *quartiles, math.inf)):
+            inside = (radius > low) & (radius <= high)
+            of = inside & there if (inside & there).any() else there
+            level = (NOISE**2 + power[of].mean()).sqrt() / scale
+            log_lam = theta["log_lam"] + theta["noise_slope"] * torch.log(1 + level / NOISE_FLOOR)
+            lam = torch.where(inside, (log_lam + theta["unseen_slope"] * missing.log()).exp(), lam)
+        return lam
 
     def intensity(x):
         return (x.abs().pow(4).sum() / x.abs().pow(2).sum()).sqrt()
 
     y = theta["kspace"]
-    zero_filled = A.adjoint(y)
-    scale = intensity(zero_filled) if model.normalise else torch.ones((), dtype=torch.float64)
-    level = NOISE / scale
-    lam = lam_at(level)
-    sense = resolvent(lam, 1.0, lam * zero_filled)
+    zero_filled = back = A.adjoint(y)
+    scale, lam, N = torch.ones((), dtype=torch.float64), theta["log_lam"].exp(), normal(1.0)
+    if model.normalise:
+        every = lam_of(intensity(zero_filled))
+        lam, worth = every.max(), (every / every.max()).sqrt()
+        N, back = normal(worth), A.adjoint(worth**2 * y)
+    sense = resolvent(lam, 1.0, lam * back, N)
     if model.normalise:
         scale = intensity(sense)
-        level = NOISE / scale
-        lam = lam_at(level)
-    sense, zero_filled = sense / scale, zero_filled / scale
-    context = ScanContext(sense, zero_filled, level.reshape(1), lambda u: resolvent(lam, 1.0, u + lam * zero_filled))
+        lam = lam_of(scale).max()
+    level = NOISE / scale
+    sense, zero_filled, back = sense / scale, zero_filled / scale, back / scale
+    context = ScanContext(sense, zero_filled, level.reshape(1), lambda u: resolvent(lam, 1.0, u + lam * back, N))
     prefix = "score."
     weights = {name.removeprefix(prefix): t for name, t in theta.items() if name.startswith(prefix)}
     score = functional_call(Conditioner(model.score), {f"score.{k}": v for k, v in weights.items()}, (context,))
 
     def step(x):
-        return resolvent(lam, 1.05, score.H(x) + lam * zero_filled)
+        return resolvent(lam, 1.05, score.H(x) + lam * back, N)
 
     x = sense
     with torch.no_grad():

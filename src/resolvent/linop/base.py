@@ -95,6 +95,18 @@ class LinearOperator(nn.Module, ABC):
         """The part of y that was measured: zero where `adjoint` takes no notice of it."""
         return y
 
+    @property
+    def frequency(self) -> Tensor | None:
+        """How far from the middle of k-space a sample is, 1 at the edge; None if the measurements are no such samples.
+
+        In the shape of y with a coil axis of length 1, other axes may be 1, too. Where it is known there is `weighted`.
+        """
+        return None
+
+    def weighted(self, w: Tensor) -> LinearOperator:
+        """``diag(w) A``, with real weights in (0, 1] of the shape of `frequency`; each sample may have its own."""
+        raise NotImplementedError(f"{type(self).__name__.strip('_')} knows no frequencies, and weights none.")
+
     def by_frame(self, y: Tensor) -> Tensor:
         """Samples of y, frame by frame: ``(batch, *lead, samples)``, or ``(batch, samples)`` without lead axes."""
         return y.flatten(1)

@@ -154,7 +154,7 @@ class SENSE(LinearOperator):
         return self._combined(coil_images)
 
     def preconditioner(self, shift: float, lam: Tensor) -> Callable[[Tensor], Tensor] | None:
-        """``r -> F^H (F r / (sqrt(shift (shift + lam)) + lam d))``, with d the diagonal of ``F N F^H``.
+        """``r -> F^H (F r / (sqrt(shift (shift + lam s^2)) + lam d))``, d the diagonal of ``F N F^H``, s `magnitude`.
 
         N is not diagonal in k-space, as the coils have to unfold: about a frequency of density d its eigenvalues spread
         from 0 to a few times d. So the geometric mean of the ends of the spectrum of ``shift I + lam N`` stands
@@ -163,8 +163,8 @@ class SENSE(LinearOperator):
         """
         if not self._normal_axes:
             return None
-        weight = lam.reshape(-1, *(1,) * (self.diagonal.ndim - 1))
-        scale = 1 / ((shift * (shift + weight)).sqrt() + weight * self.diagonal)
+        weight, largest = (t.reshape(-1, *(1,) * (self.diagonal.ndim - 1)) for t in (lam, lam * self.unit**2))
+        scale = 1 / ((shift * (shift + largest)).sqrt() + weight * self.diagonal)
         axes, complex_ = self._normal_axes, self.weighted_maps.dtype
         scale, seen, unseen = (t.to(complex_) for t in (scale, self.seen, (1 - self.seen) / shift))
         return lambda r: seen * torch.fft.ifftn(torch.fft.fftn(seen * r, dim=axes).mul_(scale), dim=axes) + unseen * r
@@ -201,6 +201,24 @@ class SENSE(LinearOperator):
     def measured(self, y: KSpace) -> KSpace:
         """``y`` where the mask is not zero."""
         return (self.power != 0) * y
+
+    @property
+    def frequency(self) -> Tensor:
+        """See `LinearOperator.frequency`: over the axes along which the mask varies; the others are of length 1."""
+        squares = self.power.new_zeros((1,) * self.power.ndim)
+        for axis in self._normal_axes:
+            n = self.spatial[axis]
+            k = (torch.arange(n, device=squares.device) - n // 2) / (n / 2)
+            squares = squares + (k**2).to(squares).reshape(-1, *(1,) * (-1 - axis))
+        return squares.sqrt()
+
+    def weighted(self, w: Tensor) -> SENSE:
+        """``diag(w) A``, with the maps of A."""
+        new = self._map(lambda t: t, lambda part: part)
+        new._buffers["encode"], new._buffers["power"] = self.encode * w, self.power * w.square()
+        power = new.power.detach()
+        new._buffers["diagonal"] = _diagonal(self.maps.detach(), power, self._normal_axes, self.sets)
+        return new
 
     def by_frame(self, y: KSpace) -> Tensor:
         """See `LinearOperator.by_frame`: ``(batch, *lead, coil * samples)``."""

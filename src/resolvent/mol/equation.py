@@ -64,6 +64,7 @@ class Equation:
         c: centre of F: ``|F - c I|_Lip <= r = c - m``.
         m: monotonicity constant of F, with its kind.
         work: counts the applications of N.
+        worth: weights of the measurements, in (0, 1], that A and y contain; None if they have none.
     """
 
     A: LinearOperator
@@ -73,6 +74,7 @@ class Equation:
     c: float
     m: Bound
     work: Work = field(default_factory=Work)
+    worth: Tensor | None = None
 
     @property
     def data(self) -> Tensor:
@@ -210,7 +212,12 @@ class Equation:
             y=self.y[index],
             lam=self.lam[index],
             score=self.score.select(index),
+            worth=None if self.worth is None else self.worth[index],
         )
+
+    def of(self, y: Tensor) -> Equation:
+        """The equation of other measurements, in the units of F and without their weights; all else is held."""
+        return replace(self, y=y if self.worth is None else self.worth * y)
 
     def to_double(self) -> Equation:
         """The same equation in double precision: the same weights and conditioning, its numbers not rounded again."""

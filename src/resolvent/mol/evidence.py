@@ -8,12 +8,14 @@ from torch import Tensor
 from resolvent._types import Image, KSpace
 from resolvent.linop import LinearOperator, ifft
 from resolvent.mol.equation import WINDOW, Work, resolvent
-from resolvent.solve import along, inner, norm
+from resolvent.solve import along, inner
 
 _FAITHFUL = 1000.0
 """Weight of the data in the linear reconstruction whose misfit counts."""
 LOOSE = 0.1
 """Its accuracy, which tells the misfit within a percent."""
+RINGS = 4
+"""Parts of k-space that have a misfit of their own."""
 
 
 def unseen(A: LinearOperator, like: Image, ndim: int, work: Work | None = None) -> Tensor:
@@ -45,11 +47,12 @@ def unseen(A: LinearOperator, like: Image, ndim: int, work: Work | None = None) 
 
 
 def misfit(A: LinearOperator, y: KSpace, back: Image, *, tol: float = LOOSE, work: Work | None = None) -> Tensor:
-    """What no image explains: root mean square of ``A x - b`` over the measured samples, ``(batch,)``, in units of y.
+    """What no image explains: root mean square of ``A x - b`` over samples that are as far from the middle of k-space.
 
     x is a linear reconstruction that follows the data closely, ``(I + 1000 N)^-1 1000 A^H b``. With exact maps the
     misfit is the noise level, or less where there are hardly more samples than pixels; with maps that err, or a patient
-    that moved, it is more.
+    that moved, it is more, and most of that is where the samples are largest. The measured samples are taken in `RINGS`
+    of as many each, from the middle of k-space outwards; all together where A has no frequencies.
 
     Args:
         A: the physics.
@@ -57,9 +60,34 @@ def misfit(A: LinearOperator, y: KSpace, back: Image, *, tol: float = LOOSE, wor
         back: ``A^H b``.
         tol: accuracy of x.
         work: counts the applications of N.
+
+    Returns:
+        In units of y, of each sample that of its ring: in the shape of `LinearOperator.frequency`, or of length 1 along
+        all axes of y but the batch.
     """
     lam = back.new_full((len(back),), _FAITHFUL, dtype=back.real.dtype) / A.magnitude**2
     x = resolvent(A, lam, along(lam, back) * back, tol=tol, window=WINDOW, work=work)
     y = A.measured(y)
-    samples = (y != 0).flatten(1).sum(1).clamp_min(1)
-    return norm(A(x) - y) / samples.to(lam.dtype).sqrt()
+    size = along(y.abs().flatten(1).amax(1), y)  # squares would leave single precision
+    frequency = lam.new_zeros((1,) * y.ndim) if A.frequency is None else A.frequency
+    others = [axis for axis in range(1, y.ndim) if frequency.shape[axis] == 1]
+    error = ((A(x) - y).abs() / size).square().sum(others, keepdim=True)
+    count = (y != 0).sum(others, keepdim=True, dtype=lam.dtype)
+    ring = _rings(frequency.expand_as(error).flatten(1), count.flatten(1))
+    total, samples = (lam.new_zeros(len(y), RINGS).scatter_add(1, ring, t.flatten(1)) for t in (error, count))
+    mean = torch.where(samples > 0, total, total.sum(1, True)) / torch.where(samples > 0, samples, samples.sum(1, True))
+    return size * mean.sqrt().gather(1, ring).reshape(error.shape)
+
+
+def _rings(frequency: Tensor, count: Tensor) -> Tensor:
+    """Of each frequency the number of its ring, ``(batch, frequencies)``: `RINGS` of as many samples, where they can.
+
+    Args:
+        frequency: ``(batch, frequencies)``.
+        count: samples measured there.
+    """
+    ordered, order = frequency.sort(1)
+    share = count.gather(1, order).cumsum(1) / count.sum(1, keepdim=True).clamp_min(1)
+    parts = torch.arange(1, RINGS, device=share.device, dtype=share.dtype) / RINGS
+    first = torch.searchsorted(share, parts.expand(len(share), -1).contiguous())
+    return torch.searchsorted(ordered.gather(1, first.clamp_max(share.shape[1] - 1)), frequency.contiguous())

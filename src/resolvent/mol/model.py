@@ -138,7 +138,7 @@ class MOL(ScanUnits):
         context = replace(scan.context, tile=tile)
         score = self.score.condition(context).in_tiles(self.score.radius, tile)
         score = replace(score, ridge=self.ridge, support=scan.support)
-        equation = Equation(A, scan.y, scan.lam, score, self.c.value, self.m, work)
+        equation = Equation(scan.A, scan.y, scan.lam, score, self.c.value, self.m, work, scan.worth)
         return equation, scan.scale, context
 
     @full_precision

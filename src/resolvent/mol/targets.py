@@ -115,12 +115,14 @@ def attack_conditioning(
     model = copy.deepcopy(model).eval().requires_grad_(False)
     model.linear_tol = max(ACCURACY * epsilon, ROUNDING)
     clean = model.solve(y, A, max_steps=model.max_steps, noise=sigma)
+    with torch.no_grad():
+        before, _, _ = model.pose(y, A, sigma)
 
     def moved(y: Tensor, A: LinearOperator) -> Tensor:
         index = torch.arange(len(sigma), device=y.device).repeat(len(y) // len(sigma))
         equation, scale, _ = model.pose(y, A, sigma[index])
         x = clean.image[index] / along(scale, clean.image)
-        held = along(clean.lam[index], x) * A.adjoint(y)  # minus what G_0 changes by
+        held = before.select(index).of(y).data  # minus what G_0 changes by
         return along(scale, x) * equation.residual(x) + held
 
     found = attack(moved, y, A, epsilon, **options)
@@ -222,7 +224,7 @@ class _Solver:
             equation, scale, _ = self.model.pose(y, A, self.noise[index])
         else:
             equation, scale = self.held[0].select(index), self.held[1][index]
-            equation = replace(equation, y=y / along(scale, y))
+            equation = equation.of(y / along(scale, y))
         start = start / along(scale.detach(), start)
         solution = equation.solve(start, tol=self.tol, max_steps=self.model.max_steps)
         self.converged = self.converged and solution.converged

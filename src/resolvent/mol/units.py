@@ -33,8 +33,9 @@ class UnitScan:
     """The scans of a batch as a model sees them.
 
     Attributes:
-        A: the physics.
-        y: measurements over `scale`.
+        A: the physics, of weighted measurements where they have `worth`.
+        y: measurements over `scale`, weighted like those of A.
+        worth: weights of the measurements, in (0, 1]; None if they have none.
         lam: weight of the data, ``(batch,)``.
         data: ``lam A^H y``, over `scale`.
         scale: units of the data over units of the model, ``(batch,)``.
@@ -44,6 +45,7 @@ class UnitScan:
 
     A: LinearOperator
     y: KSpace
+    worth: Tensor | None
     lam: Tensor
     data: Image
     scale: Tensor
@@ -136,12 +138,17 @@ class ScanUnits(Identified):
         zero_filled = zero_filled / along(magnitude**2, zero_filled)
         scale = intensity(zero_filled) if self.normalise else torch.ones_like(sigma)
         weight = self._weight(y, A, back, sigma, magnitude, ndim, work)
-        lam = weight(scale)
+        each, worth = weight(scale), None
+        lam = each.flatten(1).amax(1)
+        if self.normalise and A.frequency is not None:
+            worth = (each / along(lam, each)).sqrt()
+            A, y = A.weighted(worth), worth * y
+            back = A.adjoint(y)
         tol, window = (self.linear_tol, 0) if matters else (max(self.linear_tol, INNER), WINDOW)
         sense = resolvent(A, lam, along(lam, back) * back, tol=tol, window=window, work=work)
         if self.normalise:
             scale = intensity(sense)
-            lam = weight(scale)
+            lam = weight(scale).flatten(1).amax(1)
         y, back, zero_filled, sense = (t / along(scale, t) for t in (y, back, zero_filled, sense))
         data = along(lam, back) * back
 
@@ -155,20 +162,22 @@ class ScanUnits(Identified):
         series = data.ndim > 3 and getattr(A, "ndim", 2) == 2
         level = sigma / magnitude / scale
         context = ScanContext(sense, zero_filled, level, data_consistent, still=still if series else None)
-        return UnitScan(A, y, lam, data, scale, A.support if self.normalise else None, context)
+        return UnitScan(A, y, worth, lam, data, scale, A.support if self.normalise else None, context)
 
     def _weight(
         self, y: KSpace, A: LinearOperator, back: Image, sigma: Tensor, magnitude: Tensor, ndim: int, work: Work | None
     ) -> Callable[[Tensor], Tensor]:
-        """Lam of the scans as a function of their scale."""
+        """Lam of each sample as a function of the scale, in the shape of `misfit`."""
         if not self.normalise:
-            return lambda scale: self.lam.expand_as(scale)
+            return lambda scale: along(self.lam.expand_as(scale), y)
         share = (unseen(A, back, ndim, work) + UNSEEN_FLOOR) / (UNSEEN_TYPICAL + UNSEEN_FLOOR)
-        level = torch.hypot(sigma, misfit(A, y, back, tol=min(LOOSE, 100 * self.linear_tol), work=work))
+        level = misfit(A, y, back, tol=min(LOOSE, 100 * self.linear_tol), work=work)
+        level = torch.hypot(along(sigma, level), level)
 
         def weight(scale: Tensor) -> Tensor:
-            noise = torch.log1p(level / magnitude / scale / NOISE_FLOOR)
-            return (self.log_lam + self.noise_slope * noise + self.unseen_slope * share.log()).exp() / magnitude**2
+            noise = torch.log1p(level / along(magnitude * scale, level) / NOISE_FLOOR)
+            lam = self.log_lam + self.noise_slope * noise + self.unseen_slope * along(share.log(), noise)
+            return lam.exp() / along(magnitude**2, noise)
 
         return weight
 
