@@ -26,7 +26,7 @@ class Reconstruction:
         certificate: bounds of the distance to the exact solution and of the stability.
         fit: how far the image explains the measurements.
         scale: units of the data over units of the model, ``(batch,)``.
-        lam: weight of the data, ``(batch,)``.
+        lam: weight of the data, ``(batch,)``; that of the ring of k-space with the largest (see `ScanUnits`).
         noise: noise level over the image scale, as the model used it, ``(batch,)``.
         model: name and hash of the model.
     """

@@ -71,8 +71,11 @@ class ScanUnits(Identified):
 
     over the square of the magnitude of A (see `LinearOperator.magnitude`), so that coil maps may be of any scale, too.
     The more of the image is open, the more the network has to guess, and the more the data are worth against it; the
-    less, the noisier they are, and the more they contradict themselves. lam_0, t and u are learned; for a given scan
-    lam is a constant.
+    less, the noisier they are, and the more they contradict themselves. lam_0, t and u are learned.
+
+    Where A knows the frequencies of its samples, each ring of k-space has a misfit of its own, and so a lam: the data
+    term is ``sum_r lam_r A_r^H (A_r x - b_r)`` over the rings. That is one equation with the largest lam and samples of
+    A and b that are weighted by ``sqrt(lam_r / lam)``. For a given scan lam and weights are constants.
 
     Args:
         lam: weight of the data lam_0, positive; learned as ``log lam``, so it stays positive. Dimensionless: |A| <= 1.
