@@ -180,6 +180,19 @@ def test_lam_is_that_of_the_formula():
         torch.testing.assert_close(scan.lam, expected.detach(), rtol=1e-4, atol=0, check_dtype=False)
 
 
+def test_the_equation_of_other_measurements_has_the_weights_of_these():
+    model = MOL(ResidualStack(channels=4, layers=2), lam=50.0, normalise=True)
+    maps = birdcage_maps(4, SIZE, seed=1)[None].repeat(2, 1, 1, 1)
+    A, y = brain(0.01, maps, R=4)
+    y[1] *= 1 + 0.5 * (A.frequency[0] < 0.3) * (torch.arange(4).reshape(4, 1, 1) == 1)
+    with torch.no_grad():
+        equation, scale, _ = model.pose(y, A, 0.01)
+    turned = torch.tensor([1, 0, 1])
+    again = equation.select(turned).of((y / scale.reshape(2, 1, 1, 1))[turned])
+    torch.testing.assert_close(again.y, equation.y[turned])
+    assert float(equation.worth[1].amin()) < 0.8 < float(equation.worth[0].amin())
+
+
 def test_work_of_both_is_counted():
     maps = birdcage_maps(4, SIZE, seed=1)[None]
     A, y = brain(0.1, maps)

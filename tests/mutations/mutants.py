@@ -562,7 +562,7 @@ MUTANTS = (
         "attack that holds the equation and forgets the weights of its samples",
         "mol/equation.py",
         (("y=y if self.worth is None else self.worth * y", "y=y"),),
-        ("mol/test_attack.py",),
+        ("mol/test_evidence.py", "-k", "other_measurements"),
     ),
     Mutant(
         "misfit whose squares leave single precision",
