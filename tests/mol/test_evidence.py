@@ -160,6 +160,18 @@ def test_the_misfit_scales_with_the_data_and_takes_no_notice_of_what_was_not_mea
     torch.testing.assert_close(misfit(one, y[1:], one.adjoint(y[1:])), found[1:], rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("setting", [PLANE, VOLUME, DYNAMIC], ids=lambda s: s.name)
+def test_each_sample_of_a_batch_has_rings_of_its_own(setting):
+    A = setting.operator(2, mask=(torch.rand(2, *setting.mask) < 0.6).double())
+    y = A.measured(setting.kspace(2))
+    both, alone = misfit(A, y, A.adjoint(y), tol=1e-6), []
+    for i in (0, 1):
+        one = A.select(torch.tensor([i]))
+        alone.append(misfit(one, y[i : i + 1], one.adjoint(y[i : i + 1]), tol=1e-6))
+    torch.testing.assert_close(both, torch.cat(alone), rtol=1e-4, atol=0)
+    assert both[0].unique().numel() > 1 and not both[0].equal(both[1])
+
+
 def test_what_a_sampling_leaves_out_is_no_misfit_whatever_the_data_hold_there():
     A, y = brain(0.05, birdcage_maps(4, SIZE, seed=1)[None])
     part = (torch.arange(y.shape[-1]) % 4 != 1).float().expand(1, 1, *y.shape[-2:])
