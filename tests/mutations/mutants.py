@@ -565,9 +565,20 @@ MUTANTS = (
         ("mol/test_evidence.py", "-k", "other_measurements"),
     ),
     Mutant(
+        "misfit that is small where few samples are, whatever is wrong",
+        "mol/evidence.py",
+        (
+            (
+                "level = level / left(white, A.adjoint(white)).masked_fill(samples == 0, 1)",
+                "level = level + 0 * white.abs().sum()",
+            ),
+        ),
+        ("mol/test_evidence.py", "-k", "white_noise"),
+    ),
+    Mutant(
         "misfit whose squares leave single precision",
         "mol/evidence.py",
-        (("((A(x) - y).abs() / size)", "(A(x) - y).abs()"), ("size * mean.sqrt()", "mean.sqrt()")),
+        (("((A(x) - y).abs() / size)", "(A(x) - y).abs()"), ("size * level.sqrt()", "level.sqrt()")),
         ("mol/test_evidence.py", "-k", "scales"),
     ),
     Mutant(

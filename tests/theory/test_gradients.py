@@ -67,18 +67,25 @@ def unrolled(model, setting, theta, steps=70):
     def lam_of(scale):
         """That of each sample: of four rings of as many of them the level of each."""
         missing = (unseen(A, zero_filled, setting.network)[0] + UNSEEN_FLOOR) / (UNSEEN_TYPICAL + UNSEEN_FLOOR)
-        faithful = A(resolvent(torch.tensor(1000.0).double(), 1.0, 1000 * zero_filled, normal(1.0))) - y
-        power = A.measured(faithful).abs().square()
+        white = torch.randn(y.shape[1:], dtype=y.dtype, generator=torch.Generator().manual_seed(0))[None]
+        power, expected = (
+            A.measured(A(resolvent(torch.tensor(1000.0).double(), 1.0, 1000 * A.adjoint(t), normal(1.0))) - t)
+            .abs()
+            .square()
+            for t in (y, white)
+        )
         radius, there = A.frequency.expand(y.shape), A.measured(y) != 0
-        lam = torch.ones(y.shape, dtype=torch.float64)
+        lam = torch.full(y.shape, 1e-6, dtype=torch.float64)  # where no sample is
         ordered = radius[there].sort().values.tolist()
         quartiles = (ordered[math.ceil(len(ordered) * part / 4) - 1] for part in (1, 2, 3))
-        for low, high in itertools.pairwise((-1.0, *quartiles, math.inf)):
-            inside = (radius > low) & (radius <= high)
-            of = inside & there if (inside & there).any() else there
-            level = (NOISE**2 + power[of].mean()).sqrt() / scale
+        rings = [(radius > low) & (radius <= high) for low, high in itertools.pairwise((-1.0, *quartiles, math.inf))]
+        rings = [ring for ring in rings if (ring & there).any()]
+        noise = torch.stack([power[ring & there].mean() / expected[ring & there].mean() for ring in rings])
+        share = torch.stack([(ring & there).sum() for ring in rings]).double() / there.sum()
+        for ring, misfit in zip(rings, power[there].mean() * noise / (share * noise).sum(), strict=True):
+            level = (NOISE**2 + misfit).sqrt() / scale
             log_lam = theta["log_lam"] + theta["noise_slope"] * torch.log(1 + level / NOISE_FLOOR)
-            lam = torch.where(inside, (log_lam + theta["unseen_slope"] * missing.log()).exp(), lam)
+            lam = torch.where(ring, (log_lam + theta["unseen_slope"] * missing.log()).exp(), lam)
         return lam
 
     def intensity(x):

@@ -47,12 +47,17 @@ def unseen(A: LinearOperator, like: Image, ndim: int, work: Work | None = None) 
 
 
 def misfit(A: LinearOperator, y: KSpace, back: Image, *, tol: float = LOOSE, work: Work | None = None) -> Tensor:
-    """What no image explains: root mean square of ``A x - b`` over samples that are as far from the middle of k-space.
+    """What no image explains: root mean square of ``A x - b`` over the measured samples, ring by ring of k-space.
 
     x is a linear reconstruction that follows the data closely, ``(I + 1000 N)^-1 1000 A^H b``. With exact maps the
     misfit is the noise level, or less where there are hardly more samples than pixels; with maps that err, or a patient
-    that moved, it is more, and most of that is where the samples are largest. The measured samples are taken in `RINGS`
-    of as many each, from the middle of k-space outwards; all together where A has no frequencies.
+    that moved, it is more, and most of that is where the samples are largest. So it is shared out among `RINGS` of as
+    many samples each, from the middle of k-space outwards: with e_r the mean square that is left in ring r, and w_r
+    that of white noise in place of b, of which less is left where samples are sparse::
+
+        misfit_r^2 = mean(e) (e_r / w_r) / mean(e / w)
+
+    White noise has the same misfit in all rings, and so has all of it where A has no frequencies.
 
     Args:
         A: the physics.
@@ -66,17 +71,30 @@ def misfit(A: LinearOperator, y: KSpace, back: Image, *, tol: float = LOOSE, wor
         all axes of y but the batch.
     """
     lam = back.new_full((len(back),), _FAITHFUL, dtype=back.real.dtype) / A.magnitude**2
-    x = resolvent(A, lam, along(lam, back) * back, tol=tol, window=WINDOW, work=work)
     y = A.measured(y)
-    size = along(y.abs().flatten(1).amax(1), y)  # squares would leave single precision
     frequency = lam.new_zeros((1,) * y.ndim) if A.frequency is None else A.frequency
     others = [axis for axis in range(1, y.ndim) if frequency.shape[axis] == 1]
-    error = ((A(x) - y).abs() / size).square().sum(others, keepdim=True)
     count = (y != 0).sum(others, keepdim=True, dtype=lam.dtype)
-    ring = _rings(frequency.expand_as(error).flatten(1), count.flatten(1))
-    total, samples = (lam.new_zeros(len(y), RINGS).scatter_add(1, ring, t.flatten(1)) for t in (error, count))
-    mean = torch.where(samples > 0, total, total.sum(1, True)) / torch.where(samples > 0, samples, samples.sum(1, True))
-    return size * mean.sqrt().gather(1, ring).reshape(error.shape)
+    ring = _rings(frequency.expand_as(count).flatten(1), count.flatten(1))
+    samples = lam.new_zeros(len(y), RINGS).scatter_add(1, ring, count.flatten(1))
+
+    def left(y: Tensor, back: Image) -> Tensor:
+        """Mean square of ``A x - y`` in each ring, over the square of the largest y."""
+        x = resolvent(A, lam, along(lam, back) * back, tol=tol, window=WINDOW, work=work)
+        error = ((A(x) - y).abs() / size).square().sum(others, keepdim=True)
+        return lam.new_zeros(len(y), RINGS).scatter_add(1, ring, error.flatten(1)) / samples.clamp_min(1)
+
+    size = along(y.abs().flatten(1).amax(1), y)  # squares would leave single precision
+    share = samples / samples.sum(1, keepdim=True)
+    level = left(y, back)
+    mean = (share * level).sum(1, keepdim=True)
+    if A.frequency is None:
+        return size * along(mean.sqrt(), size)
+    white = torch.randn(y.shape[1:], dtype=torch.complex128, device="cpu", generator=torch.Generator().manual_seed(0))
+    white = size * A.measured(white.to(y.device, y.dtype).expand_as(y))
+    level = level / left(white, A.adjoint(white)).masked_fill(samples == 0, 1)
+    level = mean * torch.where(samples > 0, level / (share * level).sum(1, keepdim=True), 1.0)
+    return size * level.sqrt().gather(1, ring).reshape(count.shape)
 
 
 def _rings(frequency: Tensor, count: Tensor) -> Tensor:
