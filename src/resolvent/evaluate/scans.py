@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
+from resolvent._errors import DataError
 from resolvent.data import Scan, add_noise, simulate, undersample
 from resolvent.data.io.output import sha256
 from resolvent.data.simulate import noise_at
@@ -162,6 +163,9 @@ class Files:
         subjects: of each file, the first so many; all where None.
         slices: of each subject, so many, evenly spaced; all where None.
         seed: of the study.
+
+    Raises:
+        DataError: two files of one name.
     """
 
     paths: Sequence[str]
@@ -169,6 +173,14 @@ class Files:
     subjects: int | None = None
     slices: int | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        names = [Path(path).name for path in self.paths]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise DataError(
+                f"Two files are called {twice}, and tables and seeds know files by their names. "
+                "Name each file once, and rename one of two that differ."
+            )
 
     def specs(self, acquisition: Acquisition) -> list[Spec]:
         """The scans at one acquisition, a subject after the other.
