@@ -1,6 +1,7 @@
 """``resolvent evaluate``: what it writes, prints and refuses."""
 
 import json
+import shlex
 
 import h5py
 import numpy as np
@@ -94,6 +95,15 @@ def no_figures(monkeypatch):
     """Leave out what takes a second."""
     monkeypatch.setattr(plots, "write", lambda folder, found: [])
     monkeypatch.setattr(figures, "comparison", lambda *arguments, **options: None)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_command_that_is_kept_can_be_given_again(resolvent, model, tiny, tmp_path, monkeypatch):
+    given = ["resolvent", "evaluate", "my model", "--data", "it's mine.h5"]
+    monkeypatch.setattr("sys.argv", given)
+    assert resolvent("evaluate", model, *tiny).code == 0
+    kept = json.loads((tmp_path / "out" / "results.json").read_text())["command"]
+    assert shlex.split(kept) == given
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -108,6 +108,7 @@ def test_a_bound_is_dashed_only_where_it_is_proved(found):
     gains = plots.robustness(found["gaussian"], worst, found["samples"], style).axes[2]
     bounds = [line for line in gains.lines if list(line.get_ydata()) == [5.0, 5.0]]
     assert [line.get_linestyle() for line in bounds] == [":", "--"]
+    assert gains.get_ylabel() == "largest gain"  # over the scans, as bounds are
     exact = [{**row, "gain_bound_kind": "exact"} for row in worst]
     gains = plots.robustness(found["gaussian"], exact, found["samples"], style).axes[2]
     assert not [line for line in gains.lines if list(line.get_ydata()) == [5.0, 5.0]]

@@ -134,7 +134,7 @@ def robustness(gaussian: list[Row], worst: list[Row], samples: list[Row], style:
     high = max(ax.get_ylim()[1] for ax in axes[0])
     for ax in axes[0]:
         ax.set_ylim(low, high)
-    _label(axes[1][0], "worst perturbation found [% of the data]", "gain")
+    _label(axes[1][0], "worst perturbation found [% of the data]", "largest gain")
     axes[1][0].set_ylim(bottom=0)
     _label(axes[1][1], "acceleration", "PSNR [dB]")
     return figure
