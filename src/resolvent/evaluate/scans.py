@@ -122,6 +122,15 @@ class Spec:
         A = SENSE(scan.maps, unit.mask, ndim=unit.ndim)
         return Case(unit.kspace, A, unit.noise, unit.reference, unit.readout)
 
+    @property
+    def possible(self) -> bool:
+        """Whether there is such a scan: a mask of few lines may be none, or leave none to make maps of."""
+        try:
+            self.make()
+        except DataError:
+            return False
+        return True
+
     def _simulated(self) -> Scan:
         how, images = self.acquisition, self.subject.images
         assert images is not None
