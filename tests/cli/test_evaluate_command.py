@@ -152,6 +152,18 @@ def test_a_solve_that_does_not_converge_ends_with_code_3(resolvent, tiny, tmp_pa
     assert run.json["rows"][0]["converged"] == 0
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_images_that_are_not_finite_are_said_to_count_as_black(resolvent, tiny, tmp_path):
+    torch.manual_seed(0)
+    network = baselines.MoDL(channels=4, depth=2, steps=2)
+    for conv in network.denoiser.convs:
+        conv.weight.data.fill_(1e30)
+    rv.save(network, tmp_path / "wild")
+    run = resolvent("evaluate", tmp_path / "wild", *tiny, "--subjects", 1, "--json")
+    assert run.code == 3
+    assert "1 images are not finite (wild) and count as black" in run.err
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [

@@ -165,11 +165,20 @@ def evaluate(
             emit({"version": __version__, "output": output, "rows": found["accuracy"], **rest})
         else:
             _show(found["accuracy"], written, time.monotonic() - began)
-        unsolved = [row for row in found["scans"] if row.get("converged") is False]
+        unsolved = [row["method"] for row in found["scans"] if row.get("converged") is False]
+        broken = [row["method"] for row in found["scans"] if not row["finite"]]
         if unsolved:
-            names = ", ".join(dict.fromkeys(row["method"] for row in unsolved))
-            complain(f"warning: {len(unsolved)} solves did not converge ({names}); see scans.csv.")
+            complain(f"warning: {len(unsolved)} solves did not converge ({_once(unsolved)}); see scans.csv.")
+        if broken:
+            complain(
+                f"warning: {len(broken)} images are not finite ({_once(broken)}) and count as black; see scans.csv."
+            )
+        if unsolved or broken:
             raise typer.Exit(REFUSED)
+
+
+def _once(names: list[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
 
 
 def _folder(out: str) -> Path:
