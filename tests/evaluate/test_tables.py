@@ -27,6 +27,7 @@ def test_the_accuracy_table_says_what_of_and_marks_the_best():
     assert "a.h5 · gaussian2d, R = 4 · 30 dB · 8 coils · subjects: 6, scans: 12\n" in page
     assert "| sense | none | 31.23 ± 1.50 | **0.9000** | 0.0100 | 0.031 | 0.25 |" in page
     assert "as measured" in page
+    assert "| best | 150 |" in tables.PAGES["accuracy"]([{**ROW, "best": True, "seconds": 147.3}])
     assert "| tv | none | **31.23 ± 1.50** | **0.9000** | 0.0100 | best | 0.25 |" in page
 
 

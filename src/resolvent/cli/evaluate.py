@@ -217,13 +217,15 @@ def _show(rows: list[dict[str, Any]], written: list[Path], seconds: float) -> No
     """The summary, a block for each set of scans."""
     from itertools import groupby
 
-    from resolvent.evaluate.tables import sampling_text
+    from resolvent.evaluate.tables import sampling_text, two_digits
 
     for heading, group in groupby(rows, key=sampling_text):
         typer.echo(f"\n{heading}\n  {'':20}{'PSNR':>9}{'SSIM':>9}{'p':>9}{'seconds':>10}")
         for row in group:
             p = "best" if row["best"] else "" if row["p"] is None else f"{row['p']:.2g}"
-            typer.echo(f"  {row['method']:20}{row['psnr']:6.2f} dB{row['ssim']:9.4f}{p:>9}{row['seconds']:10.2g}")
+            typer.echo(
+                f"  {row['method']:20}{row['psnr']:6.2f} dB{row['ssim']:9.4f}{p:>9}{two_digits(row['seconds']):>10}"
+            )
     names = ", ".join(sorted({path.name for path in written}))
     typer.echo(f"\n  {seconds:.0f} s; written to {written[0].parent}: {names}")
 
