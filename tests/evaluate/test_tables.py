@@ -38,6 +38,13 @@ def test_bounds_say_how_they_are_known_and_missing_numbers_are_left_out():
     assert "| a | 0.25 % | 30.00 |  | 3 |  |" in page
 
 
+def test_a_mean_over_a_part_of_the_scans_says_so():
+    row = {"method": "a", "epsilon": 0.01, "psnr": 30.0, "gain": 2.0, "gain_max": 3.0, "scans": 3, "failed": 1}
+    page = tables.PAGES["worst"]([row, {**row, "psnr": None, "gain": None, "gain_max": None, "scans": 0, "failed": 4}])
+    assert "| a | 1 % | 30.00 | 2 (3 of 4 scans) | 3 |  |" in page
+    assert "| a | 1 % |  | (0 of 4 scans) |  |  |" in page
+
+
 def test_a_local_search_and_empty_data_have_their_tables():
     row = {"method": "a", "subject": "ada", "epsilon": 0.01, "side": 15, "largest_error": 0.125, "gain": 2.0}
     assert "| a | ada | 1 % | 15 | 12 % | 2 |" in tables.PAGES["local"]([row])

@@ -110,6 +110,12 @@ def _p(row: Row) -> str:
     return "" if row["p"] is None else f"{row['p']:.2g}"
 
 
+def _gain(row: Row) -> str:
+    """The mean gain, and of how many scans it is where that is not all."""
+    gain, failed = number("gain", ".3g")(row), row.get("failed")
+    return f"{gain} ({row['scans']} of {row['scans'] + failed} scans)".strip() if failed else gain
+
+
 def _bound(row: Row) -> str:
     return "" if row.get("gain_bound") is None else f"{row['gain_bound']:.3g} ({row['gain_bound_kind']})"
 
@@ -159,7 +165,7 @@ _GAINS: dict[str, Cell] = {
     "method": text("method"),
     "perturbation": _percent("epsilon", ".3g"),
     "PSNR [dB]": number("psnr", ".2f"),
-    "gain": number("gain", ".3g"),
+    "gain": _gain,
     "largest gain": number("gain_max", ".3g"),
     "bound": _bound,
 }
