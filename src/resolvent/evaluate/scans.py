@@ -77,7 +77,7 @@ class Spec:
 
     Attributes:
         subject: images or a measured scan.
-        number: of the slice in the subject; 0 for a volume or a series.
+        number: of the slice among those of the subject that are not empty; 0 for a volume or a series.
         acquisition: how it is sampled.
         seed: fixes coils, phase, noise and mask. It follows from the seed of the study and the names of file, subject
             and slice, so it is the same at every acquisition, and in a study of fewer subjects.
