@@ -76,6 +76,12 @@ def test_bars_are_deviations_and_points_are_means(found):
     assert lines
 
 
+def test_more_methods_than_colours_are_told_apart():
+    style = plots._Style([f"method {number}" for number in range(20)])
+    lines = [style.line(method) for method in style.methods]
+    assert len({(line["color"], line["marker"]) for line in lines}) == 20
+
+
 def test_one_subject_has_no_deviations(found):
     style = plots._Style(["sense", "model"])
     one = [{**row, "psnr_std": None} for row in found["accuracy"]]

@@ -179,7 +179,8 @@ class _Style:
         return Line2D([], [], label=method, **self.line(method))
 
     def line(self, method: str) -> dict[str, Any]:
-        marker = MARKERS[self.methods.index(method) % len(MARKERS)]
+        place = self.methods.index(method)
+        marker = MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]  # a colour that comes again has another one
         return {"color": self.colour(method), "marker": marker, "markersize": 5, "linewidth": 1.5}
 
 
