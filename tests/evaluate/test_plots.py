@@ -97,6 +97,12 @@ def test_the_legend_names_the_bounds_that_are_drawn(found):
         assert [text.get_text() for text in figure.legends[0].get_texts()] == ["sense", "model", named]
 
 
+def test_a_solve_without_a_solution_to_compare_with_shows_its_residual(found):
+    steps = [{**row, "distance": None} for row in found["steps"]]
+    figure = plots.convergence(steps, found["iterations"], plots._Style(["model"]))
+    assert [len(ax.lines[0].get_xdata()) if ax.lines else 0 for ax in figure.axes] == [0, 0, 5, 3]
+
+
 def test_numbers_of_an_axis_do_not_run_together(found):
     rows = [{**row, "saved_bytes": 12.3e9, "step_seconds": 0.0123} for row in found["cost"]]
     figure = plots.cost(rows, plots._Style(["sense", "model"]))
