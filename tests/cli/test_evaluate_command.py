@@ -1,6 +1,7 @@
 """``resolvent evaluate``: what it writes, prints and refuses."""
 
 import json
+import shlex
 
 import h5py
 import numpy as np
@@ -97,6 +98,15 @@ def no_figures(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_the_command_that_is_kept_can_be_given_again(resolvent, model, tiny, tmp_path, monkeypatch):
+    given = ["resolvent", "evaluate", "my model", "--data", "it's mine.h5"]
+    monkeypatch.setattr("sys.argv", given)
+    assert resolvent("evaluate", model, *tiny).code == 0
+    kept = json.loads((tmp_path / "out" / "results.json").read_text())["command"]
+    assert shlex.split(kept) == given
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_a_second_call_only_does_what_is_missing(resolvent, model, tiny, tmp_path):
     assert resolvent("evaluate", model, *tiny, "--subjects", 1).code == 0
     first = (tmp_path / "out" / "rows.jsonl").read_text()
@@ -140,6 +150,18 @@ def test_a_solve_that_does_not_converge_ends_with_code_3(resolvent, tiny, tmp_pa
     assert run.code == 3
     assert "1 solves did not converge (wild)" in run.err
     assert run.json["rows"][0]["converged"] == 0
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_images_that_are_not_finite_are_said_to_count_as_black(resolvent, tiny, tmp_path):
+    torch.manual_seed(0)
+    network = baselines.MoDL(channels=4, depth=2, steps=2)
+    for conv in network.denoiser.convs:
+        conv.weight.data.fill_(1e30)
+    rv.save(network, tmp_path / "wild")
+    run = resolvent("evaluate", tmp_path / "wild", *tiny, "--subjects", 1, "--json")
+    assert run.code == 3
+    assert "1 images are not finite (wild) and count as black" in run.err
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,12 @@ def test_bars_are_deviations_and_points_are_means(found):
     assert lines
 
 
+def test_more_methods_than_colours_are_told_apart():
+    style = plots._Style([f"method {number}" for number in range(20)])
+    lines = [style.line(method) for method in style.methods]
+    assert len({(line["color"], line["marker"]) for line in lines}) == 20
+
+
 def test_one_subject_has_no_deviations(found):
     style = plots._Style(["sense", "model"])
     one = [{**row, "psnr_std": None} for row in found["accuracy"]]
@@ -89,6 +95,12 @@ def test_the_legend_names_the_bounds_that_are_drawn(found):
         worst = [{**row, "gain_bound_kind": kind} for row in found["worst"]]
         figure = plots.robustness(found["gaussian"], worst, found["samples"], style)
         assert [text.get_text() for text in figure.legends[0].get_texts()] == ["sense", "model", named]
+
+
+def test_a_solve_without_a_solution_to_compare_with_shows_its_residual(found):
+    steps = [{**row, "distance": None} for row in found["steps"]]
+    figure = plots.convergence(steps, found["iterations"], plots._Style(["model"]))
+    assert [len(ax.lines[0].get_xdata()) if ax.lines else 0 for ax in figure.axes] == [0, 0, 5, 3]
 
 
 def test_numbers_of_an_axis_do_not_run_together(found):
@@ -108,6 +120,7 @@ def test_a_bound_is_dashed_only_where_it_is_proved(found):
     gains = plots.robustness(found["gaussian"], worst, found["samples"], style).axes[2]
     bounds = [line for line in gains.lines if list(line.get_ydata()) == [5.0, 5.0]]
     assert [line.get_linestyle() for line in bounds] == [":", "--"]
+    assert gains.get_ylabel() == "largest gain"  # over the scans, as bounds are
     exact = [{**row, "gain_bound_kind": "exact"} for row in worst]
     gains = plots.robustness(found["gaussian"], exact, found["samples"], style).axes[2]
     assert not [line for line in gains.lines if list(line.get_ydata()) == [5.0, 5.0]]

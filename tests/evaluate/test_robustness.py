@@ -54,6 +54,18 @@ def test_white_noise_has_the_norm_it_says(case):
     assert row["converged"]
 
 
+def test_a_method_whose_images_are_not_finite_has_no_gain(case):
+    def broken(y, A, noise):
+        return float("nan") * A.adjoint(y)
+
+    def broken_by_noise(y, A, noise):
+        return (1.0 if torch.equal(y, case.y) else float("nan")) * A.adjoint(y)
+
+    for call in (broken, broken_by_noise):
+        rows = robustness.gaussian(Method("broken", call), case, 0.02, draws=2)
+        assert rows == [{"gain": None, "failed": "an image is not finite"}]
+
+
 def test_images_that_are_compared_are_finer_than_the_perturbation(strict, case, monkeypatch):
     distances = []
     reconstruct = Method.reconstruct
@@ -147,3 +159,8 @@ def test_a_fall_of_more_than_the_slack_with_more_samples_is_seen():
     assert [r["rises"] for r in robustness.by_acceleration([at(2, 31.9), at(4, 32.0)])] == [True, True]
     falls = robustness.by_acceleration([at(4, 32.0), at(2, 31.7)])
     assert [(r["acceleration"], r["rises"]) for r in falls] == [(2, False), (4, False)]
+
+
+def test_the_weight_at_each_acceleration_is_said():
+    rows = [{**row("tv", None, None), "acceleration": R, "weight": w} for R, w in ((2.0, 0.001), (4.0, 0.003))]
+    assert [r["weight"] for r in robustness.by_acceleration(rows)] == [0.001, 0.003]

@@ -26,6 +26,12 @@ def test_a_scan_does_not_depend_on_what_else_is_in_the_study(others, data, acqui
     assert {s.seed for s in files(others, seed=1).specs(acquisition)}.isdisjoint(many.values())
 
 
+def test_two_files_of_one_name_are_refused(data):
+    for paths in ((data, data), (data, data.parent.parent / "other" / data.name)):
+        with pytest.raises(rv.ResolventError, match="Two files are called val"):
+            files(*paths)
+
+
 def test_accelerations_differ_in_the_mask_alone(data):
     slow, fast = (files(data).specs(Acquisition(R, coils=3))[0].make() for R in (2.0, 4.0))
     ratio = slow.reference.abs().max() / fast.reference.abs().max()  # the units follow the largest coil image

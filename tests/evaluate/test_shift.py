@@ -82,3 +82,16 @@ def test_the_table_compares_with_the_scan_as_it_is(spec):
     assert [row["change"] for row in table if row["shift"] == "none"] == [0, 0]
     moved_rows = [row for row in table if row["shift"] == "moved by 3 pixels"]
     assert len(moved_rows) == 2 and all(row["change"] < 0 for row in moved_rows)
+
+
+def test_a_shift_is_compared_with_the_scans_that_have_it_and_says_what_was_shifted():
+    still = {"method": "m", "shift": "none", "data": "a.h5", "slice": 0, "ssim": 0.9, "coils": 8}
+    rows = [
+        {**still, "subject": "simulated", "psnr": 30.0},
+        {**still, "subject": "measured", "psnr": 40.0, "coils": 16},
+        {**still, "subject": "simulated", "psnr": 29.0, "coils": 4, "shift": "4 coils"},
+    ]
+    none, coils = summarise(rows)
+    assert (none["psnr"], none["change"], none["scans"]) == (35, 0, 2)
+    assert (coils["psnr"], coils["change"], coils["scans"]) == (29, -1, 1)
+    assert (none["coils"], coils["coils"]) == ("8, 16", 4)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from resolvent.evaluate.methods import ZERO_FILLED, Method
+from resolvent.evaluate.scans import Acquisition, Files
 from resolvent.evaluate.structure import APART, SHAPES, inserted, structures, summarise
 
 
@@ -47,6 +48,19 @@ def test_recovery_is_the_share_that_is_shown_and_false_is_what_appears_elsewhere
         _filtered(case, lambda d: d + 0.1 * (d.abs().max() > 1e-3)), case, shape="1", contrast=1, draws=1
     )[0]
     assert ghost["false"] == pytest.approx(0.1 / float(case.reference.abs().max()), rel=1e-4)
+
+
+def test_in_a_volume_the_next_planes_are_near_and_in_a_series_the_next_frames_are_not(others, monkeypatch):
+    """The change runs over by one plane, as that of a volume does."""
+    for layout, leaked in (("volumes", 0.0), ("series", 0.25)):
+        case = Files((str(others),), layout=layout).specs(Acquisition(1.0, coils=3, snr=60.0))[0].make()
+        monkeypatch.setattr(type(case.A), "forward", lambda self, x: torch.stack([x] * self.n_coils, 1))
+        monkeypatch.setattr(type(case.A), "adjoint", lambda self, y: y[:, 0])
+        method = _filtered(case, lambda d: d + 0.5 * d.roll(1, 1))
+        (row,) = structures(method, case, shape="4", contrast=0.5, draws=1)
+        d = sum(inserted(case.reference, "4", 0.5, seed=0))
+        biggest = float(d.abs().max() / case.reference.abs().max())
+        assert row["false"] == pytest.approx(leaked * 2 * biggest, abs=1e-5)
 
 
 def test_a_linear_method_shows_what_its_point_spread_says(case):

@@ -128,6 +128,15 @@ def test_more_accelerations_use_the_scans_of_accuracy_where_they_are_the_same(sm
     assert found["samples"][0]["psnr"] > found["samples"][1]["psnr"]
 
 
+def test_accelerations_that_cannot_be_reached_are_left_out_of_the_robustness_study(small, tmp_path):
+    few = replace(small, convergence=False, cost=False, models=(), baselines=("zero-filled",), tune=None)
+    few = replace(few, perturbations=("samples", "structures"), accelerations=(3.0, 400.0))
+    found = few.run(Store(tmp_path / "rows.jsonl"))
+    assert [{row["acceleration"] for row in found[name]} for name in ("samples", "structures")] == [{3.0}, {3.0}]
+    with pytest.raises(rv.ResolventError, match="Acceleration 400"):  # what was asked for is refused
+        replace(few, acquisitions=[Acquisition(400.0)]).run(Store(tmp_path / "rows.jsonl"))
+
+
 def test_the_example_shows_the_first_scan(small, tmp_path):
     only = replace(small, models=(), baselines=("zero-filled",))
     case, images = only.example(Store(tmp_path / "rows.jsonl"))

@@ -27,6 +27,7 @@ def test_the_accuracy_table_says_what_of_and_marks_the_best():
     assert "a.h5 · gaussian2d, R = 4 · 30 dB · 8 coils · subjects: 6, scans: 12\n" in page
     assert "| sense | none | 31.23 ± 1.50 | **0.9000** | 0.0100 | 0.031 | 0.25 |" in page
     assert "as measured" in page
+    assert "| best | 150 |" in tables.PAGES["accuracy"]([{**ROW, "best": True, "seconds": 147.3}])
     assert "| tv | none | **31.23 ± 1.50** | **0.9000** | 0.0100 | best | 0.25 |" in page
 
 
@@ -35,6 +36,13 @@ def test_bounds_say_how_they_are_known_and_missing_numbers_are_left_out():
     page = tables.PAGES["worst"]([{**row, "gain_bound": 5.25, "gain_bound_kind": "proved"}, {**row, "gain": None}])
     assert "| a | 0.25 % | 30.00 | 2 | 3 | 5.25 (proved) |" in page
     assert "| a | 0.25 % | 30.00 |  | 3 |  |" in page
+
+
+def test_a_mean_over_a_part_of_the_scans_says_so():
+    row = {"method": "a", "epsilon": 0.01, "psnr": 30.0, "gain": 2.0, "gain_max": 3.0, "scans": 3, "failed": 1}
+    page = tables.PAGES["worst"]([row, {**row, "psnr": None, "gain": None, "gain_max": None, "scans": 0, "failed": 4}])
+    assert "| a | 1 % | 30.00 | 2 (3 of 4 scans) | 3 |  |" in page
+    assert "| a | 1 % |  | (0 of 4 scans) |  |  |" in page
 
 
 def test_a_local_search_and_empty_data_have_their_tables():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -164,11 +165,20 @@ def evaluate(
             emit({"version": __version__, "output": output, "rows": found["accuracy"], **rest})
         else:
             _show(found["accuracy"], written, time.monotonic() - began)
-        unsolved = [row for row in found["scans"] if row.get("converged") is False]
+        unsolved = [row["method"] for row in found["scans"] if row.get("converged") is False]
+        broken = [row["method"] for row in found["scans"] if not row["finite"]]
         if unsolved:
-            names = ", ".join(dict.fromkeys(row["method"] for row in unsolved))
-            complain(f"warning: {len(unsolved)} solves did not converge ({names}); see scans.csv.")
+            complain(f"warning: {len(unsolved)} solves did not converge ({_once(unsolved)}); see scans.csv.")
+        if broken:
+            complain(
+                f"warning: {len(broken)} images are not finite ({_once(broken)}) and count as black; see scans.csv."
+            )
+        if unsolved or broken:
             raise typer.Exit(REFUSED)
+
+
+def _once(names: list[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
 
 
 def _folder(out: str) -> Path:
@@ -189,7 +199,7 @@ def _written(folder: Path, found: dict[str, list[dict[str, Any]]], study: Study,
     from resolvent.evaluate.provenance import machine, provenance
     from resolvent.figures import comparison
 
-    how = {"command": " ".join(["resolvent", *sys.argv[1:]]), "machine": machine(), **provenance()}
+    how = {"command": shlex.join(["resolvent", *sys.argv[1:]]), "machine": machine(), **provenance()}
     paths = tables.write(folder, found, how) + plots.write(folder, found)
     case, images = study.example(store)
     acquisition = study.acquisitions[0]
@@ -207,13 +217,15 @@ def _show(rows: list[dict[str, Any]], written: list[Path], seconds: float) -> No
     """The summary, a block for each set of scans."""
     from itertools import groupby
 
-    from resolvent.evaluate.tables import sampling_text
+    from resolvent.evaluate.tables import sampling_text, two_digits
 
     for heading, group in groupby(rows, key=sampling_text):
         typer.echo(f"\n{heading}\n  {'':20}{'PSNR':>9}{'SSIM':>9}{'p':>9}{'seconds':>10}")
         for row in group:
             p = "best" if row["best"] else "" if row["p"] is None else f"{row['p']:.2g}"
-            typer.echo(f"  {row['method']:20}{row['psnr']:6.2f} dB{row['ssim']:9.4f}{p:>9}{row['seconds']:10.2g}")
+            typer.echo(
+                f"  {row['method']:20}{row['psnr']:6.2f} dB{row['ssim']:9.4f}{p:>9}{two_digits(row['seconds']):>10}"
+            )
     names = ", ".join(sorted({path.name for path in written}))
     typer.echo(f"\n  {seconds:.0f} s; written to {written[0].parent}: {names}")
 

@@ -76,23 +76,24 @@ def accuracy(rows: list[Row], style: _Style) -> Figure:
 def convergence(steps: list[Row], iterations: list[Row], style: _Style) -> Figure:
     """One scan: the first model from every start, all models against seconds and steps; what more iterations change."""
     scan = steps[0]["scan_seed"]
-    rows = [row for row in steps if row["scan_seed"] == scan and row["distance"] and row["residual"]]
+    rows = [row for row in steps if row["scan_seed"] == scan]
     figure, axes = _figure(2, 2, width=9.2, height=6.4)
     networks = {row["method"] for row in [*steps, *iterations]}
     handles = [style.handle(method) for method in style.methods if method in networks]
     _legend(figure, [*handles, _line("not accelerated", PLAIN)])
     model = steps[0]["method"]
-    first = [row for row in rows if row["method"] == model and row["start"] != "plain"]
+    first = [row for row in rows if row["method"] == model and row["start"] != "plain" and row["distance"]]
     starts = _Style([row["start"] for row in first])
     for start in starts.methods:
         own = [row for row in first if row["start"] == start]
         axes[0][0].semilogy([r["step"] for r in own], [r["distance"] for r in own], label=start, **starts.line(start))
-    axes[0][0].legend(frameon=False, fontsize=8, labelcolor=INK)
+    if first:  # else there is no solution to be distant from
+        axes[0][0].legend(frameon=False, fontsize=8, labelcolor=INK)
     panels = ((axes[0][1], "elapsed", "distance"), (axes[1][0], "step", "residual"))
     for ax, x, y in panels:
         for method in style.methods:
             for start, dash in (("sense", "-"), ("plain", PLAIN)):
-                own = [row for row in rows if row["method"] == method and row["start"] == start]
+                own = [row for row in rows if row["method"] == method and row["start"] == start and row[y]]
                 line = {**style.line(method), "linestyle": dash, "markersize": 3}
                 ax.semilogy([row[x] for row in own], [row[y] for row in own], **line)
     for method in style.methods:
@@ -134,7 +135,7 @@ def robustness(gaussian: list[Row], worst: list[Row], samples: list[Row], style:
     high = max(ax.get_ylim()[1] for ax in axes[0])
     for ax in axes[0]:
         ax.set_ylim(low, high)
-    _label(axes[1][0], "worst perturbation found [% of the data]", "gain")
+    _label(axes[1][0], "worst perturbation found [% of the data]", "largest gain")
     axes[1][0].set_ylim(bottom=0)
     _label(axes[1][1], "acceleration", "PSNR [dB]")
     return figure
@@ -179,7 +180,8 @@ class _Style:
         return Line2D([], [], label=method, **self.line(method))
 
     def line(self, method: str) -> dict[str, Any]:
-        marker = MARKERS[self.methods.index(method) % len(MARKERS)]
+        place = self.methods.index(method)
+        marker = MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]  # a colour that comes again has another one
         return {"color": self.colour(method), "marker": marker, "markersize": 5, "linewidth": 1.5}
 
 

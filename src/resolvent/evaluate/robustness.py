@@ -59,10 +59,12 @@ class Search:
 def gaussian(method: Method, case: Case, epsilon: float, draws: int) -> list[Row]:
     """White noise on the measured samples, of norm ``epsilon |y|``: mean PSNR and gain ``|dx| / |d|`` over the draws.
 
-    The method is not told of it: its noise level stays that of the scan, as in the search for the worst case.
+    The method is not told of it: its noise level stays that of the scan, as in the search for the worst case. An image
+    that is not finite has no gain (`failed`).
     """
     told, method = case.level, method.precise(ACCURACY * epsilon)
-    clean = method.reconstruct(case.y, case.A, told)[0]
+    clean, facts = method.reconstruct(case.y, case.A, told)
+    finite = [facts["finite"]]
     scores, gains, converged = [], [], []
     for seed in range(draws):
         d = _white(case, seed) * epsilon * norm(case.y)
@@ -70,6 +72,9 @@ def gaussian(method: Method, case: Case, epsilon: float, draws: int) -> list[Row
         scores.append(psnr(case.reference, image))
         gains.append(float(norm(image - clean) / norm(d)))
         converged.append(facts.get("converged", True))
+        finite.append(facts["finite"])
+    if not all(finite):
+        return [{"gain": None, "failed": "an image is not finite"}]
     return [{"psnr": sum(scores) / draws, "gain": sum(gains) / draws, "converged": all(converged)}]
 
 
@@ -217,7 +222,7 @@ def summarise(rows: list[Row]) -> list[Row]:
     """Means over scans of `gaussian` or `worst` rows, one row a method and level, and the largest gain.
 
     `below_bound` says whether every gain stayed below its bound, up to the error of its images; only a bound whose
-    kind is "proved" claims that. `failed` counts the scans on which no search was possible.
+    kind is "proved" claims that. `failed` counts the scans of which there is no gain.
     """
     found = []
     for method, epsilon in dict.fromkeys((row["method"], row["epsilon"]) for row in rows):
@@ -249,5 +254,5 @@ def by_acceleration(rows: list[Row]) -> list[Row]:
         rises = all(more >= fewer - SLACK for more, fewer in pairwise(means))
         for R, value in zip(accelerations, means, strict=True):
             row = {"method": method, "acceleration": R, "psnr": value, "rises": rises}
-            found.append(plain({**row, **common(own)}))
+            found.append(plain({**row, **common([r for r in own if r["acceleration"] == R])}))
     return found

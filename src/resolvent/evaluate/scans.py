@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
+from resolvent._errors import DataError
 from resolvent.data import Scan, add_noise, simulate, undersample
 from resolvent.data.io.output import sha256
 from resolvent.data.simulate import noise_at
@@ -76,7 +77,7 @@ class Spec:
 
     Attributes:
         subject: images or a measured scan.
-        number: of the slice in the subject; 0 for a volume or a series.
+        number: of the slice among those of the subject that are not empty; 0 for a volume or a series.
         acquisition: how it is sampled.
         seed: fixes coils, phase, noise and mask. It follows from the seed of the study and the names of file, subject
             and slice, so it is the same at every acquisition, and in a study of fewer subjects.
@@ -121,6 +122,15 @@ class Spec:
         A = SENSE(scan.maps, unit.mask, ndim=unit.ndim)
         return Case(unit.kspace, A, unit.noise, unit.reference, unit.readout)
 
+    @property
+    def possible(self) -> bool:
+        """Whether there is such a scan: a mask of few lines may be none, or leave none to make maps of."""
+        try:
+            self.make()
+        except DataError:
+            return False
+        return True
+
     def _simulated(self) -> Scan:
         how, images = self.acquisition, self.subject.images
         assert images is not None
@@ -162,6 +172,9 @@ class Files:
         subjects: of each file, the first so many; all where None.
         slices: of each subject, so many, evenly spaced; all where None.
         seed: of the study.
+
+    Raises:
+        DataError: two files of one name.
     """
 
     paths: Sequence[str]
@@ -169,6 +182,14 @@ class Files:
     subjects: int | None = None
     slices: int | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        names = [Path(path).name for path in self.paths]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise DataError(
+                f"Two files are called {twice}, and tables and seeds know files by their names. "
+                "Name each file once, and rename one of two that differ."
+            )
 
     def specs(self, acquisition: Acquisition) -> list[Spec]:
         """The scans at one acquisition, a subject after the other.

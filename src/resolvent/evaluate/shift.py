@@ -111,15 +111,20 @@ def shifted(method: Method, case: Case, *, shift: Shift) -> list[Row]:
 
 
 def summarise(rows: list[Row]) -> list[Row]:
-    """Means over the scans of each method and shift, and the PSNR over that without a shift."""
+    """Means over the scans of each method and shift, and the change of PSNR, from that of the same scans without it."""
     found = []
     for method in dict.fromkeys(row["method"] for row in rows):
         own = [row for row in rows if row["method"] == method]
-        means = {
-            shift: {score: fmean(r[score] for r in own if r["shift"] == shift) for score in ("psnr", "ssim")}
-            for shift in dict.fromkeys(row["shift"] for row in own)
-        }
-        for shift, scores in means.items():
-            row: Row = {"method": method, "shift": shift, **scores, "change": scores["psnr"] - means["none"]["psnr"]}
-            found.append(plain({**row, **common(own)}))
+        still = {_scan(row): row["psnr"] for row in own if row["shift"] == "none"}
+        for shift in dict.fromkeys(row["shift"] for row in own):
+            of = [row for row in own if row["shift"] == shift]  # of measured scans only some shifts
+            row: Row = {"method": method, "shift": shift}
+            row |= {score: fmean(r[score] for r in of) for score in ("psnr", "ssim")}
+            row |= {"change": fmean(r["psnr"] - still[_scan(r)] for r in of), "scans": len(of)}
+            found.append(plain({**row, **common(of)}))
     return found
+
+
+def _scan(row: Row) -> tuple[object, ...]:
+    """Which scan it was, whatever was done to it."""
+    return tuple(row.get(name) for name in ("data", "subject", "slice"))

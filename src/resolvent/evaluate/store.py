@@ -25,7 +25,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._found: dict[str, list[Row]] = {}
-        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else [""]
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else [""]
         for line in lines:
             try:
                 task = json.loads(line)
@@ -67,10 +67,11 @@ def plain(row: Row) -> Row:
 
 
 def common(rows: list[Row]) -> Row:
-    """What the rows of a method have in common and a summary repeats."""
-    names = ("mask", "snr", "coils", "size", "model_sha256", "version", "commit", "seed")
-    files = {name: ", ".join(dict.fromkeys(str(row.get(name)) for row in rows)) for name in ("data", "data_sha256")}
-    return {name: rows[0].get(name) for name in names} | files
+    """What a summary repeats of its rows; where they differ, everything that they say."""
+    scan = ("acceleration", "mask", "snr", "coils", "size")
+    names = (*scan, "weight", "tuned", "model_sha256", "version", "commit", "seed", "data", "data_sha256")
+    said = {name: list(dict.fromkeys(row.get(name) for row in rows)) for name in names}
+    return {name: of[0] if len(of) == 1 else ", ".join(map(str, of)) for name, of in said.items()}
 
 
 def _digits(value: Any) -> Any:

@@ -8,6 +8,7 @@ from statistics import fmean
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d, max_pool3d
 
 from resolvent._types import Image
 from resolvent.evaluate.methods import Method
@@ -44,6 +45,7 @@ def structures(method: Method, case: Case, *, shape: str, contrast: float, draws
     all; `false` is the largest ``|D|`` more than 4 pixels away from every structure, over the largest magnitude.
     """
     told, reference = case.level, case.reference
+    near = max_pool2d if case.A.ndim == 2 else max_pool3d  # in a volume across the planes, too
     found, elsewhere = [], 0.0
     for seed in range(draws):
         parts = inserted(reference, shape, contrast, seed)
@@ -54,7 +56,7 @@ def structures(method: Method, case: Case, *, shape: str, contrast: float, draws
         change = precise.reconstruct(case.y + case.A(d), case.A, told)[0]
         change = change - precise.reconstruct(case.y, case.A, told)[0]
         found += [float((change * part.conj()).real.sum() / part.abs().square().sum()) for part in parts]
-        away = torch.nn.functional.max_pool2d((d != 0).float(), 2 * MARGIN + 1, stride=1, padding=MARGIN) == 0
+        away = near((d != 0).float(), 2 * MARGIN + 1, stride=1, padding=MARGIN) == 0
         elsewhere = max(elsewhere, float((away * change.abs()).max() / reference.abs().max()))
     if not found:
         return []

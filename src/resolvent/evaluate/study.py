@@ -185,8 +185,10 @@ class Study:
         return found
 
     def _sampled(self) -> list[Acquisition]:
-        """The first acquisition at all accelerations of the robustness study."""
-        return [replace(self.acquisitions[0], acceleration=R) for R in self.accelerations]
+        """The first acquisition at all accelerations of the robustness study at which its scans can be made."""
+        every = [replace(self.acquisitions[0], acceleration=R) for R in self.accelerations]
+        data = [self.files] if self.tune is None else [self.files, self.tune]
+        return [how for how in every if all(spec.possible for of in data for spec in of.few(how, self.probes))]
 
     def _inserted(self, chosen: _Chosen) -> list[Task]:
         """Small structures at all accelerations."""

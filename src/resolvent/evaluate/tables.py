@@ -67,6 +67,20 @@ def number(name: str, form: str, *, times: float = 1.0, unit: str = "") -> Cell:
     return cell
 
 
+def two_digits(value: float) -> str:
+    """Seconds as they are read: 0.035, 2.3, 150.
+
+    >>> two_digits(0.0347), two_digits(147.3)
+    ('0.035', '150')
+    """
+    return f"{float(f'{value:.2g}'):g}"
+
+
+def seconds(name: str) -> Cell:
+    """Seconds, or nothing where there are none."""
+    return lambda row: "" if row.get(name) is None else two_digits(row[name])
+
+
 def spread(name: str, form: str, best: str) -> Cell:
     """``mean ± deviation``, bold where it is the best."""
 
@@ -96,6 +110,12 @@ def _p(row: Row) -> str:
     return "" if row["p"] is None else f"{row['p']:.2g}"
 
 
+def _gain(row: Row) -> str:
+    """The mean gain, and of how many scans it is where that is not all."""
+    gain, failed = number("gain", ".3g")(row), row.get("failed")
+    return f"{gain} ({row['scans']} of {row['scans'] + failed} scans)".strip() if failed else gain
+
+
 def _bound(row: Row) -> str:
     return "" if row.get("gain_bound") is None else f"{row['gain_bound']:.3g} ({row['gain_bound_kind']})"
 
@@ -108,7 +128,7 @@ def _accuracy(rows: list[Row]) -> str:
         "SSIM": spread("ssim", ".4f", "best_ssim"),
         "NMSE": number("nmse", ".4f"),
         "p": _p,
-        "seconds": number("seconds", ".2g"),
+        "seconds": seconds("seconds"),
     }
     parts = []
     for heading, group in groupby(rows, key=sampling_text):
@@ -145,7 +165,7 @@ _GAINS: dict[str, Cell] = {
     "method": text("method"),
     "perturbation": _percent("epsilon", ".3g"),
     "PSNR [dB]": number("psnr", ".2f"),
-    "gain": number("gain", ".3g"),
+    "gain": _gain,
     "largest gain": number("gain_max", ".3g"),
     "bound": _bound,
 }
@@ -203,8 +223,8 @@ _COLUMNS: dict[str, dict[str, Cell]] = {
     "cost": {
         "method": text("method"),
         "parameters": text("parameters"),
-        "reconstruction [s]": number("recon_seconds", ".2g"),
-        "training step [s]": number("step_seconds", ".2g"),
+        "reconstruction [s]": seconds("recon_seconds"),
+        "training step [s]": seconds("step_seconds"),
         "saved for the gradient [MB]": number("saved_bytes", ".1f", times=1e-6),
         "over unrolled: time": number("step_seconds_ratio", ".2f"),
         "memory": number("saved_bytes_ratio", ".2f"),
