@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from resolvent._version import __version__
-from resolvent.cli.output import Debug, Json, emit, reporting
+from resolvent.cli.output import FAULT, Debug, Json, emit, reporting
 
 NEEDED = ("torch", "numpy", "scipy", "h5py", "safetensors", "nibabel", "scikit-image", "matplotlib", "pillow", "typer")
 """Packages that everything rests on; the versions matter for numbers and for reading files."""
@@ -29,7 +29,7 @@ def doctor(as_json: Json = False, debug: Debug = False) -> None:
         else:
             _print(found)
         if found["problems"]:
-            raise typer.Exit(1)
+            raise typer.Exit(FAULT)
 
 
 def examined() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from resolvent._errors import ResolventError
 from resolvent._version import __version__
 from resolvent.cli.output import INTERRUPTED, Debug, Json, complain, emit, reporting
 
@@ -44,10 +45,9 @@ def train(
             from resolvent.train import Config, read_config
             from resolvent.train import train as run
         except ModuleNotFoundError as error:
-            complain(
-                f"error: {error.name} is not installed. Install what training needs: pip install 'resolvent[train]'."
-            )
-            raise typer.Exit(1) from None
+            raise ResolventError(
+                f"{error.name} is not installed. Install what training needs: pip install 'resolvent[train]'."
+            ) from None
         if schema:
             typer.echo(json.dumps(Config.model_json_schema(), indent=2))
             return
