@@ -194,6 +194,7 @@ def _table(entry: dict[str, Any]) -> list[str]:
 
 
 def _draw(found: Attack, scan: Scan, picture: str, title: str, summary: str) -> None:
+    from resolvent.data.places import aspect_of
     from resolvent.figures import attacked
 
     unit = scan.normalised()
@@ -205,7 +206,7 @@ def _draw(found: Attack, scan: Scan, picture: str, title: str, summary: str) -> 
         found.perturbation,
         reference=unit.reference,
         window=None if corner is None else (corner[0], corner[1], found.side or 0),
-        aspect=1.0 if scan.geometry is None else scan.geometry.aspect,
+        aspect=aspect_of(scan.geometry),
         title=f"{title} · gain {float(found.gain_worst):.3g} (white noise {float(found.gain_gaussian):.3g})",
         caption=f"{summary}\nbound {found.gain_bound:.3g} ({found.gain_bound_kind}); what is found is a lower bound "
         "of the worst case, never a guarantee",
