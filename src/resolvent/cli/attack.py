@@ -11,7 +11,7 @@ import typer
 from resolvent._version import __version__
 from resolvent.cli.inputs import read_scan
 from resolvent.cli.naming import figures, make_folders, remove_empty
-from resolvent.cli.options import Dataset, Kind, at_least_one, one_of, positive
+from resolvent.cli.options import Dataset, Kind, Maps, at_least_one, one_of, positive
 from resolvent.cli.output import Debug, Json, emit, progress, reporting
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ def attack(
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="PNG", help="A picture of the attack.")
     ] = None,
-    maps: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Coil maps (.cfl .npy .h5) instead of those of the scan.")
-    ] = None,
+    maps: Maps = None,
     dataset: Dataset = None,
     acceleration: Annotated[
         float | None,

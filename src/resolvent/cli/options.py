@@ -1,4 +1,4 @@
-"""What several commands accept in the same way: kinds of masks, sizes in bytes, positive numbers, accelerations."""
+"""What several commands accept in the same way: kinds of masks, coil maps, sizes in bytes, positive numbers."""
 
 from __future__ import annotations
 
@@ -72,6 +72,9 @@ def present(device: str) -> str:
 KINDS = "uniform1d, random1d, gaussian1d, gaussian2d, poisson2d or radial"
 Kind = Annotated[str | None, typer.Option("--mask-kind", metavar="KIND", callback=known_kind, help=f"{KINDS}.")]
 Device = Annotated[str, typer.Option(metavar="NAME", callback=present, help="Where to compute: cpu, cuda or cuda:1.")]
+Maps = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Coil maps (.cfl .npy .h5) instead of those of the scan.")
+]
 Dataset = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="The array of a .mat file, or group of an ISMRMRD file, if it has several."),

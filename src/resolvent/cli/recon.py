@@ -14,7 +14,7 @@ from resolvent._version import __version__
 from resolvent.cli.cautions import cautions
 from resolvent.cli.inputs import MODEL, heard
 from resolvent.cli.naming import FIELD, STREAM, figures, is_folder, make_folders, outputs, remove_empty, reports
-from resolvent.cli.options import Dataset, Device, Kind, at_least_one, byte_count, positive
+from resolvent.cli.options import Dataset, Device, Kind, Maps, at_least_one, byte_count, positive
 from resolvent.cli.output import FAULT, REFUSED, Debug, Json, complain, emit, explain, progress, reporting
 from resolvent.cli.results import Places, deliver, refusal
 
@@ -42,9 +42,7 @@ def recon(
         str,
         typer.Option(metavar="NAME|DIR", help="A packaged model, the folder of one, or owner/name on Hugging Face."),
     ] = MODEL,
-    maps: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Coil maps (.cfl .npy .h5) instead of those of the scan.")
-    ] = None,
+    maps: Maps = None,
     dataset: Dataset = None,
     trajectory: Annotated[
         str | None, typer.Option(metavar="FILE", help="The trajectory (.cfl) of k-space in a .cfl file, as BART's.")
