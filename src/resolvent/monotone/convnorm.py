@@ -33,6 +33,9 @@ def conv_norm_bound(weight: Tensor, grid: int = 32) -> Tensor:
     Returns:
         The bound, a scalar of the dtype of `weight`; computed in double precision. NaN for a kernel that is not finite.
 
+    Raises:
+        ModelError: a kernel that is even or no cube, or a grid too coarse for it.
+
     Source: M. Riesz, Jber. DMV 23:354-368 (1914); H. Sedghi, V. Gupta, P. Long, ICLR 2019, for the symbol.
 
     >>> import torch
