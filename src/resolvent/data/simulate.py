@@ -119,6 +119,9 @@ def undersample(scan: Scan, acceleration: float, mask_kind: str = "gaussian2d", 
     Raises:
         DataError: the scan is not complete, its maps have several sets, the mask is not possible, or its centre is
             too small for ESPIRiT.
+
+    >>> undersample(simulate(torch.ones(32, 32), acceleration=1), 4).acceleration
+    4.0
     """
     if scan.coil_maps is not None and scan.coil_maps.ndim > scan.kspace.ndim:
         raise DataError(
