@@ -132,8 +132,6 @@ def recon(
                 return REFUSED, refusal(path, f"{model} is a model whose monotonicity is only estimated")
             compare = bool(places.figure or places.report)
             outcome = _reconstructed(path, inputs, network, options, compare=compare, image=places.image)
-            told = (*outcome.cautions, *cautions(outcome.scan, network.card), outcome.recon.fit.faint)
-            outcome = replace(outcome, cautions=tuple(text for text in told if text))
             quiet = as_json or places.image == STREAM
             return deliver(outcome, path, places, asked, demanded=require_certificate, quiet=quiet)
 
@@ -188,7 +186,8 @@ def _reconstructed(
         if image is not None and image != STREAM:
             check_volumes(image, scan.ndim, len(scan.kspace))
         found = reconstruct(scan, model, compare=compare, say=lambda text: say(f"{Path(path).name}: {text}"), **options)
-    return replace(found, cautions=said)
+    told = (*said, *cautions(found.scan, model.card), found.recon.fit.faint)
+    return replace(found, cautions=tuple(text for text in told if text))
 
 
 def command_line(given: dict[str, Any]) -> str:

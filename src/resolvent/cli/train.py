@@ -55,7 +55,7 @@ def train(
             raise typer.BadParameter("give the file of settings, or --schema.", param_hint="CONFIG.yaml")
         settings = read_config(config, changes or [])
         folder = output or Path("runs") / settings.name
-        found = run(settings, folder, say=lambda text: complain(text), bar=sys.stderr.isatty())
+        found = run(settings, folder, say=complain, bar=sys.stderr.isatty())
         if as_json:
             emit({"version": __version__, "output": str(folder), **found})
         elif found["model"]:
