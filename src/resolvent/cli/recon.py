@@ -197,5 +197,12 @@ def command_line(given: dict[str, Any]) -> str:
         value = given[name]
         if name != "files" and value != parameter.default:
             words.append("--" + name.removeprefix("as_").replace("_", "-"))
-            words += [] if value is True else [Path(value).name if isinstance(value, str) else f"{value:g}"]
+            words += [] if value is True else [_typed(name, value)]
     return shlex.join(words)
+
+
+def _typed(option: str, value: str | float) -> str:
+    """A number with all its digits, of a path the name; a model that is no path here is one of the Hub."""
+    if not isinstance(value, str):
+        return str(value).removesuffix(".0")
+    return value if option == "model" and not Path(value).exists() else Path(value).name
