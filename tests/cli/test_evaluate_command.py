@@ -66,7 +66,8 @@ def tiny(data, tmp_path):
     return ("--data", data, "--output", tmp_path / "out", *sampling, "--quick")
 
 
-def test_json_has_the_rows_that_scripts_rely_on(resolvent, model, tiny, data, tmp_path):
+def test_json_has_the_rows_that_scripts_rely_on(resolvent, model, tiny, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/bin/resolvent", "evaluate", "tiny", "--data", "my heads.h5"])
     run = resolvent("evaluate", model, *tiny, "--mask-kind", "uniform1d", "--mask-kind", "radial", "--json")
     assert run.code == 0, run.err
     found = run.json
@@ -86,7 +87,8 @@ def test_json_has_the_rows_that_scripts_rely_on(resolvent, model, tiny, data, tm
     assert tables | {"accuracy.png", "accuracy.svg", "example.png", "images"} == written
     stored = json.loads((tmp_path / "out" / "results.json").read_text())
     assert stored["accuracy"] == found["rows"]
-    assert stored["command"].startswith("resolvent") and stored["machine"]["threads"] >= 1
+    assert stored["command"] == "resolvent evaluate tiny --data 'my heads.h5'"
+    assert stored["machine"]["threads"] >= 1
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -189,7 +190,7 @@ def _written(folder: Path, found: dict[str, list[dict[str, Any]]], study: Study,
     from resolvent.evaluate.provenance import machine, provenance
     from resolvent.figures import comparison
 
-    how = {"command": " ".join(["resolvent", *sys.argv[1:]]), "machine": machine(), **provenance()}
+    how = {"command": shlex.join(["resolvent", *sys.argv[1:]]), "machine": machine(), **provenance()}
     paths = tables.write(folder, found, how) + plots.write(folder, found)
     case, images = study.example(store)
     acquisition = study.acquisitions[0]
