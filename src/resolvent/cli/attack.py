@@ -72,6 +72,8 @@ def attack(
         (picture,) = figures([scan], output)
         if acceleration is None and mask_kind is not None:
             raise typer.BadParameter("--mask-kind describes what --acceleration leaves out. Add it.")
+        if held and model == LINEAR:
+            raise typer.BadParameter("the linear reconstruction has no conditioning to hold. Leave out --held.")
 
         from resolvent.data import undersample
         from resolvent.data.io.output import check_place
