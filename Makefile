@@ -56,7 +56,8 @@ constraints: .venv/.dev
 	$(BIN)/python .ci/constraints.py > constraints.new && mv constraints.new constraints.txt
 
 clean:
-	rm -rf .venv docs/_build docs/gallery docs/*/out demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-neighbours docs/_build docs/gallery docs/sg_execution_times.rst docs/*/out docs/problems/photo demo
+	rm -rf .pytest_cache .ruff_cache .hypothesis
 
 # ---- set-up, stage by stage ------------------------------------------------------------------------------
 

@@ -6,8 +6,8 @@ import torch
 from PIL import Image as Picture
 
 from resolvent._errors import FormatError
-from resolvent.data import Geometry
 from resolvent.data.io import OutputError
+from resolvent.data.places import Geometry, aspect_of
 from resolvent.figures import attacked, comparison
 
 
@@ -57,7 +57,8 @@ def test_pixels_that_are_not_square_are_not_drawn_as_squares(images, tmp_path):
     """30 columns of 2 mm and 20 rows of 4 mm are drawn as 40 rows of 30 columns are."""
     half = {name: image[:, ::2] for name, image in images[0].items()}
     comparison(tmp_path / "square.png", images[0], reference=images[1])
-    comparison(tmp_path / "tall.png", half, reference=images[1][:, ::2], aspect=Geometry(np.diag([2, 4, 1, 1])).aspect)
+    tall = aspect_of(Geometry(np.diag([2, 4, 1, 1])))
+    comparison(tmp_path / "tall.png", half, reference=images[1][:, ::2], aspect=tall)
     assert (tmp_path / "tall.png").read_bytes() == (tmp_path / "square.png").read_bytes()
     attacked(tmp_path / "wide.png", images[1], images[1], images[1][None], aspect=0.5)
     attacked(tmp_path / "squares.png", images[1], images[1], images[1][None])

@@ -25,7 +25,7 @@ _HOMES = {
     "resolvent.mol.weights": ("load", "save"),
 }
 """Where each public name lives: it is imported when it is first used, so that the program starts at once."""
-_PARTS = ("data", "evaluate", "figures", "interop", "linop", "mol", "monotone", "solve", "testing", "train")
+_PARTS = ("data", "evaluate", "figures", "interop", "linop", "mol", "monotone", "report", "solve", "testing", "train")
 """Modules that are found in the same way."""
 
 

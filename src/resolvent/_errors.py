@@ -64,5 +64,4 @@ __all__ = [
     "ResolventError",
     "ScanWarning",
     "ShapeError",
-    "nearest",
 ]

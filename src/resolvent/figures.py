@@ -48,7 +48,7 @@ def comparison(
         reference: same shape; without it there is no row of errors.
         scores: ``psnr`` and ``ssim`` by the same names.
         residuals: ``(steps, batch)``, residual norm of each step; NaN where a sample had ended.
-        aspect: height over width of a pixel, as `Geometry.aspect`.
+        aspect: height over width of a pixel, see `resolvent.data.places.aspect_of`.
         title: a line above.
         caption: lines below; the certificate belongs here.
 
@@ -107,7 +107,7 @@ def attacked(
         perturbation: ``(batch, coil, *lead, y, x)``.
         reference: same shape as `clean`.
         window: first row, first column and side of a square to mark.
-        aspect: height over width of a pixel, as `Geometry.aspect`.
+        aspect: height over width of a pixel, see `resolvent.data.places.aspect_of`.
         title: a line above.
         caption: lines below.
 

@@ -76,8 +76,8 @@ def check_normal(A: LinearOperator, x: Tensor, *, tol: float = 1e-10) -> None:
     )
 
 
-def check_norm_bound(A: LinearOperator, x: Tensor, *, steps: int = 30) -> None:
-    """``|A| <= A.norm_bound`` for each sample, as far as `steps` power iterations from x can see.
+def check_norm_bound(A: LinearOperator, x: Tensor) -> None:
+    """``|A| <= A.norm_bound`` for each sample, as far as 30 power iterations from x can see.
 
     Raises:
         AssertionError: with the ratio of the norm found to the bound.
@@ -87,7 +87,7 @@ def check_norm_bound(A: LinearOperator, x: Tensor, *, steps: int = 30) -> None:
     >>> x = torch.randn(1, 2, 4, 4, dtype=torch.complex128)
     >>> check_norm_bound(SENSE(x, torch.eye(4)), x[:, 0])
     """
-    found = norm_found(A, x, steps)
+    found = norm_found(A, x, steps=30)
     _demand(float((found / A.norm_bound).max()) - 1, 1e-6, "A.norm_bound is too small: norm found / bound - 1")
 
 

@@ -134,6 +134,7 @@ def test_one_slice_is_attacked(resolvent, store, scan):
         ("--mask-kind", "radial"),
         ("--steps", 0),
         ("-o", "picture.jpg"),
+        ("--held",),
     ],
 )
 def test_wrong_options_are_errors_of_usage(resolvent, store, scan, wrong):

@@ -187,6 +187,16 @@ def test_a_package_that_the_output_needs_is_tried_before_the_work(
     assert only(tmp_path) == ["scan.h5"]
 
 
+def test_training_without_its_extra_is_told_what_to_install(resolvent, monkeypatch, tmp_path):
+    for name in [name for name in sys.modules if name.startswith("resolvent.train")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    run = resolvent("train", tmp_path / "mine.yaml", "--json")
+    assert run.code == 1
+    assert run.error == "yaml is not installed. Install what training needs: pip install 'resolvent[train]'."
+    assert run.json == {"version": rv.__version__, "error": run.error}
+
+
 @pytest.mark.parametrize("suffix", [".dcm", ".cfl"])
 def test_volumes_for_a_format_that_holds_one_are_refused_before_the_work(
     resolvent, store, model, tmp_path, monkeypatch, suffix

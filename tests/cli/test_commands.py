@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -69,7 +70,9 @@ def test_simulate_one_slice_lies_where_it_lay(resolvent, volume, tmp_path, image
 
 def test_simulate_in_three_dimensions(resolvent, volume, tmp_path):
     out = tmp_path / "scan.h5"
-    assert resolvent("simulate", volume, "-o", out, "--ndim", 3, "--acceleration", 2).code == 0
+    run = resolvent("simulate", volume, "-o", out, "--ndim", 3, "--acceleration", 2)
+    assert run.code == 0 and "(volume, coil, ...)" in run.out
+    assert re.search(r"^  volumes +1$", resolvent("info", out).out, re.MULTILINE)
     scan = rv.read(out)
     assert scan.ndim == 3
     assert scan.kspace.shape == (1, 8, 4, 48, 48)

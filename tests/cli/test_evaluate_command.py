@@ -10,7 +10,7 @@ import torch
 
 import resolvent as rv
 from resolvent import figures
-from resolvent.evaluate import Study, convergence, cost, methods, plots
+from resolvent.evaluate import BASELINES, Study, convergence, cost, methods, plots
 from resolvent.mol import baselines
 from resolvent.monotone import PlainCNN
 
@@ -67,7 +67,8 @@ def tiny(data, tmp_path):
     return ("--data", data, "--output", tmp_path / "out", *sampling, "--quick")
 
 
-def test_json_has_the_rows_that_scripts_rely_on(resolvent, model, tiny, data, tmp_path):
+def test_json_has_the_rows_that_scripts_rely_on(resolvent, model, tiny, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["/bin/resolvent", "evaluate", "tiny", "--data", "my heads.h5"])
     run = resolvent("evaluate", model, *tiny, "--mask-kind", "uniform1d", "--mask-kind", "radial", "--json")
     assert run.code == 0, run.err
     found = run.json
@@ -87,7 +88,8 @@ def test_json_has_the_rows_that_scripts_rely_on(resolvent, model, tiny, data, tm
     assert tables | {"accuracy.png", "accuracy.svg", "example.png", "images"} == written
     stored = json.loads((tmp_path / "out" / "results.json").read_text())
     assert stored["accuracy"] == found["rows"]
-    assert stored["command"].startswith("resolvent") and stored["machine"]["threads"] >= 1
+    assert stored["command"] == "resolvent evaluate tiny --data 'my heads.h5'"
+    assert stored["machine"]["threads"] >= 1
 
 
 @pytest.fixture
@@ -172,6 +174,8 @@ def test_images_that_are_not_finite_are_said_to_count_as_black(resolvent, tiny, 
         (("brain-2d", "--acceleration", "-1"), "not a positive number"),
         (("brain-2d", "--snr-db", "30", "--snr-db", "nan"), "nan is not a finite number"),
         (("brain-2d", "--only", "worst"), "Add --robustness"),
+        (("brain-2d", "--epsilon", "0.01"), "Add --robustness"),
+        (("brain-2d", "--tune", "other.h5"), "Add --baselines"),
         (("brain-2d", "--as", "movies"), "'movies' is not one of slices, volumes, series"),
     ],
 )
@@ -201,11 +205,13 @@ def test_options_say_what_is_measured_and_how(resolvent, model, data, tmp_path, 
     monkeypatch.setattr(Study, "run", run)
     call = ("evaluate", model, "--data", data, "--output", tmp_path / "out")
     how = ("--robustness", "--convergence", "--cost", "--probes", 2, "--steps", 7, "--starts", 3, "--seed", 4)
-    assert resolvent(*call, *how, "--epsilon", 0.01, "--epsilon", 0.03, "--as", "series", "--tune", data).code == 1
+    how = (*how, "--baselines", "--tune", data)
+    assert resolvent(*call, *how, "--epsilon", 0.01, "--epsilon", 0.03, "--as", "series").code == 1
     assert resolvent(*call, *2 * ("--acceleration", 2), "--snr-db", 10, "--snr-db", 20, "--size", 32).code == 1
     assert resolvent(*call, "--robustness", "--quick", "--only", "worst", "--only", "gaussian").code == 1
     first, second, third = asked
-    assert (first.robustness, first.convergence, first.cost, first.probes, first.baselines) == (True, True, True, 2, ())
+    assert (first.robustness, first.convergence, first.cost, first.probes) == (True, True, True, 2)
+    assert (first.baselines, second.baselines) == (BASELINES, ())
     assert (first.levels, first.search.steps, first.search.starts) == ((0.01, 0.03), 7, 3)
     assert (first.files.layout, first.files.slices, first.files.seed) == ("series", 4, 4)
     assert first.tune.layout == "series" and first.tune.seed == 4

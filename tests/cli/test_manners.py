@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import tempfile
 import time
 import warnings
 from contextlib import suppress
+from importlib.metadata import requires
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -150,6 +152,26 @@ def test_doctor_finds_what_is_missing(resolvent, monkeypatch):
     assert run.code == 1
     assert run.json["problems"] == ["nibabel is missing: pip install nibabel"]
     assert run.json["extras"]["train"] == {"installed": False, "missing": ["lightning"]}
+
+
+@pytest.mark.parametrize("name", ["torch", "safetensors"])
+def test_doctor_works_without_what_everything_rests_on(resolvent, monkeypatch, name):
+    module = sys.modules["resolvent.cli.doctor"]
+    installed = module._installed
+    monkeypatch.setattr(module, "_installed", lambda one: None if one == name else installed(one))
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "resolvent.mol.weights")
+    run = resolvent("doctor", "--json")
+    assert run.code == 1 and run.err == ""
+    assert run.json["problems"][0] == f"{name} is missing: pip install {name}"
+    assert run.json["models"] == {}
+    assert name in run.json["problems"][1]
+    assert f"problem   {name} is missing" in resolvent("doctor").out
+
+
+def test_doctor_looks_for_all_that_the_package_needs(resolvent):
+    needed = {re.match(r"[\w.-]+", line)[0] for line in requires("resolvent") if "extra ==" not in line}
+    assert set(resolvent("doctor", "--json").json["packages"]) == needed
 
 
 def test_doctor_finds_a_damaged_model(resolvent, monkeypatch, tmp_path):

@@ -1,5 +1,6 @@
 """``resolvent recon --report`` and ``resolvent view``: the page of one input, of many, of an image that is there."""
 
+import inspect
 import json
 import re
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import resolvent as rv
+from resolvent.cli.recon import command_line, recon
 
 
 def test_recon_writes_a_page(resolvent, store, scan, model, tmp_path):
@@ -124,6 +126,8 @@ def test_view_opens_a_page(resolvent, tmp_path, monkeypatch):
     assert opened == []
     resolvent("view", page, "--open")
     assert opened == [page.as_uri()]
+    run = resolvent("view", page, "-o", tmp_path / "other.html")
+    assert run.code == 2 and "is a page already" in run.err
     assert page.read_text() == "<p>"
 
 
@@ -132,3 +136,14 @@ def test_view_of_what_is_not_there(resolvent, store, scan, tmp_path):
     assert "does not exist" in resolvent("view", tmp_path / "no.nii.gz").error
     assert "k-space, not an image" in resolvent("view", store(scan)).error
     assert [p.name for p in tmp_path.iterdir()] == ["scan.h5"]
+
+
+def test_the_command_of_a_record_can_be_typed_again():
+    given = {name: one.default for name, one in inspect.signature(recon).parameters.items()}
+    given |= {"files": ["folder/brain.h5"], "acceleration": 4.0, "mask_kind": "radial", "seed": 12345678}
+    given |= {"tol": 0.00123456789, "max_steps": 1000000, "report": "folder/my page.html", "as_json": True}
+    given |= {"model": "owner/name@v1"}
+    assert command_line(given) == (
+        "resolvent recon brain.h5 --model owner/name@v1 --acceleration 4 --mask-kind radial --seed 12345678 "
+        "--tol 0.00123456789 --max-steps 1000000 --report 'my page.html' --json"
+    )

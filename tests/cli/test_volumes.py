@@ -137,7 +137,7 @@ def test_what_is_said_to_be_enough_is_enough_for_every_slice_of_a_fresh_process(
     assert run.returncode == 0, run.stderr
 
 
-@pytest.mark.parametrize("size", ["much", "4 apples", "0GiB", "-1", "4", "2e9"])
+@pytest.mark.parametrize("size", ["much", "4 apples", "0GiB", "-1", "4", "2e9", "1e400GiB"])
 def test_a_size_that_is_none_is_a_usage_error(resolvent, store, scan, model, size):
     run = resolvent("recon", store(scan), "--model", model, f"--max-memory={size}")
     assert run.code == 2

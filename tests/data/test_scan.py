@@ -165,5 +165,5 @@ def test_an_entry_that_is_not_there(scan: Scan, number: int):
 
 
 def test_counts(scan: Scan):
-    assert scan.n_coils == 3 and scan.fully_sampled
-    assert not scan.replace(mask=torch.eye(8, 10)[None]).fully_sampled
+    assert scan.n_coils == 3 and scan.acceleration == 1
+    assert scan.replace(mask=torch.eye(8, 10)[None]).acceleration == 10

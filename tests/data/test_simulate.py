@@ -1,5 +1,7 @@
 """Simulated scans: every part is what its docstring says, and undersampling leaks nothing."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -154,7 +156,7 @@ def test_kspace_that_was_filled_up_with_zeros_is_undersampled_where_it_was_measu
     inside = torch.zeros_like(full.mask)
     inside[..., 5:-6] = 1
     padded = full.replace(kspace=full.kspace * inside.unsqueeze(1), mask=inside)
-    assert padded.complete and not padded.fully_sampled
+    assert padded.complete and padded.acceleration > 1
     under = undersample(padded, 3, "gaussian2d", seed=2)
     assert torch.equal(under.mask, inside * undersample(full, 3, "gaussian2d", seed=2).mask)
     expected = (under.maps.conj() * ifft(padded.kspace)).sum(1)
@@ -229,3 +231,13 @@ def test_undersampling_in_time_draws_each_frame():
 
 def test_scan_type_is_kept(image):
     assert isinstance(undersample(simulate(image, acceleration=1), 2), Scan)
+
+
+@pytest.mark.parametrize("snr_db", [math.nan, -math.inf, 1e5, -1e5])
+def test_decibels_that_are_none_are_refused(snr_db):
+    with pytest.raises(DataError, match="is no signal to noise"):
+        simulate(torch.ones(8, 8), acceleration=1, snr_db=snr_db)
+
+
+def test_infinitely_many_decibels_are_no_noise():
+    assert simulate(torch.ones(8, 8), acceleration=1, snr_db=math.inf).noise == 0

@@ -7,7 +7,6 @@ import resolvent as rv
 from resolvent.evaluate.methods import ZERO_FILLED, Method, load_models, regularised
 from resolvent.mol import baselines
 from resolvent.mol.baselines import sense, sense_weight
-from resolvent.mol.scale import noise_of
 
 
 def test_zero_filled_and_sense_are_those_of_the_package(case):
@@ -22,7 +21,7 @@ def test_zero_filled_and_sense_are_those_of_the_package(case):
 
 def test_a_linear_method_holds_its_weight_while_the_data_change(case):
     hold = regularised("sense").by_rule().hold
-    weight = float(sense_weight(case.A.adjoint(case.y), noise_of(case.y, case.A, case.noise)))
+    weight = float(sense_weight(case.y, case.A, case.noise))
     held = hold(case.y, case.A, case.noise)
     assert torch.equal(held(3 * case.y, case.A, case.noise), sense(3 * case.y, case.A, weight=weight))
     assert regularised("sense").at(50.0).about["tier"] == ZERO_FILLED.about["tier"] == "linear"

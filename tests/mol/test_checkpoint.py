@@ -1,4 +1,5 @@
 import itertools
+import math
 import os
 import pickle
 import re
@@ -162,6 +163,13 @@ def test_missing_file_and_wrong_step_size_are_named(tmp_path):
         convert(tmp_path / "scan.h5")
     with pytest.raises(ModelError, match=r"alpha is -1.0; a step size is positive"):
         convert(written(tmp_path, layout()), alpha=-1.0)
+
+
+@pytest.mark.parametrize("m", [0.0, 1.0, math.nan])
+def test_a_margin_that_is_none_is_refused_before_the_file_is_read(tmp_path, monkeypatch, m):
+    monkeypatch.setattr("resolvent.mol.checkpoint._isolated_read", None)
+    with pytest.raises(ModelError, match="is between 0 and 1"):
+        convert(written(tmp_path, layout()), m=m)
 
 
 # ---- pickles that run code: read once in one process, to keep the suite fast -----------------------------------

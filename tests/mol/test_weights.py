@@ -1,6 +1,8 @@
 import hashlib
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -78,6 +80,20 @@ def test_model_may_be_named_by_its_folder_or_either_file(folder):
 def test_model_in_double_precision_is_saved(tmp_path):
     model = model_of("ProductNetwork").double()
     assert load(save(model, tmp_path / "m")).m == model.m
+
+
+def test_a_mol_is_loaded_without_the_compiler_of_pytorch(tmp_path):
+    """Its import takes nearly a second and leaves a folder behind; arithmetic on the meta device asks for it."""
+    for kind in KINDS:
+        save(model_of(kind), tmp_path / kind)
+    code = (
+        "import pathlib, sys\nfrom resolvent.mol.weights import load\n"
+        "print(*(folder.name for folder in pathlib.Path(sys.argv[1]).iterdir() if load(folder)))\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == set(KINDS)
 
 
 @pytest.mark.parametrize("name", packaged_models())

@@ -10,7 +10,7 @@ import typer
 from resolvent._version import __version__
 from resolvent.cli.inputs import MODEL, read_scan
 from resolvent.cli.models import check_folder, written
-from resolvent.cli.options import Dataset, positive
+from resolvent.cli.options import Dataset, Maps, positive
 from resolvent.cli.output import REFUSED, Debug, Json, complain, emit, progress, reporting
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ def adapt(
     model: Annotated[str, typer.Option(metavar="MODEL", help="Where to start: a packaged model or a folder.")] = MODEL,
     steps: Annotated[int, typer.Option(min=1, help="Gradient steps, each on one slice.")] = 60,
     rate: Annotated[float, typer.Option(callback=positive, help="Step size of the weights.")] = 1e-3,
-    maps: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Coil maps (.cfl .npy .h5) instead of those of the scan.")
-    ] = None,
+    maps: Maps = None,
     dataset: Dataset = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the samples held out.")] = 0,
     as_json: Json = False,

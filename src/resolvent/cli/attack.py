@@ -11,7 +11,7 @@ import typer
 from resolvent._version import __version__
 from resolvent.cli.inputs import read_scan
 from resolvent.cli.naming import figures, make_folders, remove_empty
-from resolvent.cli.options import Dataset, Kind, at_least_one, one_of, positive
+from resolvent.cli.options import Dataset, Kind, Maps, at_least_one, one_of, positive
 from resolvent.cli.output import Debug, Json, emit, progress, reporting
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ def attack(
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="PNG", help="A picture of the attack.")
     ] = None,
-    maps: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Coil maps (.cfl .npy .h5) instead of those of the scan.")
-    ] = None,
+    maps: Maps = None,
     dataset: Dataset = None,
     acceleration: Annotated[
         float | None,
@@ -74,6 +72,8 @@ def attack(
         (picture,) = figures([scan], output)
         if acceleration is None and mask_kind is not None:
             raise typer.BadParameter("--mask-kind describes what --acceleration leaves out. Add it.")
+        if held and model == LINEAR:
+            raise typer.BadParameter("the linear reconstruction has no conditioning to hold. Leave out --held.")
 
         from resolvent.data import undersample
         from resolvent.data.io.output import check_place
@@ -194,6 +194,7 @@ def _table(entry: dict[str, Any]) -> list[str]:
 
 
 def _draw(found: Attack, scan: Scan, picture: str, title: str, summary: str) -> None:
+    from resolvent.data.places import aspect_of
     from resolvent.figures import attacked
 
     unit = scan.normalised()
@@ -205,7 +206,7 @@ def _draw(found: Attack, scan: Scan, picture: str, title: str, summary: str) -> 
         found.perturbation,
         reference=unit.reference,
         window=None if corner is None else (corner[0], corner[1], found.side or 0),
-        aspect=1.0 if scan.geometry is None else scan.geometry.aspect,
+        aspect=aspect_of(scan.geometry),
         title=f"{title} · gain {float(found.gain_worst):.3g} (white noise {float(found.gain_gaussian):.3g})",
         caption=f"{summary}\nbound {found.gain_bound:.3g} ({found.gain_bound_kind}); what is found is a lower bound "
         "of the worst case, never a guarantee",

@@ -11,10 +11,7 @@ from typing import Any
 import typer
 
 from resolvent._version import __version__
-from resolvent.cli.output import Debug, Json, emit, reporting
-
-NEEDED = ("torch", "numpy", "scipy", "h5py", "safetensors", "nibabel", "scikit-image", "matplotlib", "pillow", "typer")
-"""Packages that everything rests on; the versions matter for numbers and for reading files."""
+from resolvent.cli.output import FAULT, Debug, Json, emit, reporting
 
 
 def doctor(as_json: Json = False, debug: Debug = False) -> None:
@@ -29,12 +26,13 @@ def doctor(as_json: Json = False, debug: Debug = False) -> None:
         else:
             _print(found)
         if found["problems"]:
-            raise typer.Exit(1)
+            raise typer.Exit(FAULT)
 
 
 def examined() -> dict[str, Any]:
     """Versions, machine, extras, models and problems, as JSON types."""
-    packages = {name: _installed(name) for name in NEEDED}
+    needs = _needs()
+    packages = {name: _installed(name) for name in needs.pop("", [])}
     models, broken = _models()
     problems = [f"{name} is missing: pip install {name}" for name, version in packages.items() if version is None]
     return {
@@ -43,7 +41,7 @@ def examined() -> dict[str, Any]:
         "platform": platform.platform(),
         "machine": _machine(),
         "packages": packages,
-        "extras": _extras(),
+        "extras": {extra: _extra(names) for extra, names in sorted(needs.items())},
         "models": models,
         "problems": problems + broken,
     }
@@ -58,32 +56,43 @@ def _installed(name: str) -> str | None:
 
 def _machine() -> dict[str, Any]:
     """Cores, threads, memory in GB, and the devices that torch sees."""
-    import torch
-
     memory = None
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9, 1)
+    machine = {"cores": os.cpu_count(), "threads": None, "memory_gb": memory, "devices": ["cpu"]}
+    try:
+        import torch
+    except ImportError:  # which `problems` say
+        return machine
     devices = ["cpu", *(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():
         devices.append("mps")
-    return {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "memory_gb": memory, "devices": devices}
+    return machine | {"threads": torch.get_num_threads(), "devices": devices}
 
 
-def _extras() -> dict[str, dict[str, Any]]:
-    """For each extra of the package whether all that it names is there, and what is not."""
-    missing: dict[str, set[str]] = {}
+def _needs() -> dict[str, list[str]]:
+    """Names of the packages that each extra asks for, and under "" of those that everything rests on."""
+    found: dict[str, list[str]] = {}
     for line in metadata.requires("resolvent") or []:
-        if need := re.match(r"([\w.-]+).*;.*extra == ['\"]([\w-]+)['\"]", line):
-            name, extra = need.groups()
-            missing.setdefault(extra, set()).update({name} if _installed(name) is None else ())
-    return {extra: {"installed": not names, "missing": sorted(names)} for extra, names in sorted(missing.items())}
+        name, extra = re.match(r"([\w.-]+)(?:.*;.*extra == ['\"]([\w-]+)['\"])?", line).groups("")  # pyright: ignore[reportOptionalMemberAccess]
+        found.setdefault(extra, []).append(name)
+    return found
+
+
+def _extra(names: list[str]) -> dict[str, Any]:
+    """Whether all that an extra asks for is there, and what is not."""
+    missing = sorted({name for name in names if _installed(name) is None})
+    return {"installed": not missing, "missing": missing}
 
 
 def _models() -> tuple[dict[str, str], list[str]]:
     """Packaged models with what their certificate holds for, and those that cannot be loaded."""
     from resolvent._errors import ModelError
-    from resolvent.mol.weights import load, packaged_models
 
+    try:
+        from resolvent.mol.weights import load, packaged_models
+    except ImportError as error:
+        return {}, [f"models cannot be loaded ({error})"]
     models, broken = {}, []
     for name in packaged_models():
         try:
@@ -96,8 +105,9 @@ def _models() -> tuple[dict[str, str], list[str]]:
 def _print(found: dict[str, Any]) -> None:
     machine = found["machine"]
     typer.echo(f"resolvent {found['version']} · Python {found['python']} · {found['platform']}\n")
+    threads = f", {machine['threads']} threads" if machine["threads"] else ""
     memory = f" · {machine['memory_gb']} GB of memory" if machine["memory_gb"] else ""
-    typer.echo(f"  machine   {machine['cores']} cores, {machine['threads']} threads{memory}")
+    typer.echo(f"  machine   {machine['cores']} cores{threads}{memory}")
     typer.echo(f"  devices   {', '.join(machine['devices'])}")
     typer.echo(
         f"  packages  {', '.join(f'{name} {version or chr(8212)}' for name, version in found['packages'].items())}"

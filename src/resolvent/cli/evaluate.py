@@ -131,8 +131,10 @@ def evaluate(
 
         if not models and not baselines:
             raise typer.BadParameter("There is nothing to evaluate. Name a MODEL, or add --baselines.")
-        if only and not robustness:
-            raise typer.BadParameter("--only chooses among the experiments of --robustness. Add --robustness.")
+        if (only or epsilon) and not robustness:
+            raise typer.BadParameter("--only and --epsilon are about --robustness. Add --robustness.")
+        if tune and not baselines:
+            raise typer.BadParameter("--tune chooses the weights of the baselines. Add --baselines.")
         began = time.monotonic()
         accelerations, kinds = acceleration or [4.0, 6.0], mask_kind or ["gaussian2d"]
         acquisitions = (

@@ -10,7 +10,7 @@ import typer
 
 from resolvent._version import __version__
 from resolvent.cli.options import Dataset
-from resolvent.cli.output import Debug, Json, emit, progress, reporting
+from resolvent.cli.output import Debug, Json, emit, entries, progress, reporting
 from resolvent.cli.streams import spooled
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def info(
         from resolvent.data import Scan
         from resolvent.data.io import read
 
+        words: dict[str, str] = {}
         if is_model(what):
             found = about_model(what)
         else:
@@ -41,12 +42,15 @@ def info(
                 say(f"reading {what}")
                 with spooled(what) as place:
                     content = read(place, dataset)
-                    found = about_scan(content, place) if isinstance(content, Scan) else about_volume(content, place)
+                    if isinstance(content, Scan):
+                        found, words = about_scan(content, place), {"slices": entries(content, count=2)}
+                    else:
+                        found = about_volume(content, place)
                     found["input"] = what
         if as_json:
             emit({"version": __version__, **found})
         else:
-            _print(found)
+            _print(found, words)
 
 
 def is_model(what: str) -> bool:
@@ -158,8 +162,8 @@ def _place(geometry: Geometry | None) -> dict[str, Any]:
     return {"voxel_mm": voxel, "oriented": geometry.oriented, "affine": geometry.affine.tolist()}
 
 
-def _print(found: dict[str, Any]) -> None:
-    """One line a fact."""
+def _print(found: dict[str, Any], words: dict[str, str]) -> None:
+    """One line a fact, called by its word if there is one."""
     title = found.get("input") or found.get("name")
     typer.echo(f"{os.path.basename(str(title))}: {found['kind']}")
     for name, value in found.items():
@@ -178,7 +182,7 @@ def _print(found: dict[str, Any]) -> None:
             value = " x ".join(map(str, value)) or None
         elif isinstance(value, float):
             value = f"{value:.6g}"
-        typer.echo(f"  {name.replace('_', ' '):13}{_word(name, value)}")
+        typer.echo(f"  {words.get(name, name).replace('_', ' '):13}{_word(name, value)}")
     for line in _outline(found.get("card", {})):
         typer.echo(f"  {line}")
 

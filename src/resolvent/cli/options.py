@@ -1,7 +1,8 @@
-"""What several commands accept in the same way: kinds of masks, sizes in bytes, positive numbers, accelerations."""
+"""What several commands accept in the same way: kinds of masks, coil maps, sizes in bytes, positive numbers."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection
 from typing import Annotated
@@ -33,9 +34,10 @@ def byte_count(text: str) -> int:
     """A number of bytes from ``4GiB``, ``500 MB`` or ``2e9 B``, or a usage error."""
     units = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\d+)?)\s*([a-z]*)\s*", text.lower())
-    if match is None or match[2] not in units or not float(match[1]) > 0:
+    size = float(match[1]) * units.get(match[2], 0) if match else 0.0
+    if not 0 < size < math.inf:
         raise typer.BadParameter(f"{text!r} is not a size. Write a number and a unit, such as 4GiB or 500MB.")
-    return round(float(match[1]) * units[match[2]])
+    return round(size)
 
 
 def positive(value: float | None) -> float | None:
@@ -72,6 +74,9 @@ def present(device: str) -> str:
 KINDS = "uniform1d, random1d, gaussian1d, gaussian2d, poisson2d or radial"
 Kind = Annotated[str | None, typer.Option("--mask-kind", metavar="KIND", callback=known_kind, help=f"{KINDS}.")]
 Device = Annotated[str, typer.Option(metavar="NAME", callback=present, help="Where to compute: cpu, cuda or cuda:1.")]
+Maps = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Coil maps (.cfl .npy .h5) instead of those of the scan.")
+]
 Dataset = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="The array of a .mat file, or group of an ISMRMRD file, if it has several."),

@@ -114,4 +114,4 @@ def progress() -> Iterator[Callable[[str], None]]:
     from rich.console import Console
 
     with Console(stderr=True).status("", spinner="dots") as status:
-        yield lambda text: status.update(text)
+        yield status.update

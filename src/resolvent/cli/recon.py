@@ -14,7 +14,7 @@ from resolvent._version import __version__
 from resolvent.cli.cautions import cautions
 from resolvent.cli.inputs import MODEL, heard
 from resolvent.cli.naming import FIELD, STREAM, figures, is_folder, make_folders, outputs, remove_empty, reports
-from resolvent.cli.options import Dataset, Device, Kind, at_least_one, byte_count, positive
+from resolvent.cli.options import Dataset, Device, Kind, Maps, at_least_one, byte_count, positive
 from resolvent.cli.output import FAULT, REFUSED, Debug, Json, complain, emit, explain, progress, reporting
 from resolvent.cli.results import Places, deliver, refusal
 
@@ -42,9 +42,7 @@ def recon(
         str,
         typer.Option(metavar="NAME|DIR", help="A packaged model, the folder of one, or owner/name on Hugging Face."),
     ] = MODEL,
-    maps: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Coil maps (.cfl .npy .h5) instead of those of the scan.")
-    ] = None,
+    maps: Maps = None,
     dataset: Dataset = None,
     trajectory: Annotated[
         str | None, typer.Option(metavar="FILE", help="The trajectory (.cfl) of k-space in a .cfl file, as BART's.")
@@ -134,8 +132,6 @@ def recon(
                 return REFUSED, refusal(path, f"{model} is a model whose monotonicity is only estimated")
             compare = bool(places.figure or places.report)
             outcome = _reconstructed(path, inputs, network, options, compare=compare, image=places.image)
-            told = (*outcome.cautions, *cautions(outcome.scan, network.card), outcome.recon.fit.faint)
-            outcome = replace(outcome, cautions=tuple(text for text in told if text))
             quiet = as_json or places.image == STREAM
             return deliver(outcome, path, places, asked, demanded=require_certificate, quiet=quiet)
 
@@ -190,7 +186,8 @@ def _reconstructed(
         if image is not None and image != STREAM:
             check_volumes(image, scan.ndim, len(scan.kspace))
         found = reconstruct(scan, model, compare=compare, say=lambda text: say(f"{Path(path).name}: {text}"), **options)
-    return replace(found, cautions=said)
+    told = (*said, *cautions(found.scan, model.card), found.recon.fit.faint)
+    return replace(found, cautions=tuple(text for text in told if text))
 
 
 def command_line(given: dict[str, Any]) -> str:
@@ -200,5 +197,12 @@ def command_line(given: dict[str, Any]) -> str:
         value = given[name]
         if name != "files" and value != parameter.default:
             words.append("--" + name.removeprefix("as_").replace("_", "-"))
-            words += [] if value is True else [Path(value).name if isinstance(value, str) else f"{value:g}"]
+            words += [] if value is True else [_typed(name, value)]
     return shlex.join(words)
+
+
+def _typed(option: str, value: str | float) -> str:
+    """A number with all its digits, of a path the name; a model that is no path here is one of the Hub."""
+    if not isinstance(value, str):
+        return str(value).removesuffix(".0")
+    return value if option == "model" and not Path(value).exists() else Path(value).name

@@ -98,9 +98,10 @@ def draw(outcome: Outcome, picture: str, title: str) -> None:
     import torch
 
     from resolvent.cli.present import headline
+    from resolvent.data.places import aspect_of
     from resolvent.figures import comparison
 
-    geometry, solution = outcome.scan.geometry, outcome.recon.solution
+    solution = outcome.recon.solution
     ended = torch.arange(len(solution.residuals))[:, None] >= solution.sample_steps
     comparison(
         picture,
@@ -108,7 +109,7 @@ def draw(outcome: Outcome, picture: str, title: str) -> None:
         reference=outcome.scan.reference,
         scores=outcome.scores,
         residuals=solution.residuals.masked_fill(ended, torch.nan),
-        aspect=1.0 if geometry is None else geometry.aspect,
+        aspect=aspect_of(outcome.scan.geometry),
         title=f"{title} · {headline(outcome)}",
         caption=caption(outcome),
     )

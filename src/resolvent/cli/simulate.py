@@ -10,7 +10,7 @@ import typer
 from resolvent._version import __version__
 from resolvent.cli.inputs import read_image
 from resolvent.cli.options import KINDS, at_least_one, known_kind
-from resolvent.cli.output import Debug, Json, emit, progress, reporting
+from resolvent.cli.output import Debug, Json, emit, entries, progress, reporting
 
 if TYPE_CHECKING:
     from resolvent.data import Volume
@@ -75,7 +75,8 @@ def simulate(
         if as_json:
             emit({"version": __version__, "input": volume, "output": output, "shape": shape, **made})
         else:
-            typer.echo(f"{output}: k-space {' x '.join(map(str, shape))} (slice, coil, ...), noise {scan.noise:.3g}")
+            sizes = " x ".join(map(str, shape))
+            typer.echo(f"{output}: k-space {sizes} ({entries(scan)}, coil, ...), noise {scan.noise:.3g}")
 
 
 def selected(volume: Volume, number: int | None, ndim: int) -> Volume:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from resolvent._errors import ResolventError
 from resolvent._version import __version__
 from resolvent.cli.output import INTERRUPTED, Debug, Json, complain, emit, reporting
 
@@ -44,10 +45,9 @@ def train(
             from resolvent.train import Config, read_config
             from resolvent.train import train as run
         except ModuleNotFoundError as error:
-            complain(
-                f"error: {error.name} is not installed. Install what training needs: pip install 'resolvent[train]'."
-            )
-            raise typer.Exit(1) from None
+            raise ResolventError(
+                f"{error.name} is not installed. Install what training needs: pip install 'resolvent[train]'."
+            ) from None
         if schema:
             typer.echo(json.dumps(Config.model_json_schema(), indent=2))
             return
@@ -55,7 +55,7 @@ def train(
             raise typer.BadParameter("give the file of settings, or --schema.", param_hint="CONFIG.yaml")
         settings = read_config(config, changes or [])
         folder = output or Path("runs") / settings.name
-        found = run(settings, folder, say=lambda text: complain(text), bar=sys.stderr.isatty())
+        found = run(settings, folder, say=complain, bar=sys.stderr.isatty())
         if as_json:
             emit({"version": __version__, "output": str(folder), **found})
         elif found["model"]:

@@ -39,8 +39,11 @@ def view(
     reconstructing: `resolvent recon SCAN --report PAGE.html`.
     """
     with reporting(as_json=as_json, debug=debug):
-        page = image if image.lower().endswith(".html") else output or str(Path(image).with_name(stem(image) + ".html"))
-        if page == image:
+        page = output or str(Path(image).with_name(stem(image) + ".html"))
+        if image.lower().endswith(".html"):
+            if output is not None:
+                raise typer.BadParameter(f"{image} is a page already, and no other is made of it. Leave out -o.")
+            page = image
             if not Path(page).is_file():
                 from resolvent._errors import FormatError
 

@@ -56,6 +56,10 @@ def whiten(kspace: Tensor, noise: Tensor) -> Tensor:
         DataError: the covariance is singular, so that some coil combination has no noise.
 
     Source: Pruessmann et al. 2001, MRM 46:638, section on noise decorrelation.
+
+    >>> noise = torch.randn(2, 500, dtype=torch.complex64)
+    >>> torch.allclose(noise_covariance(whiten(noise[None], noise)[0]).real, torch.eye(2).double(), atol=1e-5)
+    True
     """
     if kspace.shape[1] != noise.shape[0]:
         raise ShapeError(
@@ -82,6 +86,10 @@ def compress_coils(scan: Scan, n_coils: int) -> Scan:
         DataError: a number of coils out of range.
 
     Source: Buehrer et al. 2007, MRM 57:1131.
+
+    >>> from resolvent.data import simulate
+    >>> compress_coils(simulate(torch.ones(32, 32), n_coils=8), 3).n_coils
+    3
     """
     if not 1 <= n_coils <= scan.n_coils:
         raise DataError(f"A scan of {scan.n_coils} coils cannot be compressed to {n_coils}. Pass 1 to {scan.n_coils}.")

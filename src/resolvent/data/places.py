@@ -22,21 +22,21 @@ class Geometry:
     affine: np.ndarray
     oriented: bool = True
 
-    @property
-    def aspect(self) -> float:
-        """Height over width of a pixel.
-
-        >>> Geometry(np.diag([2.0, 3.0, 5.0, 1.0])).aspect
-        1.5
-        """
-        width, height = np.linalg.norm(self.affine[:3, :2], axis=0)
-        return float(height / width) if width > 0 and height > 0 else 1.0
-
     def slice(self, number: int) -> Geometry:
         """Where the slice of that number lies: its voxels have ``z = 0``."""
         affine = self.affine.copy()
         affine[:3, 3] += number * affine[:3, 2]
         return replace(self, affine=affine)
+
+
+def aspect_of(geometry: Geometry | None) -> float:
+    """Height over width of a pixel; 1 where that is not known.
+
+    >>> aspect_of(Geometry(np.diag([2.0, 3.0, 5.0, 1.0]))), aspect_of(None)
+    (1.5, 1.0)
+    """
+    width, height = (0.0, 0.0) if geometry is None else np.linalg.norm(geometry.affine[:3, :2], axis=0)
+    return float(height / width) if width > 0 and height > 0 else 1.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)

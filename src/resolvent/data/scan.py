@@ -118,11 +118,6 @@ class Scan(Brief):
         return frames * math.prod(self.matrix) / int((self.mask != 0).sum())
 
     @property
-    def fully_sampled(self) -> bool:
-        """Whether every sample of the Cartesian grid was measured."""
-        return self.trajectory is None and bool((self.mask != 0).all())
-
-    @property
     def complete(self) -> bool:
         """Whether every sample was measured of one block around the centre; outside of it k-space may be zero.
 

@@ -57,7 +57,7 @@ def simulate(
         A `Scan` with reference x, true maps, and noise sigma (0 without noise).
 
     Raises:
-        DataError: an image that is zero or not finite, or a mask that is not possible.
+        DataError: an image that is zero or not finite, or a mask or an SNR that is not possible.
         ShapeError: an image with fewer than `ndim` axes, or maps that do not fit it.
 
     >>> scan = simulate(torch.ones(32, 32), n_coils=4, acceleration=2)
@@ -119,6 +119,9 @@ def undersample(scan: Scan, acceleration: float, mask_kind: str = "gaussian2d", 
     Raises:
         DataError: the scan is not complete, its maps have several sets, the mask is not possible, or its centre is
             too small for ESPIRiT.
+
+    >>> undersample(simulate(torch.ones(32, 32), acceleration=1), 4).acceleration
+    4.0
     """
     if scan.coil_maps is not None and scan.coil_maps.ndim > scan.kspace.ndim:
         raise DataError(
@@ -237,12 +240,17 @@ def noise_at(snr_db: float, magnitude: Tensor) -> float:
     ``sigma^2 = 10^(-snr_db / 10) mean |x|^2`` over the pixels above 5 % of the largest magnitude.
 
     Args:
-        snr_db: in dB.
+        snr_db: in dB, up to 1,000 of either sign; infinite for no noise.
         magnitude: ``|x|``, of any shape.
+
+    Raises:
+        DataError: `snr_db` is nothing of that.
 
     >>> noise_at(20.0, torch.tensor([0.0, 0.04, 1.0, 1.0]))
     0.1
     """
+    if not (abs(snr_db) <= 1000 or snr_db == math.inf):
+        raise DataError(f"{snr_db} dB is no signal to noise. Pass decibels such as 30, or inf for no noise.")
     power = magnitude.square()[magnitude > OBJECT * magnitude.max()].mean()
     return math.sqrt(float(power) / 10 ** (snr_db / 10))
 

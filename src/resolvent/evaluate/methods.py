@@ -17,7 +17,6 @@ from resolvent.linop import LinearOperator
 from resolvent.mol import baselines
 from resolvent.mol.baselines import sense, sense_weight
 from resolvent.mol.model import MOL
-from resolvent.mol.scale import noise_of
 from resolvent.mol.weights import describe, load
 
 TOL, MAX_STEPS = 1e-3, 200
@@ -134,7 +133,7 @@ def _zero_filled(y: Tensor, A: LinearOperator, noise: Noise) -> Tensor:
 
 
 def _sense_rule(y: Tensor, A: LinearOperator, noise: Noise) -> float:
-    return float(sense_weight(A.zero_filled(y), noise_of(y, A, noise), A.magnitude).mean())
+    return float(sense_weight(y, A, noise).mean())
 
 
 ZERO_FILLED = Method("zero-filled", _zero_filled, hold=lambda y, A, noise: _zero_filled)

@@ -16,6 +16,7 @@ from torch import Tensor
 from resolvent._errors import ModelError
 from resolvent.mol.model import MOL
 from resolvent.monotone import PlainCNN
+from resolvent.monotone.operator import checked_margin
 
 _CONV = re.compile(r"f\.dw\.net\.(\d+)\.conv\.(weight|bias)")
 _SECONDS = 120
@@ -37,13 +38,15 @@ def convert(path: str | Path, *, alpha: float = 0.01, m: float = 0.1) -> MOL:
         m: monotonicity aimed at in training; estimated, whatever it is.
 
     Raises:
-        ModelError: no such file, not a torch file, something in it besides tensors, or another layout.
+        ModelError: no such file, not a torch file, something in it besides tensors, or another layout; an alpha or m
+            that is none.
     """
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"there is no file {path}. Pass the path of a checkpoint.")
     if not alpha > 0:
         raise ModelError(f"alpha is {alpha}; a step size is positive. The published code trains with 0.01.")
+    checked_margin(m)
     with path.open("rb") as file:
         if file.read(8) == b"\x89HDF\r\n\x1a\n":
             raise ModelError(f"{path} is HDF5, as scans are, and no checkpoint. Pass a file that torch.save wrote.")

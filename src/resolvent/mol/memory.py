@@ -94,7 +94,8 @@ def plan(model: MOL, y: Tensor, A: LinearOperator, limit: int, held: int = 0) ->
         raise MemoryLimitError(
             f"The solve needs {gib(least)}{' in the smallest tiles' if tiles else ''} beside "
             f"{f'the {gib(held)} held already' if held else 'the scan'} ({gib(whole)} in one piece) but the limit is "
-            f"{gib(max(limit, 0))}. Raise it to {gib(enough)}, compress the coils, or take a smaller model."
+            f"{gib(max(limit, 0))}. Raise it to {gib(enough)}, take fewer coils (`resolvent.data.compress_coils`), "
+            "or a smaller model."
         )
     tile = min(fitting, key=lambda tile: math.prod(_seen(shape, tile, radius)) * _count(shape, tile))
     return Plan(tile, peak(tile))

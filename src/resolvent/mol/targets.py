@@ -154,9 +154,7 @@ def attack_sense(
         noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
         options: those of `attack`, but for `measure` and `accuracy`.
     """
-    lam = weight
-    if lam is None:
-        lam = float(sense_weight(A.zero_filled(y), noise_of(y, A, noise), A.magnitude).mean())
+    lam = float(sense_weight(y, A, noise).mean()) if weight is None else weight
 
     def solver(tol: float) -> Reconstruct:
         def reconstruct(y: Tensor, A: LinearOperator) -> Tensor:

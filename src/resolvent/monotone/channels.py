@@ -33,7 +33,7 @@ def sizes(ndim: int, size: int) -> tuple[int, ...]:
     return (size,) * ndim
 
 
-def kernel_init(out: int, inp: int, ndim: int, size: int = 3) -> Tensor:
-    """A random convolution kernel ``(out, inp, size, ...)``, Kaiming uniform with gain one."""
-    limit = math.sqrt(3 / (inp * size**ndim))
+def kernel_init(out: int, inp: int, ndim: int, size: int = 3, gain: float = 1.0) -> Tensor:
+    """A random convolution kernel ``(out, inp, size, ...)``, Kaiming uniform with that gain."""
+    limit = gain * math.sqrt(3 / (inp * size**ndim))
     return torch.empty(out, inp, *sizes(ndim, size)).uniform_(-limit, limit)

@@ -32,8 +32,8 @@ class _Conditioned(Strict):
         super().__init__(ndim, m, width=width, passes=passes, **config)
         self.passes = passes
         self.trunk = Trunk(width, ndim)
-        self.head_weight = nn.Parameter(0.1 * kernel_init(2 * units, width, ndim, size=1))
-        self.head_bias = nn.Parameter(torch.cat([torch.zeros(units), torch.full((units,), -1.0)]))
+        self.head_weight = nn.Parameter(kernel_init(2 * units, width, ndim, size=1, gain=0.1))
+        self.head_bias = nn.Parameter(torch.tensor([0.0] * units + [-1.0] * units))
 
     def conditioning(self, lam: float) -> Bound:
         """No bound: the trunk is an ordinary network."""
@@ -173,9 +173,9 @@ class Trunk(nn.Module):
     def __init__(self, width: int, ndim: int) -> None:
         super().__init__()
         pairs = list(itertools.pairwise([5, *[width] * 4]))
-        self.weights = nn.ParameterList(2**0.5 * kernel_init(b, a, ndim) for a, b in pairs)
+        self.weights = nn.ParameterList(kernel_init(b, a, ndim, gain=2**0.5) for a, b in pairs)
         self.biases = nn.ParameterList(torch.zeros(width) for _ in pairs)
-        self.last = nn.Parameter(0.1 * kernel_init(2, width, ndim))
+        self.last = nn.Parameter(kernel_init(2, width, ndim, gain=0.1))
 
     @property
     def radius(self) -> int:

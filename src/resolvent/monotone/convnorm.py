@@ -9,6 +9,8 @@ from torch import Tensor
 
 from resolvent._errors import ModelError
 
+_SQUARINGS = 10
+
 
 def conv_norm_bound(weight: Tensor, grid: int = 32) -> Tensor:
     """Upper bound of the operator norm of a stride-1, zero-padded convolution on images of any size.
@@ -30,6 +32,9 @@ def conv_norm_bound(weight: Tensor, grid: int = 32) -> Tensor:
 
     Returns:
         The bound, a scalar of the dtype of `weight`; computed in double precision. NaN for a kernel that is not finite.
+
+    Raises:
+        ModelError: a kernel that is even or no cube, or a grid too coarse for it.
 
     Source: M. Riesz, Jber. DMV 23:354-368 (1914); H. Sedghi, V. Gupta, P. Long, ICLR 2019, for the symbol.
 
@@ -95,16 +100,16 @@ def _largest_by_elimination(matrices: Tensor) -> Tensor:
     return torch.cat(values).clamp_min(0).sqrt() * size
 
 
-def _largest_by_powers(matrices: Tensor, squarings: int = 10) -> tuple[Tensor, float]:
+def _largest_by_powers(matrices: Tensor) -> tuple[Tensor, float]:
     """Upper bounds of the largest singular values of `matrices`, and the factor that they are too large by at most.
 
-    ``sigma <= |G^p|_F^(1 / 2p) <= n^(1 / 4p) sigma`` with ``G = W^H W``, n columns, and ``p = 2^squarings``, since the
+    ``sigma <= |G^p|_F^(1 / 2p) <= n^(1 / 4p) sigma`` with ``G = W^H W``, n columns, and ``p = 2^10``, since the
     Frobenius norm of ``G^p`` is the root of the sum of n powers ``sigma_i^4p``. A GPU takes a hundredth of the time of
     its singular value decompositions.
     """
     power, exponent = matrices.mH @ matrices, 0.0
-    for _ in range(squarings):
+    for _ in range(_SQUARINGS):
         size = torch.linalg.matrix_norm(power, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
         power, exponent = (power / size) @ (power / size), 2 * (exponent + size[:, 0, 0].log())
-    p, n = 2**squarings, matrices.shape[-1]
+    p, n = 2**_SQUARINGS, matrices.shape[-1]
     return ((exponent + torch.linalg.matrix_norm(power).log()) / (2 * p)).exp(), n ** (1 / (4 * p))

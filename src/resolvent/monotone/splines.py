@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -28,10 +30,9 @@ class MonotoneSpline(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        pieces = len(KNOTS) + 1
-        distance = (torch.arange(pieces) - (pieces - 1) / 2).abs()
-        self.logits = nn.Parameter((1.0 - distance).expand(channels, pieces).clone())  # steep at 0, flat far from it
-        self.log_width = nn.Parameter(torch.full((channels,), WIDTH).log())
+        steep = [1.0 - abs(piece - len(KNOTS) / 2) for piece in range(len(KNOTS) + 1)]  # at 0, and flat far from it
+        self.logits = nn.Parameter(torch.tensor([steep] * channels))
+        self.log_width = nn.Parameter(torch.full((channels,), math.log(WIDTH)))
 
     def tables(self, ndim: int) -> tuple[Tensor, Tensor]:
         """Slopes ``(pieces, channels, 1, ...)`` and widths ``(channels, 1, ...)`` for `ndim` spatial axes."""

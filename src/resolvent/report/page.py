@@ -16,6 +16,7 @@ from torch import Tensor
 from resolvent._errors import FormatError
 from resolvent._titles import title_of
 from resolvent._version import __version__
+from resolvent.data.places import aspect_of
 from resolvent.report.curve import curve
 from resolvent.report.payload import affine_of, byte_planes, payload, whole
 from resolvent.report.planes import kept, packed, planes, sampled
@@ -64,8 +65,7 @@ def page(
     keep = kept(list(shown.values()), ndim)
     metrics = record.get("metrics")
     scores = metrics if isinstance(metrics, dict) else {}
-    affine = None if geometry is None else geometry.affine
-    content = payload(shown, scores, keep, 1.0 if geometry is None else geometry.aspect, scale)
+    content = payload(shown, scores, keep, aspect_of(geometry), scale)
     measured = ""
     if kspace is not None and mask is not None:
         lines, points, measured = sampled(kspace, mask, ndim)
@@ -73,7 +73,7 @@ def page(
     volume = ndim == 3 and content["count"] > 1
     if volume:
         oriented = geometry is not None and geometry.oriented
-        content |= {"affine": affine_of(affine, keep).tolist(), "oriented": oriented}
+        content |= {"affine": affine_of(geometry, keep).tolist(), "oriented": oriented}
     script = (_HERE / "viewer.js").read_text(encoding="utf-8")
     hashes, library = [_hash(script.encode())], ""
     if volume:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from resolvent._titles import title_of
 from resolvent.report.planes import Kept, packed, packed_planes
 from resolvent.report.words import number
+
+if TYPE_CHECKING:
+    from resolvent.data import Geometry
 
 
 def payload(
@@ -54,9 +57,9 @@ def byte_planes(values: np.ndarray, keep: Kept, ndim: int) -> dict[str, Any]:
     return {"slices": slices, "frames": frames, "rows": rows, "columns": columns, "data": data}
 
 
-def affine_of(affine: np.ndarray | None, keep: Kept) -> np.ndarray:
+def affine_of(geometry: Geometry | None, keep: Kept) -> np.ndarray:
     """Of the kept slices; one millimetre a voxel where the file says nothing."""
-    found = np.eye(4) if affine is None else np.array(affine, dtype=float)
+    found = np.eye(4) if geometry is None else np.array(geometry.affine, dtype=float)
     found[:3, 2] *= keep.slices.step
     return found
 

@@ -90,6 +90,7 @@ def read_picture(path: Path) -> Subject:
 
     Raises:
         FormatError: there is no such file, or it is no picture.
+        DataError: it is black.
     """
     import skimage.data
     from PIL import Image as Picture

@@ -1,7 +1,9 @@
 """What a file is, is told from its content, and what it is not is said in one sentence."""
 
+import re
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import h5py
@@ -9,7 +11,7 @@ import pytest
 from io_files import KINDS, VOLUMES, Example
 
 from resolvent import _errors
-from resolvent.data.io import read
+from resolvent.data.io import packages, read
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "cfl"])
@@ -61,3 +63,13 @@ def test_import_brings_no_file_library():
     code = f"import sys, resolvent.data.io; print([m for m in {libraries} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", packages.MISSING)
+def test_a_package_that_is_missing_is_named_with_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(_errors.FormatError, match="which is not installed") as error:
+        packages.package(name)
+    package, extra = re.findall(r"package (\S+),.*resolvent\[(\w+)\]", str(error.value))[0]
+    brought = [line for line in requires("resolvent") or () if re.search(f"extra == .{extra}.", line)]
+    assert any(line.startswith(package) for line in brought)

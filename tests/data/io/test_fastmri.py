@@ -34,7 +34,7 @@ def test_slices_are_batch_and_the_rest_is_untouched(path: Path):
     kspace = crandn(2, 3, 8, 10)
     found = read_scan(write_fastmri(path, kspace.numpy()))
     assert torch.equal(found.kspace, kspace)
-    assert found.fully_sampled
+    assert found.acceleration == 1
     assert found.mask.shape == (1, 8, 10)
     assert found.noise is None and found.geometry is None and found.reference is None
     assert found.source == str(path)
@@ -178,6 +178,6 @@ def test_text_for_kspace_is_refused(path: Path):
 def test_real_brain_is_read(shared_data: Path):
     found = read_scan(str(shared_data / "brain_16coil_kspace.h5"))
     assert found.kspace.shape == (1, 16, 96, 96)
-    assert found.fully_sampled
+    assert found.acceleration == 1
     picture = ifft(found.kspace).abs().square().sum(dim=1).sqrt()[0]
     assert picture[32:64, 32:64].mean() > 5 * picture[:4, :4].mean()  # the head is in the middle, so the centre is too

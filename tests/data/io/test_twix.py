@@ -161,7 +161,7 @@ def test_nothing_is_printed(path: Path, plane: np.ndarray, capfd: pytest.Capture
 def test_real_bottle_is_round_and_its_bubble_on_top(shared_data: Path):
     found = read_scan(str(shared_data / "phantom_16ch_siemens.dat"))
     assert found.kspace.shape == (1, 16, 128, 128)
-    assert found.fully_sampled and found.geometry is not None
+    assert found.acceleration == 1 and found.geometry is not None
     shape = ifft(found.kspace).abs().square().sum(1).sqrt()[0]
     inside = shape > 0.25 * shape.quantile(0.9)
     rows, columns = inside.any(1).nonzero().flatten(), inside.any(0).nonzero().flatten()

@@ -169,6 +169,9 @@ def write_cfl(path: str, values: Tensor, ndim: int, *, coils: bool) -> None:
         values: (batch, [coil,] *lead, *spatial).
         ndim: number of spatial axes.
         coils: whether axis 1 is the coil.
+
+    Raises:
+        ShapeError: more lead axes than the format has names for.
     """
     lead = values.ndim - ndim - (2 if coils else 1)
     if lead not in WRITTEN:

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from resolvent._version import __version__
-from resolvent.data.io.orientation import lps_from_affine
+from resolvent.data.io.orientation import place_of
 from resolvent.data.io.packages import package
 from resolvent.data.places import Geometry
 
@@ -67,13 +67,12 @@ def write_dicom(
     pixels = np.clip(np.round(values / slope), 0, WHITE).astype("<u2")
     slices, frames, rows, columns = pixels.shape
     echoes = image.shape[1] if counters[:1] == ("contrast",) and len(counters) == image.ndim - 1 - ndim else 1
-    affine = None if geometry is None else geometry.affine
     known = None if geometry is None else (geometry.affine.tolist(), geometry.oriented)
     made = json.dumps((source, slope, pixels.shape, echoes, known))
     series = hashlib.sha256(pixels.tobytes() + made.encode()).hexdigest()
     for number, path in enumerate(paths):
         along, frame = divmod(number, frames)
-        place = lps_from_affine(affine, (columns, rows, slices), first_slice=along)
+        place = place_of(geometry, (columns, rows, slices), first_slice=along)
         one = _dataset(pydicom, series, number)
         one.ImagePositionPatient = [_decimal(pydicom, x) for x in place.corner]
         one.ImageOrientationPatient = [_decimal(pydicom, x) for x in place.directions[:2].ravel()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,8 +11,6 @@ from torch import Tensor
 from resolvent._errors import FormatError, ShapeError
 from resolvent.data.io.cfl import led, read_cfl_maps
 from resolvent.data.io.detect import detect
-from resolvent.data.io.hdf5 import load_complex, open_hdf5
-from resolvent.data.io.mat import is_mat73
 from resolvent.data.io.npy import read_npy_array
 
 NAMES = ("coil_maps", "maps", "sensitivities", "tstCsm", "trnCsm")
@@ -21,7 +18,20 @@ NAMES = ("coil_maps", "maps", "sensitivities", "tstCsm", "trnCsm")
 
 
 def read_maps(path: str | Path, ndim: int = 2, lead: int = 0) -> Tensor:
-    """See `resolvent.data.io.read_maps`."""
+    """Coil maps (batch, coil, [set or lead,] *spatial) from .cfl, .npy or HDF5 (MATLAB's v7.3 in its order of axes).
+
+    Without a batch axis, (coil, *spatial), one is added. Whether they fit a scan is checked by
+    ``scan.replace(coil_maps=maps).validated()``.
+
+    Args:
+        path: the file.
+        ndim: number of spatial axes of the scan, which tells (coil, z, y, x) from (batch, coil, y, x).
+        lead: number of its lead axes: maps without any have as many of length 1, so that they serve all frames.
+
+    Raises:
+        FormatError: no maps in the file.
+        ShapeError: too few axes.
+    """
     path = str(path)
     kind = detect(path)
     if kind == "cfl":
@@ -29,6 +39,11 @@ def read_maps(path: str | Path, ndim: int = 2, lead: int = 0) -> Tensor:
     if kind == "npy":
         values = read_npy_array(path)
     elif kind == "hdf5":
+        import h5py
+
+        from resolvent.data.io.hdf5 import load_complex, open_hdf5
+        from resolvent.data.io.mat import is_mat73
+
         with open_hdf5(path) as file:
             name = next((name for name in NAMES if isinstance(file.get(name), h5py.Dataset)), None)
             if name is None:

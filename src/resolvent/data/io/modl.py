@@ -29,6 +29,7 @@ def read_modl(file: h5py.File, path: str) -> Scan:
 
     Raises:
         ShapeError: maps or mask do not fit the images.
+        DataError: the mask is empty.
     """
     half = "tst" if "tstOrg" in file else "trn"
     where = Path(path).name

@@ -14,7 +14,7 @@ from resolvent._errors import ScanWarning, ShapeError
 from resolvent.data.io.hdf5 import load, load_complex, required
 from resolvent.data.io.lines import framed, in_use
 from resolvent.data.io.mrd_stream import blocks
-from resolvent.data.io.orientation import directions_in_mrd, lps_from_affine
+from resolvent.data.io.orientation import directions_in_mrd, place_of
 from resolvent.data.io.packages import package
 from resolvent.data.io.stack import slice_order, stacked
 from resolvent.data.places import Geometry
@@ -74,11 +74,10 @@ def write_mrd_images(
     """
     ismrmrd = package("ismrmrd")
     kind = COMPLEX if image.is_complex() else MAGNITUDE
-    affine = None if geometry is None else geometry.affine
     with warnings.catch_warnings(), ismrmrd.Dataset(path, "dataset") as dataset:
         warnings.simplefilter("ignore")
         for number, (batch, counts, block) in enumerate(blocks(image, ndim, counters)):
-            place = lps_from_affine(affine, block.shape[::-1], first_slice=batch if ndim == 2 else 0)
+            place = place_of(geometry, block.shape[::-1], first_slice=batch if ndim == 2 else 0)
             directions = directions_in_mrd(geometry, place)
             one = ismrmrd.Image.from_array(
                 block,

@@ -14,7 +14,7 @@ from resolvent._errors import CorruptFileError, FormatError
 from resolvent.data.io import acquisitions
 from resolvent.data.io.limits import check_unpacked, decoding
 from resolvent.data.io.mrd_header import RAMP_TIMES, MRDHeader, Space
-from resolvent.data.io.orientation import directions_in_mrd, lps_from_affine
+from resolvent.data.io.orientation import directions_in_mrd, place_of
 from resolvent.data.io.packages import package
 from resolvent.data.places import Geometry
 from resolvent.data.scan import Scan
@@ -143,7 +143,7 @@ def write_mrd_stream(
 def _image_header(image: Tensor, ndim: int, geometry: Geometry | None, library: Any) -> Any:
     """A header whose spaces are those of the image: nothing of the patient is in it."""
     sizes = [*([1] * (3 - ndim)), *image.shape[-ndim:]][::-1]
-    place = lps_from_affine(None if geometry is None else geometry.affine, (sizes[0], sizes[1], sizes[2]))
+    place = place_of(geometry, (sizes[0], sizes[1], sizes[2]))
     fov = [float(size * step) for size, step in zip(sizes, place.spacing, strict=True)]
     space = library.EncodingSpaceType(
         matrix_size=library.MatrixSizeType(x=sizes[0], y=sizes[1], z=sizes[2]),
@@ -163,10 +163,9 @@ def _images(
 ) -> Iterator[Any]:
     wrap = library.StreamItem.ImageComplexFloat if image.is_complex() else library.StreamItem.ImageFloat
     kind = library.ImageType.COMPLEX if image.is_complex() else library.ImageType.MAGNITUDE
-    affine = None if geometry is None else geometry.affine
     for number, (batch, counts, block) in enumerate(blocks(image, ndim, counters)):
         depth, rows, columns = block.shape
-        place = lps_from_affine(affine, (columns, rows, depth), first_slice=batch if ndim == 2 else 0)
+        place = place_of(geometry, (columns, rows, depth), first_slice=batch if ndim == 2 else 0)
         head = library.ImageHeader(image_type=kind)
         head.field_of_view = (place.spacing * (columns, rows, depth)).astype(np.float32)
         head.position = place.centre.astype(np.float32)

@@ -121,6 +121,9 @@ def nifti_bytes(image: Tensor, ndim: int, geometry: Geometry | None, *, zipped: 
 
     2-D: batch becomes z. 3-D: z is z, and batch (if more than one) the last axis. The codes of sform and qform are 1
     where the orientation is known, else 0.
+
+    Raises:
+        ShapeError: more axes, or longer ones, than the format holds.
     """
     import nibabel
 

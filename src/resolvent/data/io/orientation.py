@@ -64,16 +64,15 @@ def directions_in_mrd(geometry: Geometry | None, place: Place) -> np.ndarray:
     return place.directions if geometry is not None and geometry.oriented else np.zeros((3, 3))
 
 
-def lps_from_affine(affine: np.ndarray | None, shape: tuple[int, int, int], first_slice: int = 0) -> Place:
-    """The inverse of `affine_from_lps`; voxels of 1 mm around the origin where there is no affine.
+def place_of(geometry: Geometry | None, shape: tuple[int, int, int], first_slice: int = 0) -> Place:
+    """The inverse of `affine_from_lps`; voxels of 1 mm around the origin where nothing is known.
 
     Args:
-        affine: voxel index (column, row, slice, 1) to RAS.
+        geometry: of the image.
         shape: columns, rows and slices of the image.
         first_slice: its first slice, as an index of the affine.
     """
-    if affine is None:
-        affine = affine_from_spacing((1.0, 1.0, 1.0), shape)
+    affine = affine_from_spacing((1.0, 1.0, 1.0), shape) if geometry is None else geometry.affine
     axes = LPS_TO_RAS @ np.asarray(affine, dtype=float)[:3, :3]
     spacing = np.linalg.norm(axes, axis=0)
     corner = LPS_TO_RAS @ np.asarray(affine, dtype=float)[:3, 3] + first_slice * axes[:, 2]

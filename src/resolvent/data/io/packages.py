@@ -1,4 +1,4 @@
-"""The packages of extras that formats need: imported where they are used, missed with a remedy."""
+"""The packages of extras that files and archives need: imported where they are used, missed with a remedy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from resolvent._errors import FormatError
 
 MISSING = {
     "pydicom": "DICOM needs the package pydicom, which is not installed. Run: pip install 'resolvent[dicom]'.",
-    "ismrmrd": "MRD images need the package ismrmrd. Run: pip install 'resolvent[mrd]'.",
+    "pynetdicom": "Archives need the package pynetdicom, which is not installed. Run: pip install 'resolvent[dicom]'.",
+    "twixtools": "Twix needs the package twixtools, which is not installed. Run: pip install 'resolvent[siemens]'.",
+    "ismrmrd": "MRD images need the package ismrmrd, which is not installed. Run: pip install 'resolvent[mrd]'.",
     "mrd": "MRD streams need the package mrd-python, which is not installed. Run: pip install 'resolvent[mrd]'.",
 }
 

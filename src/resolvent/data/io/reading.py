@@ -36,14 +36,14 @@ def read(path: str | Path, dataset: str | None = None, trajectory: str | Path | 
     kind = detect(path)
     if trajectory is not None and kind != "cfl":
         raise FormatError(f"{path} is no .cfl file, and holds its own trajectory if it has one. Leave it out.")
+    if kind not in ("hdf5", "mat"):
+        _without_names(path, dataset)
     if kind == "hdf5":
         found = _read_hdf5(path, dataset)
     elif kind == "mat":
         from resolvent.data.io.mat import read_mat5
 
         found = read_mat5(path, dataset)
-    elif dataset is not None:
-        raise FormatError(f"{path} is no .mat file, so it holds no array {dataset}. Leave out --dataset.")
     elif kind == "mrd-stream":
         from resolvent.data.io.mrd_stream import read_mrd_stream
 
@@ -132,10 +132,15 @@ def _read_hdf5(path: str, dataset: str | None) -> Scan | Volume:
             return read_mat73(file, path, dataset)
         if layout == "ISMRMRD HDF5":
             return read_mrd(file, path, dataset)
-        if dataset is not None:
-            raise FormatError(f"{path} is no .mat file, so it holds no array {dataset}. Leave out --dataset.")
+        _without_names(path, dataset)
         images = image_group(file) if layout == "ISMRMRD images" else None
         return readers[layout](file, path) if images is None else read_mrd_images(images, path)
+
+
+def _without_names(path: str, dataset: str | None) -> None:
+    """Refuse the name of an array, or of a group, in a format in which there is nothing to choose."""
+    if dataset is not None:
+        raise FormatError(f"{path} is no .mat or ISMRMRD file, in which {dataset} could be. Leave out --dataset.")
 
 
 def _checked(volume: Volume, path: str) -> Volume:

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from resolvent._errors import FormatError, ResolventError
 from resolvent.data.io.dicom import is_dicom
-from resolvent.data.io.packages import MISSING
+from resolvent.data.io.packages import package
 
 TRIES, PAUSE, PATIENCE = 3, 0.5, 30.0
 """Attempts for a file, seconds before the second (twice as long before the third), seconds to wait for an answer."""
@@ -57,12 +57,7 @@ def send(path: str, to: str) -> str:
         FormatError: pydicom or pynetdicom is not installed, or `to` is no such address.
         SendError: refused, or not reached in three attempts.
     """
-    try:
-        import pydicom
-        import pynetdicom  # noqa: F401
-    except ImportError as error:
-        both = MISSING["pydicom"].replace("pydicom, which is", "pydicom and pynetdicom, which are")
-        raise FormatError(both) from error
+    pydicom, _ = package("pydicom"), package("pynetdicom")
     attempt = _store if _address(to).scheme == "dicom" else _post
     dataset = pydicom.dcmread(path)
     reason = ""

@@ -15,6 +15,7 @@ from resolvent._errors import CorruptFileError, FormatError
 from resolvent.data.io import acquisitions
 from resolvent.data.io.limits import decoding
 from resolvent.data.io.mrd_header import MRDHeader, Space
+from resolvent.data.io.packages import package
 from resolvent.data.scan import Scan
 
 FLAGS = {
@@ -62,13 +63,8 @@ def read_twix(path: str) -> Scan:
     are the directions of phase encoding, readout and slice.
     """
     _check_blocks(path)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints warnings
-            import twixtools
-    except ImportError as error:
-        raise FormatError(
-            f"{path} is a Siemens twix file, and twixtools is not installed. Run: pip install 'resolvent[siemens]'."
-        ) from error
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints warnings
+        twixtools = package("twixtools")
     with decoding(path), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # of odd quaternions and headers; what is used is checked below
         found = twixtools.read_twix(path, parse_pmu=False, parse_geometry=False, keep_syncdata=False, verbose=False)

@@ -36,7 +36,7 @@ def sense(y: KSpace, A: LinearOperator, *, weight: float | None = None, noise: T
         check_weight(weight, "Leave it out for the default.")
     back = A.adjoint(y)
     if weight is None:
-        lam = sense_weight(A.zero_filled(y, back), noise_of(y, A, noise), A.magnitude)
+        lam = sense_weight(y, A, noise, back)
     else:
         lam = torch.full((y.shape[0],), weight, dtype=y.real.dtype, device=y.device)
     return resolvent(A, lam, along(lam, back) * back, tol=1e-4)
@@ -48,10 +48,14 @@ def check_weight(weight: float, remedy: str) -> None:
         raise DataError(f"The weight is {weight}; it must be positive and finite. {remedy}")
 
 
-def sense_weight(zero_filled: Image, sigma: Tensor, magnitude: Tensor | float = 1.0) -> Tensor:
-    """The default weight of `sense`, ``min(1.5 s / sigma, 3000)``, s the intensity of `zero_filled`, ``(batch,)``.
+def sense_weight(
+    y: KSpace, A: LinearOperator, noise: Tensor | float | None = None, back: Image | None = None
+) -> Tensor:
+    """The default weight of `sense`, ``min(1.5 s / noise, 3000)``, s the intensity of the zero-filled image.
 
-    With an A of another `magnitude` than 1 s is over that, and the weight over its square.
+    One a sample, ``(batch,)``. With an A of another magnitude than 1 s is over that, and the weight over its square.
+    `back` is ``A^H y``, if it is known.
     """
-    weight = 1.5 * intensity(zero_filled) / magnitude / sigma.clamp_min(torch.finfo(sigma.dtype).tiny)
-    return weight.clamp_max(3000.0) / magnitude**2
+    sigma = noise_of(y, A, noise)
+    weight = 1.5 * intensity(A.zero_filled(y, back)) / A.magnitude / sigma.clamp_min(torch.finfo(sigma.dtype).tiny)
+    return weight.clamp_max(3000.0) / A.magnitude**2
