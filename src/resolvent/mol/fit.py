@@ -38,7 +38,7 @@ class Fit:
     explain the measurements: several coils saw every point, and only with the right maps do they agree.
 
     On simulated and real heads with the right physics at most 5 % were unexplained; with maps that are mirrored,
-    transposed, conjugate, shifted by 8 % of the matrix or in another order of the coils, or with a ghost, 12 to 98 %.
+    transposed, conjugate, shifted by 8 % of the matrix or in another order of the coils, or with a ghost, 12 to 100 %.
     What moves between the lines, or a shift by two pixels, may stay below `DOUBTFUL`: no fault found is no proof.
 
     All are known for each scan of the batch, and for each frame of a series: ``(batch, *lead)``, where the operator has
