@@ -19,7 +19,7 @@ import typer
 
 import resolvent as rv
 from problems import random
-from resolvent._errors import ScanWarning
+from resolvent._errors import DataError, ScanWarning
 from resolvent.cli import app, output
 from resolvent.cli.examples import EXAMPLES
 from resolvent.cli.output import entries, pace
@@ -224,6 +224,18 @@ def test_standard_input_is_called_so(store, scan, model, tmp_path, monkeypatch, 
         assert "resolvent: warning: standard input: odd." in run("info", "-").err
     given(monkeypatch, whole)
     assert "of standard input were measured" in run("recon", "-", "--model", model, "--acceleration", 2).err
+
+    def refused(path, *_):
+        warnings.warn(ScanWarning(path, "odd"), stacklevel=1)
+        raise DataError(f"{path} is of no use. Export it again.")
+
+    monkeypatch.setattr("resolvent.data.io.read", refused)
+    for command in (("info", "-"), ("recon", "-", "--model", model)):
+        given(monkeypatch, whole)
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            said = run(*command).err
+        assert said.startswith("resolvent: warning: standard input: odd.\nresolvent: error: standard input is of no")
     assert list((tmp_path / "spool").iterdir()) == []
 
 

@@ -187,9 +187,16 @@ def _reconstructed(
     with progress() as say:
         say(f"reading {path}")
         scan, said = heard(path, **inputs)
-        if image is not None and image != STREAM:
-            check_volumes(image, scan.ndim, len(scan.kspace))
-        found = reconstruct(scan, model, compare=compare, say=lambda text: say(f"{Path(path).name}: {text}"), **options)
+        try:
+            if image is not None and image != STREAM:
+                check_volumes(image, scan.ndim, len(scan.kspace))
+            found = reconstruct(
+                scan, model, compare=compare, say=lambda text: say(f"{Path(path).name}: {text}"), **options
+            )
+        except Exception:
+            for text in said:  # it may say why
+                complain(f"warning: {path}: {text}.")
+            raise
     return replace(found, cautions=said)
 
 

@@ -33,6 +33,7 @@ def spooled(path: str) -> Iterator[str]:
         return
     from resolvent._errors import ResolventError, ScanWarning
 
+    said = []
     with _leaving(), tempfile.TemporaryDirectory(prefix="resolvent-") as folder:
         place = Path(folder) / SPOOLED
         with place.open("wb") as file:
@@ -42,9 +43,11 @@ def spooled(path: str) -> Iterator[str]:
                 yield str(place)
         except ResolventError as error:
             raise type(error)(str(error).replace(str(place), SPOOLED)) from error
-    for one in said:
-        message = ScanWarning(SPOOLED, one.message.text) if isinstance(one.message, ScanWarning) else one.message
-        warnings.warn_explicit(message, one.category, one.filename, one.lineno)
+        finally:
+            for one in said:
+                text = one.message.text if isinstance(one.message, ScanWarning) else ""
+                message = ScanWarning(SPOOLED, text) if text else one.message
+                warnings.warn_explicit(message, one.category, one.filename, one.lineno)
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """Scans along a trajectory: from ISMRMRD, from BART's pair, and back from the project's own file."""
 
+import math
 import shutil
 import subprocess
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +113,19 @@ def test_places_that_cannot_be_are_refused(tmp_path: Path):
         read(mrd(tmp_path / "c.h5", samples, places).close())
 
 
+@pytest.mark.parametrize(
+    ("unit", "reach"), [(1.0, ""), (0.7, "0.35"), (2 * math.pi, "0.39"), (0.25, "0.12")], ids=str
+)
+def test_places_in_another_unit_are_warned_of(tmp_path: Path, unit: float, reach: str):
+    """Radians per pixel are taken for cycles per field of view, and few cycles per mm for cycles per pixel."""
+    file = mrd(tmp_path / "r.h5", crandn(2, 5, 32).numpy(), unit * PER_PIXEL.numpy()[..., ::-1])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        read_scan(file.close())
+    texts = [str(one.message) for one in said]
+    assert len(texts) == (reach != "") and all(f"reaches {reach} cycles per pixel" in text for text in texts)
+
+
 @pytest.mark.parametrize("kind", ["mrd", "native"])
 def test_matrix_that_the_file_cannot_fill_is_refused(tmp_path: Path, kind: str):
     """2 GiB and more of coil images for five readouts; 128 x 128 is no more than so short a file may ask for."""
@@ -202,6 +217,9 @@ def test_bart_pair_of_a_volume_and_wrong_pairs(tmp_path: Path):
         read(k, trajectory=write("w", 1000 * places.numpy()[..., ::-1].transpose(2, 1, 0)))
     with pytest.raises(_errors.CorruptFileError, match=r"n.cfl has places that are not finite"):
         read(k, trajectory=write("n", np.nan * places.numpy()[..., ::-1].transpose(2, 1, 0)))
+    for unit in (1 / 8, 2 * math.pi / 8):  # per pixel, in cycles and in radians
+        with pytest.raises(_errors.FormatError, match=r"p.cfl reaches no farther than .* in cycles per pixel by the"):
+            read(k, trajectory=write("p", unit * places.numpy()[..., ::-1].transpose(2, 1, 0)))
     with pytest.raises(_errors.ShapeError, match="trajectory has shape"):
         read(write("v", crandn(1, 16, 5, 3).numpy()), trajectory=t)
 
@@ -224,6 +242,20 @@ def test_maps_are_found_in_the_centre_of_the_trajectory(disc: Scan, along: Scan)
         coil_maps=None,
     )
     torch.testing.assert_close(espirit(frames.validated())[:, :, 0], found, atol=1e-3, rtol=0)
+
+
+def test_frames_of_any_phase_add_up_in_the_maps(along: Scan):
+    """Cycled phases, echoes, inversion: spokes of opposite signs cancelled, and so did what the maps are made of."""
+    frames = along.replace(
+        kspace=along.kspace.unflatten(2, (4, 6)),
+        mask=along.mask.unflatten(1, (4, 6)),
+        trajectory=Trajectory(along.trajectory.places.unflatten(1, (4, 6)), along.matrix),
+        reference=None,
+        coil_maps=None,
+    )
+    turns = torch.tensor([1, -1, 1j, -1j]).reshape(4, 1, 1)
+    turned = frames.replace(kspace=frames.kspace * turns)
+    torch.testing.assert_close(espirit(turned), espirit(frames), atol=1e-3, rtol=0)  # noise at DC: 7e-4
 
 
 def test_centre_without_enough_samples_is_refused(along: Scan):

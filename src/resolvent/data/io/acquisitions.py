@@ -203,9 +203,11 @@ def _assemble(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.nda
 
 def _stack(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.ndarray | None, path: str) -> _Assembled:
     slices = slice_order(table.heads[chosen]["idx"]["slice"], table.heads[chosen])
-    samples, mask, trajectory = stack_readouts(table, chosen, slices, header, path)
+    said: list[str] = []
+    samples, mask, trajectory = stack_readouts(table, chosen, slices, header, path, said.append)
     kspace = _whitened(torch.from_numpy(samples), white)
-    return _Assembled(kspace, torch.from_numpy(mask), slices, 1.0, len(trajectory.matrix), trajectory)
+    ndim = len(trajectory.matrix)
+    return _Assembled(kspace, torch.from_numpy(mask), slices, 1.0, ndim, trajectory, tuple(said))
 
 
 def _whitened(kspace: torch.Tensor, white: np.ndarray | None) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -13,9 +14,12 @@ from resolvent.data.io.lines import Table, framed
 from resolvent.data.io.mrd_header import MRDHeader
 from resolvent.data.places import Trajectory
 
+REACH = 0.4
+"""In cycles per pixel: places that all lie nearer to DC are of low resolution, or in a unit that was not meant."""
+
 
 def stack_readouts(
-    table: Table, chosen: np.ndarray, slices: np.ndarray, header: MRDHeader, path: str
+    table: Table, chosen: np.ndarray, slices: np.ndarray, header: MRDHeader, path: str, warn: Callable[[str], None]
 ) -> tuple[np.ndarray, np.ndarray, Trajectory]:
     """K-space (slice, coil, *lead, [1,] readout, sample), its mask without coils, and the places of the samples.
 
@@ -25,7 +29,7 @@ def stack_readouts(
     Places are in cycles per pixel of the encoded space (at most 1/2), or, if one exceeds 0.6, in cycles per field of
     view of it: both are in use. The first component is x, the readout direction, then y and z. A stack of planes in
     3-D, whose places have two components, has its z from encoding step 2. The image has the pixels of the encoded
-    space, and the field of view of the recon space.
+    space, and the field of view of the recon space. `warn` is told where no place along x and y reaches `REACH`.
 
     Raises:
         FormatError: no places, or too large a scan or matrix.
@@ -34,6 +38,13 @@ def stack_readouts(
     heads, lines = table.heads[chosen], table.data[chosen]
     ndim = 3 if header.encoded.matrix[2] > 1 else 2
     places = _per_pixel(heads, table.places[chosen], header, ndim, path)
+    reach = max(np.abs(where[:, :2]).max(initial=0) for where in places)
+    if reach < REACH:
+        warn(
+            f"its trajectory reaches {reach:.2g} cycles per pixel of the encoded matrix, which holds 0.5: the "
+            "resolution is that much lower, or its places are in another unit than cycles per pixel or per field of "
+            "view (radians, 1/mm) and the image is wrong"
+        )
     _, frame, shape = framed(heads["idx"], slices)
     number = np.zeros(len(frame), dtype=np.int64)  # of a readout within its frame
     for which in np.unique(frame):
