@@ -113,9 +113,7 @@ def test_places_that_cannot_be_are_refused(tmp_path: Path):
         read(mrd(tmp_path / "c.h5", samples, places).close())
 
 
-@pytest.mark.parametrize(
-    ("unit", "reach"), [(1.0, ""), (0.7, "0.35"), (2 * math.pi, "0.39"), (0.25, "0.12")], ids=str
-)
+@pytest.mark.parametrize(("unit", "reach"), [(1.0, ""), (0.7, "0.35"), (2 * math.pi, "0.39"), (0.25, "0.12")], ids=str)
 def test_places_in_another_unit_are_warned_of(tmp_path: Path, unit: float, reach: str):
     """Radians per pixel are taken for cycles per field of view, and few cycles per mm for cycles per pixel."""
     file = mrd(tmp_path / "r.h5", crandn(2, 5, 32).numpy(), unit * PER_PIXEL.numpy()[..., ::-1])
