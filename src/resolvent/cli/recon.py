@@ -163,7 +163,8 @@ def recon(
                 except BrokenPipeError:
                     raise
                 except Exception as error:
-                    complain(f"error: {explain(error)}", error, debug=debug)
+                    which = "" if len(files) == 1 or Path(path).name in explain(error) else f"{path}: "
+                    complain(f"error: {which}{explain(error)}", error, debug=debug)
                     code, result = FAULT, {"input": path, "error": explain(error)}
                 codes.add(code)
                 results.append(result)
