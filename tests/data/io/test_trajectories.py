@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from io_files import Acquisitions, crandn, header
+from io_files import Acquisitions, crandn, header, write_mrd_stream
 
 import resolvent as rv
 from resolvent import _errors
@@ -122,6 +122,49 @@ def test_places_in_another_unit_are_warned_of(tmp_path: Path, unit: float, reach
         read_scan(file.close())
     texts = [str(one.message) for one in said]
     assert len(texts) == (reach != "") and all(f"reaches {reach} cycles per pixel" in text for text in texts)
+
+
+@pytest.mark.parametrize("kind", ["mrd", "mrd-stream"])
+def test_zeros_that_fill_up_readouts_are_not_measured(tmp_path: Path, kind: str):
+    """As in lines of the grid: readouts of zeros, and zeros at their ends; not a zero of chance."""
+    samples, places = crandn(2, 5, 32).numpy(), PER_PIXEL.numpy()[..., ::-1]
+    samples[:, 0], samples[:, 1, :12], samples[:, 2, 9] = 0, 0, 0
+    if kind == "mrd":
+        file = mrd(tmp_path / "r.h5", samples, places).close()
+    else:
+        mrd2 = pytest.importorskip("mrd")
+        file = write_mrd_stream(tmp_path / "r.mrd", samples, places=places, trajectory=mrd2.Trajectory.RADIAL)
+    found = read_scan(file)
+    assert found.mask.sum(-1).tolist() == [[0, 20, 32, 32, 32]] and found.mask[0, 1, 12:].all()
+    assert found.trajectory.places[0, 1, :12].abs().max() == 0
+
+
+def test_samples_beyond_the_matrix_are_left_out_with_a_warning(tmp_path: Path):
+    """The first spoke goes too far at one end; where most do, the unit is another one, and they stay to be refused."""
+    samples, places = crandn(2, 5, 32).numpy(), PER_PIXEL.numpy()[..., ::-1].copy()
+    places[0, :2] *= 1.19
+    with pytest.warns(_errors.ScanWarning, match=r"1\.2% of its samples lie beyond the k-space of the matrix"):
+        found = read_scan(mrd(tmp_path / "r.h5", samples, places).close())
+    assert found.mask.sum(-1).tolist() == [[30, 32, 32, 32, 32]]
+    assert found.kspace[:, :, 0, :2].abs().max() == 0
+    found = read_scan(mrd(tmp_path / "m.h5", samples, 100 * places).close())
+    assert found.mask.all() and found.trajectory.places.abs().max() > 16
+
+
+def test_places_off_the_grid_of_a_cartesian_header_are_warned_of(tmp_path: Path):
+    places = PER_PIXEL.numpy()[..., ::-1]
+    lines = np.stack(np.broadcast_arrays(places[0, :, 0], np.full((5, 1), 0.1)), -1)
+    for name, given in (("spokes", places), ("lines", lines)):
+        file = Acquisitions(tmp_path / f"{name}.h5", header())
+        for n in range(5):
+            file.add(crandn(2, 32, seed=n).numpy(), n, places=given[n])
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            scan = read(file.close())
+        assert isinstance(scan, Scan) and scan.trajectory is None
+        texts = [str(one.message) for one in said]
+        assert len(texts) == (name == "spokes")
+        assert all("header says cartesian, and so its readouts are taken for lines" in text for text in texts)
 
 
 @pytest.mark.parametrize("kind", ["mrd", "native"])

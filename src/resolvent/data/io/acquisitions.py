@@ -33,6 +33,8 @@ NAVIGATION, PHASE_CORRECTION, HP_FEEDBACK, DUMMY, RT_FEEDBACK, SURFACE_COIL, REF
 )
 NOT_IMAGING = (NAVIGATION, PHASE_CORRECTION, HP_FEEDBACK, DUMMY, RT_FEEDBACK, SURFACE_COIL, REFERENCE, STABILISATION)
 """Flags of readouts that no image is made of."""
+ASIDE = 0.01
+"""Part of its length by which a line of the grid may leave its direction."""
 UNUSED = "are left out: coil maps are estimated from the centre of the scan itself"
 HEAD = np.dtype(
     [
@@ -104,8 +106,8 @@ def scan_of(
         path: for messages.
         places: of the samples of each acquisition, float ``(sample, component)``, where the format has them.
 
-    Warns (`ScanWarning`) of encodings and calibration lines that are left out, and of echo-planar readouts, which are
-    taken as they are.
+    Warns (`ScanWarning`) of encodings and calibration lines that are left out, of echo-planar readouts, which are taken
+    as they are, and of places that are not on the grid of a Cartesian header.
 
     Raises:
         FormatError: not Cartesian and without places, sampled on the gradient ramps, no image lines, or sizes that the
@@ -142,6 +144,12 @@ def scan_of(
     data[:] = list(lines)
     where = np.empty(len(lines), dtype=object)
     where[:] = [None] * len(lines) if places is None else list(places)
+    if cartesian and places is not None and any(map(_turned, where[chosen])):
+        _warn(
+            path,
+            f"its header says {header.trajectory}, and so its readouts are taken for lines of the grid, but their "
+            "places in k-space are no such lines; correct the trajectory of the header",
+        )
     table = Table(heads, data, flagged(heads, REVERSED), int(coils[0]), where)
     white = whitener(heads[noise], data[noise], heads[chosen], header.noise_bandwidth, path) if noise.any() else None
     assemble = _assemble if cartesian else _stack
@@ -166,6 +174,11 @@ def scan_of(
         readout=-1 if cartesian else None,
         counters=in_use(heads["idx"][chosen & ~only]),
     )
+
+
+def _turned(places: np.ndarray) -> bool:
+    """Whether a readout runs not along x alone."""
+    return places.ndim == 2 and places.shape[1] > 1 and bool(np.ptp(places[:, 1]) > ASIDE * np.ptp(places[:, 0]))
 
 
 @dataclass(frozen=True)
