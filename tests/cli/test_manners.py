@@ -175,6 +175,24 @@ def test_a_stream_that_nobody_reads_ends_without_a_word(resolvent, store, scan, 
         resolvent("recon", store(scan), "-o", "-", "--model", model)
 
 
+def test_closed_streams_are_no_internal_error(store, scan, model, monkeypatch, capsys):
+    """As in a service that was started without them."""
+
+    def run(*arguments):
+        with suppress(SystemExit):
+            app([*map(str, arguments)])
+        return capsys.readouterr().err
+
+    with monkeypatch.context() as closed:
+        closed.setattr(sys, "stdin", None)
+        assert run("recon", "-", "--model", model).startswith("resolvent: error: standard input is closed. Pipe")
+    monkeypatch.setattr("resolvent.cli.reconstruct.reconstruct", failing(AssertionError("work was done")))
+    with monkeypatch.context() as closed:
+        closed.setattr(sys, "stdout", None)
+        said = run("recon", store(scan), "-o", "-", "--model", model)
+    assert said == "resolvent: error: standard output is closed. Name a file with -o.\n"
+
+
 def test_a_full_disk_is_no_internal_error(resolvent, store, scan, model, monkeypatch):
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr("resolvent.cli.results.stream_image", failing(full))

@@ -17,6 +17,7 @@ from resolvent.cli.naming import FIELD, STREAM, figures, is_folder, make_folders
 from resolvent.cli.options import Dataset, Device, Kind, at_least_one, byte_count, positive
 from resolvent.cli.output import FAULT, REFUSED, Debug, Json, complain, emit, explain, progress, reporting
 from resolvent.cli.results import Places, deliver, refusal
+from resolvent.cli.streams import check_output
 
 if TYPE_CHECKING:
     from resolvent.cli.reconstruct import Outcome
@@ -114,7 +115,6 @@ def recon(
 
         from resolvent.cli.reconstruct import Retrospective
         from resolvent.data.io.output import check_place, check_writable
-        from resolvent.data.io.packages import package
         from resolvent.mol.weights import load_mol
 
         network = load_mol(model).to(device)
@@ -151,7 +151,7 @@ def recon(
         try:
             for name in names:
                 if name == STREAM:
-                    package("mrd")
+                    check_output()
                 elif name is not None:
                     check_writable(name)
             for name in (*pictures, *pages):
