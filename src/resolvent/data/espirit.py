@@ -58,7 +58,17 @@ def _cartesian_centres(scan: Scan, lead: tuple[int, ...]) -> Tensor:
     block = calibration_block(mask.any(2).all(0).all(0), scan.source)
     times = mask[(..., *block)]
     frames = scan.kspace[(..., *block)].reshape(*scan.kspace.shape[:2], *times.shape[2:]) * times
-    if lead:
+    return frame_mean(frames, times)
+
+
+def frame_mean(frames: Tensor, times: Tensor) -> Tensor:
+    """The mean over the frames of a series of the samples that were measured, ``(batch, coil, *block)``.
+
+    Args:
+        frames: ``(batch, coil, frame, *block)``, zero where not measured; each is taken with its phase (`_phases`).
+        times: bool ``(batch or 1, 1, frame or 1, *block)``, where they were measured.
+    """
+    if frames.shape[2] > 1:
         frames = frames * _phases(frames)
     return frames.sum(2) / times.sum(2).clamp(min=1)
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from resolvent._errors import CorruptFileError, FormatError, ScanWarning
+from resolvent.data.espirit import frame_mean
 from resolvent.data.io.lines import Table, framed, in_use, sort_lines
 from resolvent.data.io.mrd_header import MRDHeader
 from resolvent.data.io.oversampling import crop_readout
@@ -230,7 +231,10 @@ def _whitened(kspace: torch.Tensor, white: np.ndarray | None) -> torch.Tensor:
 
 
 def _calibration(separate: _Assembled, image: _Assembled, path: str) -> Scan | None:
-    """The calibration lines as a scan of their own: first frame, slices as in the image; None where they do not fit."""
+    """The calibration lines as a scan of their own: slices as in the image, mean of all frames; None if they do not fit.
+
+    One frame may not hold them all.
+    """
     order = [int(np.flatnonzero(separate.slices == s)[0]) for s in image.slices if s in separate.slices]
     ours, theirs = (" x ".join(map(str, one.kspace.shape[-image.ndim :])) for one in (image, separate))
     wrong = "" if ours == theirs else f"make k-space of {theirs} where the image lines make {ours}"
@@ -239,11 +243,10 @@ def _calibration(separate: _Assembled, image: _Assembled, path: str) -> Scan | N
     if wrong:
         _warn(path, f"its calibration lines {wrong}, and {UNUSED}")
         return None
-    kspace = (
-        separate.kspace[order].flatten(2, -1 - image.ndim)[:, :, 0]
-        if separate.kspace.ndim > 2 + image.ndim
-        else separate.kspace[order]
-    )
+    kspace = separate.kspace[order]
+    if kspace.ndim > 2 + image.ndim:
+        frames = kspace.flatten(2, -1 - image.ndim)
+        kspace = frame_mean(frames, frames.any(1, keepdim=True))
     return Scan(kspace=kspace.contiguous(), mask=infer_mask(kspace, image.ndim), ndim=image.ndim, source=path)
 
 
