@@ -231,7 +231,7 @@ def _whitened(kspace: torch.Tensor, white: np.ndarray | None) -> torch.Tensor:
 
 
 def _calibration(separate: _Assembled, image: _Assembled, path: str) -> Scan | None:
-    """The calibration lines as a scan of their own: slices as in the image, mean of all frames; None if they do not fit.
+    """The calibration lines as a scan of their own: slices as in the image, mean of all frames; None if none fit.
 
     One frame may not hold them all.
     """
