@@ -231,9 +231,9 @@ def _whitened(kspace: torch.Tensor, white: np.ndarray | None) -> torch.Tensor:
 
 
 def _calibration(separate: _Assembled, image: _Assembled, path: str) -> Scan | None:
-    """The calibration lines as a scan of their own: slices as in the image, mean of all frames; None if none fit.
+    """The calibration lines as a scan of their own, with the slices of the image; None where they do not fit.
 
-    One frame may not hold them all.
+    It is the mean of all frames, since one may not hold all lines.
     """
     order = [int(np.flatnonzero(separate.slices == s)[0]) for s in image.slices if s in separate.slices]
     ours, theirs = (" x ".join(map(str, one.kspace.shape[-image.ndim :])) for one in (image, separate))
