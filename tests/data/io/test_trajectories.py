@@ -128,14 +128,14 @@ def test_places_in_another_unit_are_warned_of(tmp_path: Path, unit: float, reach
 def test_zeros_that_fill_up_readouts_are_not_measured(tmp_path: Path, kind: str):
     """As in lines of the grid: readouts of zeros, and zeros at their ends; not a zero of chance."""
     samples, places = crandn(2, 5, 32).numpy(), PER_PIXEL.numpy()[..., ::-1]
-    samples[:, 0], samples[:, 1, :12], samples[:, 2, 9] = 0, 0, 0
+    samples[:, 0], samples[:, 1, :12], samples[:, 2, 9], samples[:, 3, -1:] = 0, 0, 0, 0
     if kind == "mrd":
         file = mrd(tmp_path / "r.h5", samples, places).close()
     else:
         mrd2 = pytest.importorskip("mrd")
         file = write_mrd_stream(tmp_path / "r.mrd", samples, places=places, trajectory=mrd2.Trajectory.RADIAL)
     found = read_scan(file)
-    assert found.mask.sum(-1).tolist() == [[0, 20, 32, 32, 32]] and found.mask[0, 1, 12:].all()
+    assert found.mask.sum(-1).tolist() == [[0, 20, 32, 31, 32]] and found.mask[0, 1, 12:].all()
     assert found.trajectory.places[0, 1, :12].abs().max() == 0
 
 

@@ -111,21 +111,22 @@ def sort_lines(
     return grid, counts
 
 
-def measured_ends(lines: list[np.ndarray]) -> np.ndarray:
+def measured_ends(lines: list[np.ndarray], least: float = ENDS) -> np.ndarray:
     """Of every line the first sample, and the one behind the last, that is not zero in all coils; 0 and 0 if all are.
 
-    Converters fill up with zeros what was not measured. Less than `ENDS` of a line is no asymmetric echo, and stays.
+    Converters fill up with zeros what was not measured. Less than the part `least` of a line is no asymmetric echo, and
+    stays.
     """
     whole = np.array([(0, line.shape[1]) for line in lines])
     ends = whole.copy()
     for n, line in enumerate(lines):
-        if line.size and not (
-            (line[0, 0] and line[0, -1]) or (line[:, 0].any() and line[:, -1].any())
-        ):  # most are seen by coil 0
+        if line.size == 0:
+            continue
+        if not ((line[0, 0] and line[0, -1]) or (line[:, 0].any() and line[:, -1].any())):  # most are seen by coil 0
             seen = np.flatnonzero(line.any(axis=0))
             if not len(seen):
                 ends[n] = (0, 0)
-            elif seen[-1] + 1 - seen[0] < (1 - ENDS) * line.shape[1]:
+            elif seen[-1] + 1 - seen[0] < (1 - least) * line.shape[1]:
                 ends[n] = (seen[0], seen[-1] + 1)
     return ends if ends.any() else whole
 

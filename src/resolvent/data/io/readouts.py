@@ -66,7 +66,7 @@ def stack_readouts(
     data = [line.view(np.complex64).reshape(table.coils, -1) for line in lines]
     first, last = heads["discard_pre"].astype(int), heads["number_of_samples"].astype(int) - heads["discard_post"]
     cut = [line[:, start:end] for line, start, end in zip(data, first, last, strict=True)]
-    for n, (start, end) in enumerate(first[:, None] + measured_ends(cut)):
+    for n, (start, end) in enumerate(first[:, None] + measured_ends(cut, least=0)):
         at, kept = (frame[n], number[n]), slice(start, end)
         kspace[at][:, kept] = data[n][:, kept]
         mask[at][kept] = 1
