@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import resolvent as rv
-from resolvent._errors import ScanWarning
+from resolvent._errors import DataError, ScanWarning
 from resolvent.cli.cautions import block, cautions
 from resolvent.data import io
 
@@ -111,3 +111,25 @@ def test_what_a_reader_warns_of_is_said_once_and_kept_in_the_record(
     assert run.code == 0 and run.err.count("scan.h5: it is echo-planar.") == 1
     assert run.err.count("resolvent: warning: something else\n") == 1
     assert json.loads((tmp_path / "out.json").read_text())["cautions"] == ["it is echo-planar"]
+
+
+@pytest.mark.parametrize("reader", [True, False], ids=["by the reader", "later"])
+def test_what_a_reader_warns_of_is_said_of_a_scan_that_is_refused(resolvent, store, full, model, monkeypatch, reader):
+    """It may be why: lines that were cut in half have no centre for coil maps."""
+    read, error = io.read, DataError("the centre is too small. Pass coil maps.")
+
+    def warned(path, *rest):
+        warnings.warn(ScanWarning(path, "half of each line is cut off"), stacklevel=1)
+        if reader:
+            raise error
+        return read(path, *rest)
+
+    def refused(scan):
+        raise error
+
+    file = store(full.replace(coil_maps=None))
+    monkeypatch.setattr(io, "read", warned)
+    monkeypatch.setattr(rv.Scan, "maps", property(refused))
+    run = resolvent("recon", file, "--model", model)
+    assert run.code == 1 and run.err.count("scan.h5: half of each line is cut off.\n") == 1
+    assert run.err.index("half of each line") < run.err.index("error: the centre is too small")

@@ -21,7 +21,7 @@ import typer
 
 import resolvent as rv
 from problems import random
-from resolvent._errors import ScanWarning
+from resolvent._errors import DataError, ScanWarning
 from resolvent.cli import app, output
 from resolvent.cli.examples import EXAMPLES
 from resolvent.cli.output import entries, pace
@@ -197,6 +197,24 @@ def test_a_stream_that_nobody_reads_ends_without_a_word(resolvent, store, scan, 
         resolvent("recon", store(scan), "-o", "-", "--model", model)
 
 
+def test_closed_streams_are_no_internal_error(store, scan, model, monkeypatch, capsys):
+    """As in a service that was started without them."""
+
+    def run(*arguments):
+        with suppress(SystemExit):
+            app([*map(str, arguments)])
+        return capsys.readouterr().err
+
+    with monkeypatch.context() as closed:
+        closed.setattr(sys, "stdin", None)
+        assert run("recon", "-", "--model", model).startswith("resolvent: error: standard input is closed. Pipe")
+    monkeypatch.setattr("resolvent.cli.reconstruct.reconstruct", failing(AssertionError("work was done")))
+    with monkeypatch.context() as closed:
+        closed.setattr(sys, "stdout", None)
+        said = run("recon", store(scan), "-o", "-", "--model", model)
+    assert said == "resolvent: error: standard output is closed. Name a file with -o.\n"
+
+
 def test_a_full_disk_is_no_internal_error(resolvent, store, scan, model, monkeypatch):
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr("resolvent.cli.results.stream_image", failing(full))
@@ -246,6 +264,18 @@ def test_standard_input_is_called_so(store, scan, model, tmp_path, monkeypatch, 
         assert "resolvent: warning: standard input: odd." in run("info", "-").err
     given(monkeypatch, whole)
     assert "of standard input were measured" in run("recon", "-", "--model", model, "--acceleration", 2).err
+
+    def refused(path, *_):
+        warnings.warn(ScanWarning(path, "odd"), stacklevel=1)
+        raise DataError(f"{path} is of no use. Export it again.")
+
+    monkeypatch.setattr("resolvent.data.io.read", refused)
+    for command in (("info", "-"), ("recon", "-", "--model", model)):
+        given(monkeypatch, whole)
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            said = run(*command).err
+        assert said.startswith("resolvent: warning: standard input: odd.\nresolvent: error: standard input is of no")
     assert list((tmp_path / "spool").iterdir()) == []
 
 

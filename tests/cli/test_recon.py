@@ -349,6 +349,14 @@ def test_the_record_has_an_entry_for_each_slice(resolvent, store, scan, model, t
     assert np.abs(first[inside]).mean() == pytest.approx(3 * np.abs(scan.reference[0].numpy()[inside]).mean(), rel=0.2)
 
 
+def test_an_error_says_which_of_several_files_is_meant(resolvent, store, scan, model):
+    """Errors of the solve know no file: none fits into a byte."""
+    files = [store(scan, "a.h5"), store(scan, "b.h5")]
+    run = resolvent("recon", *files, "--model", model, "--max-memory", "1 MiB")
+    said = [line for line in run.err.splitlines() if "The solve needs" in line]
+    assert [line.split(": ")[2] for line in said] == [str(file) for file in files]
+
+
 def test_the_files_of_several_slices_are_those_that_are_named(resolvent, store, scan, model, tmp_path):
     pytest.importorskip("pydicom", reason="pydicom is not installed (extra dicom)")
     names = [str(tmp_path / f"out-00{n}.dcm") for n in (1, 2, 3)]

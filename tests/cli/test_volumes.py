@@ -55,6 +55,21 @@ def test_a_volume_has_the_image_that_it_has_without_another_in_its_file(volume, 
     assert together.remarks == ("20 planes across z, which is fully sampled, each a 2-D problem of its own",)
 
 
+def test_no_model_for_series_is_recommended_for_a_series_of_volumes(volume, model):
+    """`cine` refuses them, taken apart or not."""
+    series = volume.replace(
+        kspace=volume.kspace.unsqueeze(2).expand(-1, -1, 2, -1, -1, -1),
+        mask=volume.mask.unsqueeze(1),
+        coil_maps=volume.maps.unsqueeze(2),
+        reference=None,
+    )
+    partial = series.replace(kspace=series.kspace.clone(), mask=series.mask.clone())
+    partial.kspace[..., 2, :, 5], partial.mask[..., 2, :, 5] = 0, 0
+    for one in (series, partial):
+        remarks = reconstruct(one, load_mol(str(model)), max_steps=1).remarks
+        assert remarks[-1] == "2 frames, of which the network sees each by itself"
+
+
 def test_of_several_volumes_all_are_taken_apart_or_none(volume, model):
     unseen = volume.maps.clone()
     unseen[:, :, -1] = 0

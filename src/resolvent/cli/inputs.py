@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resolvent.cli.naming import STREAM
+from resolvent.cli.output import complain
 from resolvent.cli.streams import SPOOLED, spooled
 
 if TYPE_CHECKING:
@@ -52,12 +53,21 @@ def read_scan(path: str, maps: str | None = None, dataset: str | None = None, tr
 
 
 def heard(path: str, **inputs: str | None) -> tuple[Scan, tuple[str, ...]]:
-    """`read_scan`, and what the reader says of the scan: one sentence each, without the full stop."""
+    """`read_scan`, and what the reader says of the scan: one sentence each, without the full stop.
+
+    Of a file that is refused after all it goes to stderr: it may say why.
+    """
     from resolvent._errors import ScanWarning
 
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always", ScanWarning)
-        scan = read_scan(path, **inputs)
+    said: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", ScanWarning)
+            scan = read_scan(path, **inputs)
+    except Exception:
+        for one in said:
+            complain(f"warning: {one.message}")
+        raise
     for one in said:
         if not isinstance(one.message, ScanWarning):
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)

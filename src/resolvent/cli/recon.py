@@ -17,6 +17,7 @@ from resolvent.cli.naming import FIELD, STREAM, figures, is_folder, make_folders
 from resolvent.cli.options import Dataset, Device, Kind, Maps, at_least_one, byte_count, positive
 from resolvent.cli.output import FAULT, REFUSED, Debug, Json, complain, emit, explain, progress, reporting
 from resolvent.cli.results import Places, deliver, refusal
+from resolvent.cli.streams import check_output
 
 if TYPE_CHECKING:
     from resolvent.cli.reconstruct import Outcome
@@ -112,7 +113,6 @@ def recon(
 
         from resolvent.cli.reconstruct import Retrospective
         from resolvent.data.io.output import check_place, check_writable
-        from resolvent.data.io.packages import package
         from resolvent.mol.weights import load_mol
 
         network = load_mol(model).to(device)
@@ -147,7 +147,7 @@ def recon(
         try:
             for name in names:
                 if name == STREAM:
-                    package("mrd")
+                    check_output()
                 elif name is not None:
                     check_writable(name)
             for name in (*pictures, *pages):
@@ -159,7 +159,8 @@ def recon(
                 except BrokenPipeError:
                     raise
                 except Exception as error:
-                    complain(f"error: {explain(error)}", error, debug=debug)
+                    which = "" if len(files) == 1 or Path(path).name in explain(error) else f"{path}: "
+                    complain(f"error: {which}{explain(error)}", error, debug=debug)
                     code, result = FAULT, {"input": path, "error": explain(error)}
                 codes.add(code)
                 results.append(result)
@@ -183,9 +184,16 @@ def _reconstructed(
     with progress() as say:
         say(f"reading {path}")
         scan, said = heard(path, **inputs)
-        if image is not None and image != STREAM:
-            check_volumes(image, scan.ndim, len(scan.kspace))
-        found = reconstruct(scan, model, compare=compare, say=lambda text: say(f"{Path(path).name}: {text}"), **options)
+        try:
+            if image is not None and image != STREAM:
+                check_volumes(image, scan.ndim, len(scan.kspace))
+            found = reconstruct(
+                scan, model, compare=compare, say=lambda text: say(f"{Path(path).name}: {text}"), **options
+            )
+        except Exception:
+            for text in said:  # it may say why
+                complain(f"warning: {path}: {text}.")
+            raise
     told = (*said, *cautions(found.scan, model.card), found.recon.fit.faint)
     return replace(found, cautions=tuple(text for text in told if text))
 

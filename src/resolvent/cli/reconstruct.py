@@ -152,7 +152,8 @@ def reconstruct(
         remarks.append(f"{len(maps)} planes across {AXES[axis]}, which is fully sampled, each a 2-D problem of its own")
     frames = math.prod(scan.kspace.shape[2 : -scan.ndim])
     if frames > 1 and model.score.ndim == 2:
-        remarks.append(f"{frames} frames, of which the network sees each by itself; --model cine sees a series as one")
+        hint = "; --model cine sees a series as one" if whole.ndim == 2 else ""  # of volumes no model does
+        remarks.append(f"{frames} frames, of which the network sees each by itself{hint}")
     elif frames > 1 and model.score.ndim > scan.ndim and not isinstance(model.score, CertifiedSeries):
         remarks.append("the network takes frames for a third axis of space; --model cine is for series")
     spent = time.monotonic() - began

@@ -27,12 +27,18 @@ def spooled(path: str) -> Iterator[str]:
     """`path`; for ``-`` a temporary file that holds all of standard input, since formats are told from the content.
 
     It may be k-space of a patient, so it goes even where the process is terminated. Messages name `SPOOLED`.
+
+    Raises:
+        FormatError: standard input is closed.
     """
     if path != STREAM:
         yield path
         return
-    from resolvent._errors import ResolventError, ScanWarning
+    from resolvent._errors import FormatError, ResolventError, ScanWarning
 
+    if sys.stdin is None:
+        raise FormatError(f"{SPOOLED} is closed. Pipe a scan into it, or name a file.")
+    said = []
     with _leaving(), tempfile.TemporaryDirectory(prefix="resolvent-") as folder:
         place = Path(folder) / SPOOLED
         with place.open("wb") as file:
@@ -42,9 +48,11 @@ def spooled(path: str) -> Iterator[str]:
                 yield str(place)
         except ResolventError as error:
             raise type(error)(str(error).replace(str(place), SPOOLED)) from error
-    for one in said:
-        message = ScanWarning(SPOOLED, one.message.text) if isinstance(one.message, ScanWarning) else one.message
-        warnings.warn_explicit(message, one.category, one.filename, one.lineno)
+        finally:
+            for one in said:
+                text = one.message.text if isinstance(one.message, ScanWarning) else ""
+                message = ScanWarning(SPOOLED, text) if text else one.message
+                warnings.warn_explicit(message, one.category, one.filename, one.lineno)
 
 
 @contextmanager
@@ -60,6 +68,21 @@ def _leaving() -> Iterator[None]:
     finally:
         for number in taken:
             signal.signal(number, signal.SIG_DFL)
+
+
+def check_output() -> None:
+    """Refuse to stream before any work, where that cannot be done.
+
+    Raises:
+        OutputError: standard output is closed.
+        FormatError: mrd-python is not installed.
+    """
+    from resolvent.data.io.output import OutputError
+    from resolvent.data.io.packages import package
+
+    package("mrd")
+    if sys.stdout is None:
+        raise OutputError("standard output is closed. Name a file with -o.")
 
 
 def stream_image(outcome: Outcome, path: str) -> None:

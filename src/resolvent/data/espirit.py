@@ -28,7 +28,7 @@ def espirit(scan: Scan, *, sets: int = 1) -> Tensor:
     The centre is found from the mask (`calibration_block`). Lead axes (time, echo) are averaged over the samples that
     were measured, each frame with the phase that makes the mean largest, so that frames of opposite signs do not cancel
     (`_phases`); the maps have lead axes of length 1. Of a non-Cartesian scan the centre is first brought onto the
-    grid (`gridded_centre`).
+    grid (`gridded_centre`), the phases of frames are those of their values at DC.
 
     Args:
         scan: its k-space and mask are used, nothing else.
@@ -58,7 +58,17 @@ def _cartesian_centres(scan: Scan, lead: tuple[int, ...]) -> Tensor:
     block = calibration_block(mask.any(2).all(0).all(0), scan.source)
     times = mask[(..., *block)]
     frames = scan.kspace[(..., *block)].reshape(*scan.kspace.shape[:2], *times.shape[2:]) * times
-    if lead:
+    return frame_mean(frames, times)
+
+
+def frame_mean(frames: Tensor, times: Tensor) -> Tensor:
+    """The mean over the frames of a series of the samples that were measured, ``(batch, coil, *block)``.
+
+    Args:
+        frames: ``(batch, coil, frame, *block)``, zero where not measured; each is taken with its phase (`_phases`).
+        times: bool ``(batch or 1, 1, frame or 1, *block)``, where they were measured.
+    """
+    if frames.shape[2] > 1:
         frames = frames * _phases(frames)
     return frames.sum(2) / times.sum(2).clamp(min=1)
 
@@ -88,9 +98,24 @@ def _gridded_centres(scan: Scan) -> list[Tensor]:
     centres = []
     for one in map(scan.entry, range(len(scan.kspace))):
         assert one.trajectory is not None
-        k, covered = gridded_centre(one.kspace, one.mask, one.trajectory)
+        k, covered = gridded_centre(_in_phase(one), one.mask, one.trajectory)
         centres.append(k[(slice(None), *calibration_block(covered, scan.source))])
     return centres
+
+
+def _in_phase(scan: Scan) -> Tensor:
+    """k-space of one slice along a trajectory, its frames with the phases with which their values at DC add up.
+
+    Frames share no other place. The value there is a sum over the samples within one cycle per field of view, with
+    weights that fall fast: half a cycle away the phase of an object at the side is another.
+    """
+    assert scan.trajectory is not None
+    lead = scan.kspace.shape[2 : -scan.ndim]
+    if not lead:
+        return scan.kspace
+    near = (1 - scan.trajectory.places.abs()).clamp(min=0).prod(-1) ** 4 * (scan.mask != 0)
+    dc = (near.unsqueeze(1) * scan.kspace).flatten(-scan.ndim).sum(-1, keepdim=True).to(scan.kspace.dtype)
+    return scan.kspace * _phases(dc.flatten(2, -2)).reshape(1, 1, *lead, *(1,) * scan.ndim)
 
 
 def calibration_block(measured: Tensor, source: str = "") -> tuple[slice, ...]:

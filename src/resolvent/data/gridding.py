@@ -21,7 +21,7 @@ def gridded_centre(kspace: KSpace, mask: Tensor, trajectory: Trajectory) -> tupl
 
     ``argmin_g |F g - y|^2 + 0.03 |g|^2`` over images g of 32 pixels an axis and the whole field of view, where y are
     the samples within the square that such images fill; by conjugate gradient on the Toeplitz normal operator. All
-    frames of a series are fitted by one image.
+    frames of a series are fitted by one image: bring them to one phase first.
 
     Args:
         kspace: ``(1, coil, *lead, *samples)``.

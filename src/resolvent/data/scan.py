@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from resolvent._errors import DataError
+from resolvent._errors import DataError, ShapeError
 from resolvent._types import Brief, Maps
 from resolvent.data.places import Geometry, Trajectory
 
@@ -97,6 +97,11 @@ class Scan(Brief):
 
         scan = self if maps is None else self.replace(coil_maps=maps)
         if scan.trajectory is not None:
+            if scan.sets > 1:
+                raise ShapeError(
+                    f"maps have {scan.sets} sets, and along a trajectory one is handled. Pass the first set alone, "
+                    "maps[:, :, 0] (of BART's: `bart slice 4 0`)."
+                )
             return NonCartesian(scan.maps, scan.trajectory.places, scan.mask)
         return SENSE(scan.maps, scan.mask, ndim=scan.ndim, sets=scan.sets)
 

@@ -309,6 +309,20 @@ def test_calibration_lines_stay_out_of_the_image_but_serve_the_maps(path: Path, 
     torch.testing.assert_close(found.calibration.kspace[0, :, 3:6], cropped(plane)[:, 3:6])
 
 
+def test_calibration_lines_of_all_frames_serve_the_maps(path: Path, plane: np.ndarray):
+    """Two frames of opposite signs hold lines 2 to 5 by turns, and both line 4, which tells the sign."""
+    file = Acquisitions(path, header())
+    for frame in range(2):
+        file.frame(plane, range(frame, 8, 2), repetition=frame)
+    for row, frame in ((2, 0), (3, 1), (4, 0), (4, 1), (5, 1)):
+        file.add((-1) ** frame * plane[:, row], row, flags=(CALIBRATION,), repetition=frame)
+    found = read_scan(file.close())
+    assert found.kspace.shape[2] == 2 and found.calibration is not None
+    assert torch.equal(found.calibration.mask[0, :, 0].nonzero().flatten(), torch.arange(2, 6))
+    turn = torch.sgn((found.calibration.kspace[0, :, 2:6].conj() * cropped(plane)[:, 2:6]).sum())
+    torch.testing.assert_close(turn * found.calibration.kspace[0, :, 2:6], cropped(plane)[:, 2:6])
+
+
 @pytest.mark.parametrize(
     ("columns", "slices", "said"),
     [

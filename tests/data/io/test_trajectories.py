@@ -1,13 +1,15 @@
 """Scans along a trajectory: from ISMRMRD, from BART's pair, and back from the project's own file."""
 
+import math
 import shutil
 import subprocess
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from io_files import Acquisitions, crandn, header
+from io_files import Acquisitions, crandn, header, write_mrd_stream
 
 import resolvent as rv
 from resolvent import _errors
@@ -111,6 +113,60 @@ def test_places_that_cannot_be_are_refused(tmp_path: Path):
         read(mrd(tmp_path / "c.h5", samples, places).close())
 
 
+@pytest.mark.parametrize(("unit", "reach"), [(1.0, ""), (0.7, "0.35"), (2 * math.pi, "0.39"), (0.25, "0.12")], ids=str)
+def test_places_in_another_unit_are_warned_of(tmp_path: Path, unit: float, reach: str):
+    """Radians per pixel are taken for cycles per field of view, and few cycles per mm for cycles per pixel."""
+    file = mrd(tmp_path / "r.h5", crandn(2, 5, 32).numpy(), unit * PER_PIXEL.numpy()[..., ::-1])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        read_scan(file.close())
+    texts = [str(one.message) for one in said]
+    assert len(texts) == (reach != "") and all(f"reaches {reach} cycles per pixel" in text for text in texts)
+
+
+@pytest.mark.parametrize("kind", ["mrd", "mrd-stream"])
+def test_zeros_that_fill_up_readouts_are_not_measured(tmp_path: Path, kind: str):
+    """As in lines of the grid: readouts of zeros, and zeros at their ends; not a zero of chance."""
+    samples, places = crandn(2, 5, 32).numpy(), PER_PIXEL.numpy()[..., ::-1]
+    samples[:, 0], samples[:, 1, :12], samples[:, 2, 9], samples[:, 3, -1:] = 0, 0, 0, 0
+    if kind == "mrd":
+        file = mrd(tmp_path / "r.h5", samples, places).close()
+    else:
+        mrd2 = pytest.importorskip("mrd")
+        file = write_mrd_stream(tmp_path / "r.mrd", samples, places=places, trajectory=mrd2.Trajectory.RADIAL)
+    found = read_scan(file)
+    assert found.mask.sum(-1).tolist() == [[0, 20, 32, 31, 32]] and found.mask[0, 1, 12:].all()
+    assert found.trajectory.places[0, 1, :12].abs().max() == 0
+
+
+def test_samples_beyond_the_matrix_are_left_out_with_a_warning(tmp_path: Path):
+    """The first spoke goes too far at one end; where most do, the unit is another one, and they stay to be refused."""
+    samples, places = crandn(2, 5, 32).numpy(), PER_PIXEL.numpy()[..., ::-1].copy()
+    places[0, :2] *= 1.19
+    with pytest.warns(_errors.ScanWarning, match=r"1\.2% of its samples lie beyond the k-space of the matrix"):
+        found = read_scan(mrd(tmp_path / "r.h5", samples, places).close())
+    assert found.mask.sum(-1).tolist() == [[30, 32, 32, 32, 32]]
+    assert found.kspace[:, :, 0, :2].abs().max() == 0
+    found = read_scan(mrd(tmp_path / "m.h5", samples, 100 * places).close())
+    assert found.mask.all() and found.trajectory.places.abs().max() > 16
+
+
+def test_places_off_the_grid_of_a_cartesian_header_are_warned_of(tmp_path: Path):
+    places = PER_PIXEL.numpy()[..., ::-1]
+    lines = np.stack(np.broadcast_arrays(places[0, :, 0], np.full((5, 1), 0.1)), -1)
+    for name, given in (("spokes", places), ("lines", lines)):
+        file = Acquisitions(tmp_path / f"{name}.h5", header())
+        for n in range(5):
+            file.add(crandn(2, 32, seed=n).numpy(), n, places=given[n])
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            scan = read(file.close())
+        assert isinstance(scan, Scan) and scan.trajectory is None
+        texts = [str(one.message) for one in said]
+        assert len(texts) == (name == "spokes")
+        assert all("header says cartesian, and so its readouts are taken for lines" in text for text in texts)
+
+
 @pytest.mark.parametrize("kind", ["mrd", "native"])
 def test_matrix_that_the_file_cannot_fill_is_refused(tmp_path: Path, kind: str):
     """2 GiB and more of coil images for five readouts; 128 x 128 is no more than so short a file may ask for."""
@@ -202,6 +258,9 @@ def test_bart_pair_of_a_volume_and_wrong_pairs(tmp_path: Path):
         read(k, trajectory=write("w", 1000 * places.numpy()[..., ::-1].transpose(2, 1, 0)))
     with pytest.raises(_errors.CorruptFileError, match=r"n.cfl has places that are not finite"):
         read(k, trajectory=write("n", np.nan * places.numpy()[..., ::-1].transpose(2, 1, 0)))
+    for unit in (1 / 8, 2 * math.pi / 8):  # per pixel, in cycles and in radians
+        with pytest.raises(_errors.FormatError, match=r"p.cfl reaches no farther than .* in cycles per pixel by the"):
+            read(k, trajectory=write("p", unit * places.numpy()[..., ::-1].transpose(2, 1, 0)))
     with pytest.raises(_errors.ShapeError, match="trajectory has shape"):
         read(write("v", crandn(1, 16, 5, 3).numpy()), trajectory=t)
 
@@ -224,6 +283,20 @@ def test_maps_are_found_in_the_centre_of_the_trajectory(disc: Scan, along: Scan)
         coil_maps=None,
     )
     torch.testing.assert_close(espirit(frames.validated())[:, :, 0], found, atol=1e-3, rtol=0)
+
+
+def test_frames_of_any_phase_add_up_in_the_maps(along: Scan):
+    """Cycled phases, echoes, inversion: spokes of opposite signs cancelled, and so did what the maps are made of."""
+    frames = along.replace(
+        kspace=along.kspace.unflatten(2, (4, 6)),
+        mask=along.mask.unflatten(1, (4, 6)),
+        trajectory=Trajectory(along.trajectory.places.unflatten(1, (4, 6)), along.matrix),
+        reference=None,
+        coil_maps=None,
+    )
+    turns = torch.tensor([1, -1, 1j, -1j]).reshape(4, 1, 1)
+    turned = frames.replace(kspace=frames.kspace * turns)
+    torch.testing.assert_close(espirit(turned), espirit(frames), atol=1e-3, rtol=0)  # noise at DC: 7e-4
 
 
 def test_centre_without_enough_samples_is_refused(along: Scan):
@@ -251,6 +324,9 @@ def test_what_needs_a_grid_says_so(tmp_path: Path, along: Scan):
         read_subjects(tmp_path / "r.h5")
     with pytest.raises(_errors.FormatError, match=r"no \.cfl file, and holds its own trajectory"):
         read(tmp_path / "r.h5", trajectory="t.cfl")
+    two = along.replace(coil_maps=torch.stack([along.maps, along.maps], 2)).validated()
+    with pytest.raises(_errors.ShapeError, match="maps have 2 sets, and along a trajectory one is handled"):
+        two.operator()
     with pytest.raises(_errors.ShapeError, match="maps are 46 x 48 but k-space is 48 x 48"):
         along.replace(coil_maps=along.coil_maps[..., 1:-1, :]).validated()
 

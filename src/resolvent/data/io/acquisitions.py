@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from resolvent._errors import CorruptFileError, FormatError, ScanWarning
+from resolvent.data.espirit import frame_mean
 from resolvent.data.io.lines import Table, framed, in_use, sort_lines
 from resolvent.data.io.mrd_header import MRDHeader
 from resolvent.data.io.oversampling import crop_readout
@@ -33,6 +34,8 @@ NAVIGATION, PHASE_CORRECTION, HP_FEEDBACK, DUMMY, RT_FEEDBACK, SURFACE_COIL, REF
 )
 NOT_IMAGING = (NAVIGATION, PHASE_CORRECTION, HP_FEEDBACK, DUMMY, RT_FEEDBACK, SURFACE_COIL, REFERENCE, STABILISATION)
 """Flags of readouts that no image is made of."""
+ASIDE = 0.01
+"""Part of its length by which a line of the grid may leave its direction."""
 UNUSED = "are left out: coil maps are estimated from the centre of the scan itself"
 HEAD = np.dtype(
     [
@@ -104,8 +107,8 @@ def scan_of(
         path: for messages.
         places: of the samples of each acquisition, float ``(sample, component)``, where the format has them.
 
-    Warns (`ScanWarning`) of encodings and calibration lines that are left out, and of echo-planar readouts, which are
-    taken as they are.
+    Warns (`ScanWarning`) of encodings and calibration lines that are left out, of echo-planar readouts, which are taken
+    as they are, and of places that are not on the grid of a Cartesian header.
 
     Raises:
         FormatError: not Cartesian and without places, sampled on the gradient ramps, no image lines, or sizes that the
@@ -142,6 +145,12 @@ def scan_of(
     data[:] = list(lines)
     where = np.empty(len(lines), dtype=object)
     where[:] = [None] * len(lines) if places is None else list(places)
+    if cartesian and places is not None and any(map(_turned, where[chosen])):
+        _warn(
+            path,
+            f"its header says {header.trajectory}, and so its readouts are taken for lines of the grid, but their "
+            "places in k-space are no such lines; correct the trajectory of the header",
+        )
     table = Table(heads, data, flagged(heads, REVERSED), int(coils[0]), where)
     white = whitener(heads[noise], data[noise], heads[chosen], header.noise_bandwidth, path) if noise.any() else None
     assemble = _assemble if cartesian else _stack
@@ -166,6 +175,11 @@ def scan_of(
         readout=-1 if cartesian else None,
         counters=in_use(heads["idx"][chosen & ~only]),
     )
+
+
+def _turned(places: np.ndarray) -> bool:
+    """Whether a readout runs not along x alone."""
+    return places.ndim == 2 and places.shape[1] > 1 and bool(np.ptp(places[:, 1]) > ASIDE * np.ptp(places[:, 0]))
 
 
 @dataclass(frozen=True)
@@ -203,9 +217,11 @@ def _assemble(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.nda
 
 def _stack(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.ndarray | None, path: str) -> _Assembled:
     slices = slice_order(table.heads[chosen]["idx"]["slice"], table.heads[chosen])
-    samples, mask, trajectory = stack_readouts(table, chosen, slices, header, path)
+    said: list[str] = []
+    samples, mask, trajectory = stack_readouts(table, chosen, slices, header, path, said.append)
     kspace = _whitened(torch.from_numpy(samples), white)
-    return _Assembled(kspace, torch.from_numpy(mask), slices, 1.0, len(trajectory.matrix), trajectory)
+    ndim = len(trajectory.matrix)
+    return _Assembled(kspace, torch.from_numpy(mask), slices, 1.0, ndim, trajectory, tuple(said))
 
 
 def _whitened(kspace: torch.Tensor, white: np.ndarray | None) -> torch.Tensor:
@@ -215,7 +231,10 @@ def _whitened(kspace: torch.Tensor, white: np.ndarray | None) -> torch.Tensor:
 
 
 def _calibration(separate: _Assembled, image: _Assembled, path: str) -> Scan | None:
-    """The calibration lines as a scan of their own: first frame, slices as in the image; None where they do not fit."""
+    """The calibration lines as a scan of their own, with the slices of the image; None where they do not fit.
+
+    It is the mean of all frames, since one may not hold all lines.
+    """
     order = [int(np.flatnonzero(separate.slices == s)[0]) for s in image.slices if s in separate.slices]
     ours, theirs = (" x ".join(map(str, one.kspace.shape[-image.ndim :])) for one in (image, separate))
     wrong = "" if ours == theirs else f"make k-space of {theirs} where the image lines make {ours}"
@@ -224,11 +243,10 @@ def _calibration(separate: _Assembled, image: _Assembled, path: str) -> Scan | N
     if wrong:
         _warn(path, f"its calibration lines {wrong}, and {UNUSED}")
         return None
-    kspace = (
-        separate.kspace[order].flatten(2, -1 - image.ndim)[:, :, 0]
-        if separate.kspace.ndim > 2 + image.ndim
-        else separate.kspace[order]
-    )
+    kspace = separate.kspace[order]
+    if kspace.ndim > 2 + image.ndim:
+        frames = kspace.flatten(2, -1 - image.ndim)
+        kspace = frame_mean(frames, frames.any(1, keepdim=True))
     return Scan(kspace=kspace.contiguous(), mask=infer_mask(kspace, image.ndim), ndim=image.ndim, source=path)
 
 

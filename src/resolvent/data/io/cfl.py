@@ -20,6 +20,8 @@ from resolvent.data.volume import Volume
 READ, PHASE1, PHASE2, COIL, MAPS, SLICE = 0, 1, 2, 3, 4, 13
 LEAD = (5, 10, 11, 14)
 """Axes that become lead axes, in this order: echo, time, second time, average."""
+NEAREST = 3.2
+"""Least cycles per field of view that a trajectory reaches: more than a half (cycles per pixel) and than pi."""
 WRITTEN = {0: (), 1: (10,), 2: (5, 10), 3: (5, 10, 11), 4: LEAD}
 
 
@@ -64,7 +66,7 @@ def read_cfl_along(path: str, trajectory: str) -> Scan:
 
     Raises:
         CorruptFileError: as `read_cfl`.
-        FormatError: axes that are not those.
+        FormatError: axes that are not those, or places in another unit.
     """
     samples, places = read_array(path), read_array(trajectory)
     if samples.shape[READ] != 1 or places.shape[READ] not in (2, 3) or places.shape[COIL] * places.shape[MAPS] != 1:
@@ -84,6 +86,11 @@ def read_cfl_along(path: str, trajectory: str) -> Scan:
     reach = np.abs(where).reshape(-1, ndim).max(0)
     if not np.isfinite(reach).all():
         raise CorruptFileError(f"{trajectory} has places that are not finite. Copy or export it again.")
+    if reach.max() < NEAREST:
+        raise FormatError(
+            f"{trajectory} reaches no farther than {reach.max():.3g} cycles per field of view, which makes an image of "
+            "a few pixels. Multiply places in cycles per pixel by the matrix, those in radians by that over 2 pi."
+        )
     matrix = tuple(max(2, 2 * math.ceil(r - 0.01)) for r in reach)
     check_coil_images(kspace.shape, matrix, stem(path) + ".cfl")
     kspace = torch.from_numpy(np.ascontiguousarray(kspace))

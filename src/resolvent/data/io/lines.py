@@ -45,7 +45,7 @@ def sort_lines(
     they do not say); its sample `center_sample` goes to column ``N // 2``. What then lies outside the matrix is
     cut off. A reversed line is turned, and its centre with it, except that the nominal centre ``n // 2`` stays.
     Where every line is whole the readout oversampling goes before a line is placed: half the memory is never touched.
-    Zeros that fill up a line, or are one, are taken as not measured (`_measured`).
+    Zeros that fill up a line, or are one, are taken as not measured (`measured_ends`).
     `warn` is told where more than `CUT` of a line is cut off, where lines repeat others that are no averages, and where
     averages do not agree (`agreement`).
 
@@ -67,7 +67,7 @@ def sort_lines(
             table.data[chosen], turned.tolist(), first.tolist(), last.tolist(), strict=True
         )
     ]
-    ends = _measured(cut)
+    ends = measured_ends(cut)
     column, length = column + ends[:, 0], ends[:, 1] - ends[:, 0]
     parts = (line[:, start:end] for line, (start, end) in zip(cut, ends.tolist(), strict=True) if end > start)
     if header.readout < nx and (length[length > 0] == nx).all():
@@ -111,19 +111,22 @@ def sort_lines(
     return grid, counts
 
 
-def _measured(lines: list[np.ndarray]) -> np.ndarray:
+def measured_ends(lines: list[np.ndarray], least: float = ENDS) -> np.ndarray:
     """Of every line the first sample, and the one behind the last, that is not zero in all coils; 0 and 0 if all are.
 
-    Converters fill up with zeros what was not measured. Less than `ENDS` of a line is no asymmetric echo, and stays.
+    Converters fill up with zeros what was not measured. Less than the part `least` of a line is no asymmetric echo, and
+    stays.
     """
     whole = np.array([(0, line.shape[1]) for line in lines])
     ends = whole.copy()
     for n, line in enumerate(lines):
+        if line.size == 0:
+            continue
         if not ((line[0, 0] and line[0, -1]) or (line[:, 0].any() and line[:, -1].any())):  # most are seen by coil 0
             seen = np.flatnonzero(line.any(axis=0))
             if not len(seen):
                 ends[n] = (0, 0)
-            elif seen[-1] + 1 - seen[0] < (1 - ENDS) * line.shape[1]:
+            elif seen[-1] + 1 - seen[0] < (1 - least) * line.shape[1]:
                 ends[n] = (seen[0], seen[-1] + 1)
     return ends if ends.any() else whole
 

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from resolvent._errors import CorruptFileError, FormatError
 from resolvent.data.io.limits import check_coil_images, check_unpacked
-from resolvent.data.io.lines import Table, framed
+from resolvent.data.io.lines import Table, framed, measured_ends
 from resolvent.data.io.mrd_header import MRDHeader
 from resolvent.data.places import Trajectory
 
+STRAY = 0.5
+"""Part of the samples that may lie beyond the matrix and be left out; where it is more, the unit is another."""
+REACH = 0.4
+"""In cycles per pixel: places that all lie nearer to DC are of low resolution, or in a unit that was not meant."""
+
 
 def stack_readouts(
-    table: Table, chosen: np.ndarray, slices: np.ndarray, header: MRDHeader, path: str
+    table: Table, chosen: np.ndarray, slices: np.ndarray, header: MRDHeader, path: str, warn: Callable[[str], None]
 ) -> tuple[np.ndarray, np.ndarray, Trajectory]:
     """K-space (slice, coil, *lead, [1,] readout, sample), its mask without coils, and the places of the samples.
 
     Readouts of a slice and frame stand in the order of the file; frames with fewer, and shorter readouts, are filled up
-    with zeros that the mask leaves out, as it does samples that the file says to discard.
+    with zeros that the mask leaves out, as it does samples that the file says to discard, zeros at the ends of readouts
+    (`measured_ends`), and samples more than half a cycle beyond the matrix, which no image on it explains.
 
     Places are in cycles per pixel of the encoded space (at most 1/2), or, if one exceeds 0.6, in cycles per field of
     view of it: both are in use. The first component is x, the readout direction, then y and z. A stack of planes in
     3-D, whose places have two components, has its z from encoding step 2. The image has the pixels of the encoded
     space, and the field of view of the recon space.
+
+    `warn` is told where no place along x and y reaches `REACH`, and where samples lie beyond the matrix.
 
     Raises:
         FormatError: no places, or too large a scan or matrix.
@@ -34,6 +43,13 @@ def stack_readouts(
     heads, lines = table.heads[chosen], table.data[chosen]
     ndim = 3 if header.encoded.matrix[2] > 1 else 2
     places = _per_pixel(heads, table.places[chosen], header, ndim, path)
+    reach = max(np.abs(where[:, :2]).max(initial=0) for where in places)
+    if reach < REACH:
+        warn(
+            f"its trajectory reaches {reach:.2g} cycles per pixel of the encoded matrix, which holds 0.5: the "
+            "resolution is that much lower, or its places are in another unit than cycles per pixel or per field of "
+            "view (radians, 1/mm) and the image is wrong"
+        )
     _, frame, shape = framed(heads["idx"], slices)
     number = np.zeros(len(frame), dtype=np.int64)  # of a readout within its frame
     for which in np.unique(frame):
@@ -47,14 +63,21 @@ def stack_readouts(
     kspace = np.zeros((math.prod(shape), readouts, table.coils, samples), dtype=np.complex64)
     mask = np.zeros((math.prod(shape), readouts, samples), dtype=np.float32)
     where = np.zeros((math.prod(shape), readouts, samples, ndim))
-    for n, (data, place, head) in enumerate(zip(lines, places, heads, strict=True)):
-        at, count = (frame[n], number[n]), int(head["number_of_samples"])
-        kept = slice(int(head["discard_pre"]), count - int(head["discard_post"]))
-        kspace[at][:, kept] = data.view(np.complex64).reshape(table.coils, -1)[:, kept]
+    data = [line.view(np.complex64).reshape(table.coils, -1) for line in lines]
+    first, last = heads["discard_pre"].astype(int), heads["number_of_samples"].astype(int) - heads["discard_post"]
+    cut = [line[:, start:end] for line, start, end in zip(data, first, last, strict=True)]
+    for n, (start, end) in enumerate(first[:, None] + measured_ends(cut, least=0)):
+        at, kept = (frame[n], number[n]), slice(start, end)
+        kspace[at][:, kept] = data[n][:, kept]
         mask[at][kept] = 1
-        where[at][kept] = place[kept]
+        where[at][kept] = places[n][kept]
 
     where = where[..., ::-1] * np.array(matrix)  # (x, y, z) to (z, y, x)
+    beyond = np.any(np.abs(where) > np.array(matrix) / 2 + 0.5, axis=-1)
+    if 0 < beyond.sum() < STRAY * mask.sum():
+        warn(f"{beyond.sum() / mask.sum():.1%} of its samples lie beyond the k-space of the matrix, and are left out")
+        kspace *= ~beyond[:, :, None]
+        mask[beyond], where[beyond] = 0, 0
     lead = shape[1:]
     kspace = np.moveaxis(kspace, 2, 1).reshape(shape[0], *lead, table.coils, *(1,) * (ndim - 2), readouts, samples)
     kspace = np.ascontiguousarray(np.moveaxis(kspace, 1 + len(lead), 1))
