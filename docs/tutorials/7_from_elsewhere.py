@@ -66,14 +66,15 @@ print(
 # %%
 # Any operator of SigPy is an operator here. The bound of its norm is yours to prove, since the certificate rests on it:
 # 1 for a mask, an orthonormal transform and maps of unit sum of squares. Where no map reaches, a model leaves the image
-# empty if it is told (``support``), as it does with ours. What the network is conditioned on comes from linear solves,
-# to ``linear_tol``; with an accurate one nothing is left of how each operator solves them.
+# empty if it is told (``support``), as it does with ours, and samples that no image explains count less if it is told
+# how far from the middle of k-space each is (``frequency``). What the network is conditioned on comes from linear
+# solves, to ``linear_tol``; with an accurate one nothing is left of how each operator solves them.
 
 from resolvent.interop import from_sigpy
 
 model = rv.load("brain-2d")
 model.linear_tol = 1e-5
-B = from_sigpy(theirs, norm=1.0, support=(scan.maps != 0).any(1).float())
+B = from_sigpy(theirs, norm=1.0, support=A.support, frequency=A.frequency)
 with_theirs = model.solve(scan.kspace, B, noise=scan.noise, tol=1e-4)
 with_ours = model.solve(scan.kspace, A, noise=scan.noise, tol=1e-4)
 print(

@@ -34,7 +34,8 @@ def sense(setting):
     """One operator of ours with full-precision numbers, and the same of SigPy."""
     maps, mask = setting.random_maps(), random_mask(1, *setting.mask)
     theirs = sigpy.mri.linop.Sense(maps[0].numpy(), weights=mask[0].numpy())
-    return SENSE(maps, mask), from_sigpy(theirs, norm=1.0)
+    ours = SENSE(maps, mask)
+    return ours, from_sigpy(theirs, norm=1.0, frequency=ours.frequency)
 
 
 @pytest.mark.parametrize("setting", [PLANE, ODD], ids=lambda s: s.name)

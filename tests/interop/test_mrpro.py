@@ -23,7 +23,8 @@ MAPS, MASK = unit_maps(2, 3, 1, 8, 7), random_mask(2, 1, 8, 7)
 def pair():
     """SENSE of two samples, of ours and of MRpro."""
     there = operators.CartesianMaskingOp(MASK[:, None]) @ operators.FastFourierOp(dim=(-2, -1))
-    return SENSE(MAPS, MASK, ndim=2), from_mrpro(there @ operators.SensitivityOp(MAPS), norm=1.0, batch=2)
+    ours = SENSE(MAPS, MASK, ndim=2)
+    return ours, from_mrpro(there @ operators.SensitivityOp(MAPS), norm=1.0, batch=2, frequency=ours.frequency)
 
 
 def test_sense_of_mrpro_is_the_same_operator(pair):

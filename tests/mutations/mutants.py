@@ -697,13 +697,13 @@ MUTANTS = (
     Mutant(
         "held attack of the clean data",
         "mol/targets.py",
-        (("replace(equation, y=y / along(scale, y))", "replace(equation)"),),
+        (("equation = equation.of(y / along(scale, y))", "equation = replace(equation)"),),
         ("mol/test_attack.py", "-k", "held"),
     ),
     Mutant(
         "lam that depends on the scale of the coil maps",
         "mol/units.py",
-        ((".exp() / magnitude**2", ".exp()"),),
+        (("return lam.exp() / along(magnitude**2, noise)", "return lam.exp()"),),
         ("mol/test_model.py", "-k", "any_scale"),
     ),
     Mutant(

@@ -13,6 +13,7 @@ from resolvent._errors import DataError, ShapeError
 from resolvent._types import Image
 from resolvent.interop.foreign import ForeignOperator, copied
 from resolvent.linop.base import doubled
+from resolvent.linop.fourier import grid_frequency, varying
 from resolvent.linop.noise import estimate_noise
 from resolvent.mol import MOL
 from resolvent.mol.baselines import Baseline
@@ -73,7 +74,8 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
     for needed in ("A", "A_adjoint"):
         if not callable(getattr(physics, needed, None)):
             raise DataError(f"{type(physics).__name__} has no {needed}. Pass a deepinv.physics.LinearPhysics.")
-    mask, maps, support = getattr(physics, "mask", None), getattr(physics, "coil_maps", None), None
+    mask, maps = getattr(physics, "mask", None), getattr(physics, "coil_maps", None)
+    support = frequency = None
     if hasattr(physics, "three_d") and isinstance(mask, Tensor):  # MRI, MultiCoilMRI
         if mask.shape[1] == 2 and not torch.equal(mask[:, 0], mask[:, 1]):
             raise DataError(
@@ -84,6 +86,8 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
         if isinstance(maps, Tensor):
             bound *= float(maps.detach().abs().double().square().sum(1).max().sqrt()) * (1 + 1e-6)  # rounding
             batch, support = max(batch, len(maps)), (maps.detach() != 0).any(1).to(maps.real.dtype)
+            samples = mask[:, :1].detach()
+            frequency = grid_frequency(samples, varying(samples, 3 if physics.three_d else 2))
         norm = norm or bound
     if norm is None:
         raise DataError(
@@ -92,7 +96,7 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
         )
     sigma = getattr(getattr(physics, "noise_model", None), "sigma", None)
     batch = max(batch, sigma.numel()) if isinstance(sigma, Tensor) else batch
-    return _FromDeepinv(copied(physics), norm, batch, support)
+    return _FromDeepinv(copied(physics), norm, batch, support, frequency)
 
 
 class DeepinvReconstructor(nn.Module):
@@ -129,8 +133,8 @@ class DeepinvReconstructor(nn.Module):
 class _FromDeepinv(ForeignOperator):
     """The operator of a clone."""
 
-    def __init__(self, physics: Any, norm: float, batch: int, support: Tensor | None) -> None:
-        super().__init__(norm, batch, support)
+    def __init__(self, physics: Any, norm: float, batch: int, support: Tensor | None, frequency: Tensor | None) -> None:
+        super().__init__(norm, batch, support, frequency)
         self.physics = physics
 
     def there(self, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from resolvent._errors import DataError, ShapeError
-from resolvent.linop import LinearOperator
+from resolvent.linop import LinearOperator, Sampling
 from resolvent.linop.trials import adjoint_error, norm_found
 
 TOLERANCE = 1e-4
@@ -33,6 +33,7 @@ class ForeignOperator(LinearOperator):
         norm: a bound of the largest singular value of A: proved, not estimated.
         batch: number of samples, if the operator differs from sample to sample; 1 if they share it.
         support: the pixels that A sees, 1 or 0, ``(batch or 1, *image)``, axes may be 1; None if it sees them all.
+        frequency: of each sample of k-space how far from its middle it is, see `LinearOperator.frequency`.
 
     Raises:
         DataError: the bound is not a positive number.
@@ -40,8 +41,15 @@ class ForeignOperator(LinearOperator):
 
     norm: Tensor
     seen: Tensor | None
+    radius: Tensor | None
 
-    def __init__(self, norm: Tensor | float, batch: int = 1, support: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        norm: Tensor | float,
+        batch: int = 1,
+        support: Tensor | None = None,
+        frequency: Tensor | None = None,
+    ) -> None:
         super().__init__()
         norm = torch.as_tensor(norm, dtype=torch.float64).reshape(-1)
         if not bool((torch.isfinite(norm) & (norm > 0)).all()):
@@ -51,6 +59,7 @@ class ForeignOperator(LinearOperator):
             )
         self.register_buffer("norm", norm)
         self.register_buffer("seen", support)
+        self.register_buffer("radius", frequency)
         self.batch = batch
         self.rows: Tensor | None = None
         self.reached: Tensor | None = None
@@ -96,6 +105,15 @@ class ForeignOperator(LinearOperator):
     def support(self) -> Tensor | None:
         """The pixels that were given."""
         return self.seen
+
+    @property
+    def frequency(self) -> Tensor | None:
+        """That which was given."""
+        return self.radius
+
+    def weighted(self, w: Tensor) -> LinearOperator:
+        """``diag(w) A``."""
+        return Sampling(w) @ self
 
     def select(self, index: Tensor) -> ForeignOperator:
         """The operators of the samples `index`."""

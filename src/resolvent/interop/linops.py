@@ -13,7 +13,9 @@ from resolvent.interop.foreign import ForeignOperator, copied
 from resolvent.linop.base import doubled
 
 
-def from_sigpy(linop: Any, *, norm: float, support: Tensor | None = None) -> ForeignOperator:
+def from_sigpy(
+    linop: Any, *, norm: float, support: Tensor | None = None, frequency: Tensor | None = None
+) -> ForeignOperator:
     """A ``sigpy.linop.Linop`` of one sample, applied to each sample of a batch.
 
     Images are ``(batch, *linop.ishape)`` and measurements ``(batch, *linop.oshape)``: ``(batch, *spatial)`` and
@@ -25,6 +27,7 @@ def from_sigpy(linop: Any, *, norm: float, support: Tensor | None = None) -> For
         linop: has ``ishape``, ``oshape``, ``H``, and is called with an array.
         norm: proved bound of ``|A|``; 1 for ``Sense`` with maps of unit sum of squares.
         support: the pixels in which some map is not zero, ``(1, *linop.ishape)``, 1 or 0; others stay 0.
+        frequency: of k-space, as `LinearOperator.frequency`; without it no ring of it counts less than another.
 
     Raises:
         DataError: `linop` is no such operator.
@@ -38,10 +41,12 @@ def from_sigpy(linop: Any, *, norm: float, support: Tensor | None = None) -> For
     Source: F. Ong, M. Lustig, SigPy, ISMRM 2019.
     """
     _demand(linop, "ishape", "oshape", "H", package="sigpy.linop.Linop")
-    return _FromSigPy(linop, norm, support)
+    return _FromSigPy(linop, norm, support, frequency)
 
 
-def from_mrpro(operator: Any, *, norm: float, batch: int = 1, support: Tensor | None = None) -> ForeignOperator:
+def from_mrpro(
+    operator: Any, *, norm: float, batch: int = 1, support: Tensor | None = None, frequency: Tensor | None = None
+) -> ForeignOperator:
     """A linear operator of MRpro, such as ``FourierOp @ SensitivityOp``.
 
     Images are ``(batch, z, y, x)`` here and ``(batch, coil = 1, z, y, x)`` there, k-space ``(batch, coil, k2, k1, k0)``
@@ -53,6 +58,7 @@ def from_mrpro(operator: Any, *, norm: float, batch: int = 1, support: Tensor | 
         norm: proved bound of ``|A|``; 1 for an orthonormal transform with maps of unit sum of squares.
         batch: number of samples, if the operator differs from sample to sample.
         support: the pixels in which some map is not zero, ``(batch or 1, z, y, x)``, 1 or 0; others stay 0.
+        frequency: that of `from_sigpy`.
 
     Raises:
         DataError: `operator` is no such operator.
@@ -60,7 +66,7 @@ def from_mrpro(operator: Any, *, norm: float, batch: int = 1, support: Tensor | 
     Source: F. Zimmermann et al., MRpro, https://github.com/PTB-MR/mrpro.
     """
     _demand(operator, "adjoint", "H", package="mrpro.operators.LinearOperator")
-    return _FromMRpro(operator, norm, batch, support)
+    return _FromMRpro(operator, norm, batch, support, frequency)
 
 
 def _demand(operator: Any, *needed: str, package: str) -> None:
@@ -88,8 +94,8 @@ class _Each(torch.autograd.Function):
 class _FromSigPy(ForeignOperator):
     """One operator for all samples."""
 
-    def __init__(self, linop: Any, norm: float, support: Tensor | None) -> None:
-        super().__init__(norm, support=support)
+    def __init__(self, linop: Any, norm: float, support: Tensor | None, frequency: Tensor | None) -> None:
+        super().__init__(norm, 1, support, frequency)
         self.linop = linop
 
     def there(self, x: Tensor) -> Tensor:
@@ -110,8 +116,10 @@ class _FromSigPy(ForeignOperator):
 class _FromMRpro(ForeignOperator):
     """An image has an axis of coils of length 1 there."""
 
-    def __init__(self, operator: Any, norm: float, batch: int, support: Tensor | None) -> None:
-        super().__init__(norm, batch, support)
+    def __init__(
+        self, operator: Any, norm: float, batch: int, support: Tensor | None, frequency: Tensor | None
+    ) -> None:
+        super().__init__(norm, batch, support, frequency)
         self.operator = operator
 
     def there(self, x: Tensor) -> Tensor:

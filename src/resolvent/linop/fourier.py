@@ -2,6 +2,7 @@
 
 import cmath
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -26,6 +27,24 @@ def ifft(k: Tensor, ndim: int = 2) -> Tensor:
     """Inverse, and adjoint, of `fft`."""
     axes = tuple(range(-ndim, 0))
     return torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(k, dim=axes), dim=axes, norm="ortho"), dim=axes)
+
+
+def grid_frequency(mask: Tensor, axes: Sequence[int]) -> Tensor:
+    """How far the samples of a grid lie from the middle of k-space along `axes`, 1 at the edge of one.
+
+    In the shape of `mask` (real numbers, the spatial axes last), all axes but these of length 1.
+    """
+    squares = mask.new_zeros((1,) * mask.ndim)
+    for axis in axes:
+        n = mask.shape[axis]
+        k = (torch.arange(n, device=mask.device) - n // 2) / (n / 2)
+        squares = squares + (k**2).to(squares).reshape(-1, *(1,) * (-1 - axis))
+    return squares.sqrt()
+
+
+def varying(mask: Tensor, ndim: int) -> tuple[int, ...]:
+    """Those of the last `ndim` axes along which the mask is not constant."""
+    return tuple(axis for axis in range(-ndim, 0) if bool((mask != mask.narrow(axis, 0, 1)).any()))
 
 
 def centring_phase(shape: tuple[int, ...], like: Tensor) -> tuple[Tensor, complex]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from resolvent._errors import ShapeError
 from resolvent._types import Image, KSpace, Maps, Mask
 from resolvent.linop.base import LinearOperator
-from resolvent.linop.fourier import centring_phase
+from resolvent.linop.fourier import centring_phase, grid_frequency, varying
 from resolvent.linop.magnitude import magnitude_of
 from resolvent.linop.noise import estimate_noise
 from resolvent.linop.shapes import check_batch, check_maps_and_mask, fits, image_mask
@@ -95,9 +95,8 @@ class SENSE(LinearOperator):
         self.register_buffer("weighted_maps", maps * phase)
         self.register_buffer("encode", constant * phase * mask)
         self.register_buffer("power", mask * mask)
-        learned = mask.requires_grad  # then its gradient needs all transforms, whatever its values
-        varies = [learned or bool((mask != mask.narrow(axis, 0, 1)).any()) for axis in range(-ndim, 0)]
-        self._normal_axes = tuple(axis for axis, v in zip(range(-ndim, 0), varies, strict=True) if v)
+        every = tuple(range(-ndim, 0))  # of a mask that is learned the gradient needs, whatever its values
+        self._normal_axes = every if mask.requires_grad else varying(mask, ndim)
         self.register_buffer("unit", magnitude_of(maps.detach()))
         self.register_buffer("seen", (maps.detach() != 0).any(1).to(self.power.dtype))
         self.register_buffer("diagonal", _diagonal(maps.detach(), self.power, self._normal_axes, sets))
@@ -205,12 +204,7 @@ class SENSE(LinearOperator):
     @property
     def frequency(self) -> Tensor:
         """See `LinearOperator.frequency`: over the axes along which the mask varies; the others are of length 1."""
-        squares = self.power.new_zeros((1,) * self.power.ndim)
-        for axis in self._normal_axes:
-            n = self.spatial[axis]
-            k = (torch.arange(n, device=squares.device) - n // 2) / (n / 2)
-            squares = squares + (k**2).to(squares).reshape(-1, *(1,) * (-1 - axis))
-        return squares.sqrt()
+        return grid_frequency(self.power.detach(), self._normal_axes)
 
     def weighted(self, w: Tensor) -> SENSE:
         """``diag(w) A``, with the maps of A."""
