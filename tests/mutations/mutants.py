@@ -95,14 +95,14 @@ MUTANTS = (
     Mutant("mask not squared in normal", "linop/sense.py", (('"power", mask * mask', '"power", mask'),), SENSE_TESTS),
     Mutant(
         "transforms skipped along the wrong axes",
-        "linop/sense.py",
-        (("strict=True) if v)", "strict=True) if not v)"),),
+        "linop/fourier.py",
+        (("if bool((mask != mask.narrow", "if not bool((mask != mask.narrow"),),
         SENSE_TESTS,
     ),
     Mutant(
         "transforms skipped for a mask that is learned",
         "linop/sense.py",
-        (("varies = [learned or bool(", "varies = [bool("),),
+        (("every if mask.requires_grad else varying(mask, ndim)", "varying(mask, ndim)"),),
         SENSE_TESTS,
     ),
     Mutant(
