@@ -72,7 +72,8 @@ def misfit(A: LinearOperator, y: KSpace, back: Image, *, tol: float = LOOSE, wor
     """
     lam = back.new_full((len(back),), _FAITHFUL, dtype=back.real.dtype) / A.magnitude**2
     y = A.measured(y)
-    frequency = lam.new_zeros((1,) * y.ndim) if A.frequency is None else A.frequency
+    known = A.frequency
+    frequency = lam.new_zeros((1,) * y.ndim) if known is None else known
     others = [axis for axis in range(1, y.ndim) if frequency.shape[axis] == 1]
     count = (y != 0).sum(others, keepdim=True, dtype=lam.dtype)
     ring = _rings(frequency.expand_as(count).flatten(1), count.flatten(1))
@@ -88,7 +89,7 @@ def misfit(A: LinearOperator, y: KSpace, back: Image, *, tol: float = LOOSE, wor
     share = samples / samples.sum(1, keepdim=True)
     level = left(y, back)
     mean = (share * level).sum(1, keepdim=True)
-    if A.frequency is None:
+    if known is None:
         return size * along(mean.sqrt(), size)
     white = torch.randn(y.shape[1:], dtype=torch.complex128, device="cpu", generator=torch.Generator().manual_seed(0))
     white = size * A.measured(white.to(y.device, y.dtype).expand_as(y))
