@@ -18,8 +18,8 @@ print(f"{scan.mask.mean():.0%} of the samples were measured; noise {scan.noise:.
 # %%
 # A scan is an operator and its measurements
 # ------------------------------------------
-# ``A`` is the forward operator: coils, Fourier transform, sampling. If the file has no coil maps, ``scan.maps`` estimates
-# them from the centre of k-space.
+# ``A`` is the forward operator: coils, Fourier transform, sampling. If the file has no coil maps, ``scan.maps``
+# estimates them from the centre of k-space.
 #
 # The model is a learned operator F. The image is the one solution of ``lam A^H (A x - b) + F(x) = 0``, and ``tol``
 # says how close to it you want to be. The file states the noise level; without ``noise`` it is estimated from k-space.

@@ -3,8 +3,8 @@ Use it in your own training loop
 ================================
 
 A model is a PyTorch module, and ``model(y, A)`` is differentiable with respect to its weights, ``lam``, the
-measurements and the coil maps. The gradient is that of the *equation*, not of the iterations, so it takes the memory of one
-pass through the network however many steps the solve took.
+measurements and the coil maps. The gradient is that of the *equation*, not of the iterations, so it takes the memory of
+one pass through the network, however many steps the solve took.
 """
 
 import matplotlib.pyplot as plt

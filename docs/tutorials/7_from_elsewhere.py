@@ -88,7 +88,7 @@ print(with_theirs)
 
 # %%
 # SigPy computes with NumPy, one sample after the other: gradients reach k-space and the model, but not the maps. Use
-# our operators for training. Maps of ``EspiritCalib``, saved with ``numpy.save``, are read as they are, ``(coil, y, x)``:
+# our operators for training. Maps of ``EspiritCalib``, saved with ``numpy.save``, are read directly, ``(coil, y, x)``:
 # ``rv.SENSE(resolvent.data.io.read_maps("maps.npy"), mask)``.
 #
 # MRpro
@@ -131,8 +131,8 @@ print(torch.equal(rv.read("out/kspace.cfl").kspace, scan.kspace))
 # deepinv
 # -------
 # deepinv stores complex images as two real channels: ``to_channels`` converts to them, ``to_complex`` back. A
-# ``LinearPhysics`` is an operator here, a model from here is a reconstructor there. For ``MRI`` and ``MultiCoilMRI`` the
-# bound of the norm follows from mask and maps; for other physics you must give it. The value of
+# ``LinearPhysics`` is an operator here, a model from here is a reconstructor there. For ``MRI`` and ``MultiCoilMRI``
+# the bound of the norm follows from mask and maps; for other physics you must give it. The value of
 # ``physics.compute_norm`` is not a bound: it is an estimate from below.
 
 from importlib.util import find_spec
