@@ -2,7 +2,7 @@
 Blur
 ====
 
-A photograph was taken out of focus, with a known kernel and a little noise. A is the convolution with the kernel.
+A photograph is out of focus, with a known blur kernel and a little noise. A is the convolution with the kernel.
 """
 
 import skimage.data
@@ -16,8 +16,8 @@ from resolvent.linop import Blur
 # %%
 # The measurements
 # ----------------
-# A cat that the model has not been trained on. Pictures are real, and are carried as complex numbers without an
-# imaginary part.
+# A cat that the model was not trained on. Pictures are real, and are stored as complex numbers without an imaginary
+# part.
 
 picture = torch.from_numpy(skimage.data.chelsea()[60:156, 90:186].mean(-1) / 255).to(
     torch.complex64
@@ -33,8 +33,8 @@ y = A(picture) + sigma * torch.randn(picture.shape)
 # %%
 # The solution
 # ------------
-# Such measurements do not show their noise level, so it has to be told. Tikhonov is the same equation with a
-# quadratic regulariser in the place of F.
+# The noise level cannot be estimated from such measurements, so you have to give it. Tikhonov is the same equation
+# with a quadratic regulariser in place of F.
 
 model = rv.load("photo")
 recon = model.solve(y, A, noise=sigma)
@@ -54,8 +54,8 @@ comparison(
 # %%
 # At the border
 # -------------
-# The blur above wraps round, as the Fourier transform does. That of a camera does not: with ``boundary="zero"``
-# nothing comes in from outside, A has no fast inverse, and nothing else changes.
+# The blur above wraps around, as the Fourier transform does. The blur of a camera does not: with ``boundary="zero"``
+# nothing comes in from outside. A then has no fast inverse, and nothing else changes.
 
 B = Blur(kernel / kernel.sum(), (96, 96), boundary="zero")
 print(model.solve(B(picture) + sigma * torch.randn(picture.shape), B, noise=sigma))

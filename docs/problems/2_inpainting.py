@@ -24,8 +24,7 @@ sigma = 0.01
 y = A(picture + sigma * torch.randn(picture.shape))
 
 # %%
-# Total variation is what people used before networks: a picture with few edges that goes through the pixels that
-# are known.
+# Total variation was the usual method before networks: a picture with few edges that matches the known pixels.
 
 from resolvent.mol.baselines import total_variation
 

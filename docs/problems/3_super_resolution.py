@@ -2,8 +2,8 @@
 Super-resolution
 ================
 
-A camera with coarse pixels: the picture is blurred, and every second pixel of it is read out. Operators are composed
-with ``@``, and their norms with them.
+A camera has coarse pixels: the picture is blurred, and every second pixel is read out. ``@`` composes operators, and
+their norms with them.
 """
 
 import skimage.data
@@ -30,8 +30,8 @@ y = y + sigma * torch.randn(y.shape)
 print(y.shape)
 
 # %%
-# A pixel that was read out has four to make. Bicubic interpolation is the usual answer. Tikhonov prefers small values,
-# so that the pixels between those that were read out come out too dark: a grid.
+# Each pixel that was read out has to determine four. Bicubic interpolation is the usual solution. Tikhonov prefers
+# small values, so the pixels in between come out too dark and form a grid.
 
 model = rv.load("photo")
 recon = model.solve(y, A, noise=sigma)

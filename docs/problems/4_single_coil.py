@@ -2,8 +2,8 @@
 Single-coil MRI
 ===============
 
-One coil that sees everything alike, and a quarter of k-space. A is a Fourier transform and a mask; the model has seen
-photographs only, no head.
+One coil with uniform sensitivity, and a quarter of k-space. A is a Fourier transform and a mask. The model was trained
+on photographs only, not on heads.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from resolvent.figures import comparison
 from resolvent.linop import fourier
 
 # %%
-# The magnitude of the demo scan at 96 x 80 pixels is the truth.
+# The magnitude of the demo scan at 96 x 80 pixels is the ground truth.
 
 demo = rv.read(Path(rv.__file__).parent / "scans" / "demo.h5")
 head = interpolate(demo.reference.abs()[None], (96, 80), mode="area")[0]
@@ -31,9 +31,9 @@ sigma = 0.02
 y = A(head) + sigma * mask * torch.randn(1, 1, 96, 80, dtype=torch.complex64)
 
 # %%
-# K-space shows its noise, in the outer samples where there is hardly any signal, so nobody has to say how much
-# there is. On such a small matrix fine detail of the head reaches that far, and is taken for noise: the estimate is
-# rather too high.
+# Here the noise level is estimated from the outer samples of k-space, where there is hardly any signal, so you need
+# not give it. On such a small matrix fine detail of the head reaches that far and is taken for noise: the estimate is
+# somewhat too high.
 
 model = rv.load("photo")
 recon = model.solve(y, A)
@@ -58,5 +58,5 @@ comparison(
 )
 
 # %%
-# There is little to gain here, as a single coil has no second look at anything that was left out: a quarter of a
-# decibel over the zero-filled image, and 0.7 dB where the noise level is told.
+# There is little to gain here, as a single coil has no other information on the samples that were left out: a quarter
+# of a decibel over the zero-filled image, and 0.7 dB if the true noise level is given.

@@ -2,9 +2,9 @@
 Train on your data
 ==================
 
-From a few files of images to a model with a card, in two steps: a YAML file that says what, and one command. Here the
-images are toys and the steps are few, so that this page is built in seconds; :doc:`/train` says everything about real
-runs.
+Two steps lead from a few image files to a model with a card: write a YAML file with the settings, and run one command.
+Here the images are toys and the steps are few, so that this page is built in seconds; :doc:`/train` describes real
+runs in full.
 """
 
 from pathlib import Path
@@ -19,8 +19,8 @@ import resolvent as rv
 # %%
 # Images
 # ------
-# A NIfTI file for each subject, in which slices are stacked. Fully sampled scans, in any format that ``resolvent
-# recon`` reads, are as good.
+# One NIfTI file for each subject, with its slices stacked. Fully sampled scans, in any format that ``resolvent
+# recon`` reads, work equally well.
 
 rows, columns = np.meshgrid(
     np.linspace(-1, 1, 48), np.linspace(-1, 1, 48), indexing="ij"
@@ -48,8 +48,8 @@ for subject in range(4):
 # %%
 # Settings
 # --------
-# What is left out has a default; ``resolvent train --schema`` prints all of them with their meanings. No subject
-# may be in both lists. The rate and the size are those of a toy.
+# Every setting that is left out has a default; ``resolvent train --schema`` prints all settings with their meanings.
+# No subject may be in both lists. The learning rate and the network size are for a toy.
 
 Path("out/toy.yaml").write_text(
     """\
@@ -72,12 +72,12 @@ validation: {every: 10, scans: 3}
 # %%
 # Train
 # -----
-# A run that is killed goes on where it was when the same command is given again.
+# A run that was killed continues where it stopped when the same command is given again.
 
 print(check_output(["resolvent", "train", "out/toy.yaml", "-o", "out/run"], text=True))
 
 # %%
-# Every step is logged, as CSV and for TensorBoard, and so is every validation: by its best one a model is chosen.
+# Every step and every validation is logged, as CSV and for TensorBoard. The best validation chooses the model.
 
 (log,) = Path("out/run/log").rglob("metrics.csv")
 table = np.genfromtxt(log, delimiter=",", names=True)
@@ -91,13 +91,13 @@ axes.legend()
 # %%
 # Use it
 # ------
-# The folder of the model is its name, for every command and for ``rv.load``. When a model is loaded its constants
-# are computed again from the weights; the claims of the file are not believed.
+# Every command, and ``rv.load``, takes the folder of the model as its name. When a model is loaded, its constants
+# are computed again from the weights; the claims of the file are not trusted.
 
 print(check_output(["resolvent", "certify", "out/run/toy"], text=True))
 
 # %%
-# A scan that it has not seen:
+# A scan that the model has not seen:
 
 from resolvent.data import metrics
 from resolvent.figures import comparison

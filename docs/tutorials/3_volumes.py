@@ -2,8 +2,8 @@
 3-D
 ===
 
-In a 3-D scan two axes are phase encoded, and both can be undersampled. Nothing in the code changes: images get one
-more spatial axis, ``(batch, z, y, x)``, and ``A`` says so with ``ndim=3``.
+In a 3-D scan two axes are phase encoded, and both can be undersampled. The code stays the same: images have one
+more spatial axis, ``(batch, z, y, x)``, and ``A`` has ``ndim=3``.
 """
 
 import torch
@@ -15,7 +15,7 @@ from resolvent.figures import comparison
 # %%
 # A volume
 # --------
-# Ellipsoids that stand for a head. Yours comes from ``rv.read``, from any format that holds 3-D k-space.
+# Here ellipsoids stand for a head. Read your own with ``rv.read``, from any format that holds 3-D k-space.
 
 z, y, x = torch.meshgrid(
     *(torch.linspace(-1, 1, n) for n in (12, 64, 56)), indexing="ij"
@@ -31,7 +31,7 @@ print(scan.kspace.shape)  # batch, coil, z, y, x
 # %%
 # Reconstruct
 # -----------
-# The packaged model convolves planes. A volume is then one equation all the same: A couples all planes, F acts on
+# The packaged model convolves planes. The volume is still one equation: A couples all planes, F acts on
 # each, and one certificate holds for the whole volume.
 
 A = scan.operator()
@@ -58,7 +58,7 @@ comparison(
 )
 
 # %%
-# With a place in the patient, the file is a volume that any viewer opens:
+# With a position in the patient, the file is a volume that any viewer opens:
 
 import numpy as np
 
@@ -68,9 +68,9 @@ rv.write(recon, "out/volume.nii.gz", like=scan.replace(geometry=rv.Geometry(affi
 # %%
 # Planes in every direction
 # -------------------------
-# ``brain-3d`` has a network like that of ``brain-2d``, and looks with it at the planes across all three axes: F is the
-# mean of the three, so it is strictly monotone with the same constants. Each voxel is seen in three planes, whose
-# errors differ. It takes three times the evaluations of planes, and three times the features in memory.
+# ``brain-3d`` applies a network like that of ``brain-2d`` to the planes across all three axes. F is the mean of the
+# three, so it is strictly monotone with the same constants. Each voxel is seen in three planes, whose errors differ.
+# This takes three times the evaluations of planes, and three times the features in memory.
 
 planes = rv.load("brain-3d").solve(scan.kspace, A, tol=1e-3)
 print(planes)
@@ -80,8 +80,8 @@ for name, image in (("brain-2d", recon.image), ("brain-3d", planes.image)):
 # %%
 # A network that convolves in 3-D
 # -------------------------------
-# ``ndim=3`` makes every score three-dimensional, with the same constants, proved in the same way. How to train one says
-# :doc:`/train`.
+# ``ndim=3`` makes every score three-dimensional, with the same constants, proved in the same way. :doc:`/train` says
+# how to train one.
 
 from resolvent.monotone import CertifiedStack
 

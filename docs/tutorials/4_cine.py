@@ -2,8 +2,8 @@
 Cine: 2-D and time
 ==================
 
-A series of frames is one scan: time is an axis that A carries along, ``(batch, coil, time, y, x)``. Each frame has a
-mask of its own, so that what one frame misses another has.
+A series of frames is one scan: time is an axis that A carries along, ``(batch, coil, time, y, x)``. Each frame has its
+own mask, so that samples missing in one frame are measured in another.
 """
 
 import matplotlib.pyplot as plt
@@ -16,7 +16,7 @@ from resolvent.figures import comparison
 # %%
 # A beating ring
 # --------------
-# Six frames; the radius of the inner wall follows the time.
+# Six frames; the radius of the inner wall changes with time.
 
 frames, rows, columns = torch.meshgrid(
     torch.arange(6) / 6,
@@ -36,9 +36,9 @@ print(scan.kspace.shape)  # batch, coil, time, y, x
 # %%
 # Reconstruct
 # -----------
-# ``SENSE`` is told nothing of time: axes before the spatial ones are carried along. The packaged model ``cine``
-# begins with what all frames say together, and sees frames and the planes along time; ``brain-2d`` sees each frame by
-# itself.
+# ``SENSE`` knows nothing of time: axes before the spatial ones are carried along. The packaged model ``cine``
+# starts from a reconstruction of all frames together, and sees frames and the planes along time. ``brain-2d`` sees
+# each frame by itself.
 
 A = scan.operator()
 recon = rv.load("cine").solve(scan.kspace, A, tol=1e-2)
@@ -65,7 +65,7 @@ comparison(
 # %%
 # Follow one line through time
 # ----------------------------
-# The row through the middle, frame by frame: a moving wall is an edge in these pictures.
+# The row through the middle, frame by frame: a moving wall appears as an edge in these images.
 
 figure, panels = plt.subplots(1, 4, figsize=(10, 2.4), layout="constrained")
 titles = ("Zero-filled", "SENSE", "Model", "Reference")

@@ -3,8 +3,8 @@ What the certificate means
 ==========================
 
 Every reconstruction comes with a line such as ``|x - x*| <= 0.00035 |x| (proved) · data gain <= 4.93 (conditioning
-held)``. This page takes it apart, and holds each part against the truth. The proofs are in :doc:`/theory`, the fine
-print in :doc:`/guarantees`.
+held)``. This page explains each part of it, and compares it with the truth. The proofs are in :doc:`/theory`, the
+details in :doc:`/guarantees`.
 """
 
 import matplotlib.pyplot as plt
@@ -27,8 +27,8 @@ model = rv.load("brain-2d")
 # ----------------------------
 # ``x*`` is the exact solution of the equation, ``x`` the image that you got. F is strongly monotone with a constant
 # m, so ``|x - x*| <= |G(x)| / m``: the residual G, which can be measured, bounds the distance, which cannot.
-# Nothing else about the network is needed. Here the exact solution is known, because we pay for it: a solve in
-# double precision to ``1e-9``.
+# Nothing else about the network is needed. Here the exact solution is known, at the cost of a solve in double
+# precision to ``1e-9``.
 
 exact = rv.solve_reference(model, scan.kspace, A)
 bounds, distances = [], []
@@ -45,13 +45,13 @@ axes.legend()
 assert all(distance <= bound for distance, bound in zip(distances, bounds, strict=True))
 
 # %%
-# The bound is never below the truth, at any step. A solve that is stopped early is certified as it is: its bound is
-# large, and true.
+# The bound is never below the true distance, at any step. A solve that is stopped early is certified as it is: its
+# bound is large, but valid.
 #
 # One solution, wherever you start
 # --------------------------------
-# Two solves from far apart end within the sum of their bounds. For a network that is only *trained* to contract,
-# nobody can say that.
+# Two solves that start far apart end within the sum of their bounds. For a network that is only *trained* to contract,
+# there is no such guarantee.
 
 elsewhere = 1000 * torch.randn_like(recon.image)
 first, second = (model.solve(scan.kspace, A, start=x0) for x0 in (None, elsewhere))
@@ -63,8 +63,8 @@ print(
 # %%
 # The data gain
 # -------------
-# How much can a change of the measurements change the image? The bound holds for the worst change, of any
-# direction. White noise of the same norm does much less; a search for the worst direction lies between.
+# How much can a change of the measurements change the image? The bound holds for the worst change, in any
+# direction. White noise of the same norm has a much smaller effect; a search for the worst direction lies between.
 
 recon = model.solve(scan.kspace, A, tol=1e-4)
 noise = scan.mask * torch.randn_like(scan.kspace)
@@ -78,12 +78,13 @@ print(
 # %%
 # Three tiers
 # -----------
-# What is proved depends on the kind of model, and the certificate says it in one word.
+# What is proved depends on the kind of model. The certificate says it in one word:
 #
-# ``all-data``: everything is proved, for all measurements. ``per-scan``: uniqueness and distance are proved for the
-# scan at hand; the data gain holds while what the model derived from the data before the solve is held.
-# ``estimated``: nothing is proved, whatever the penalties of training were. An ordinary network is of the last
-# kind, and the bound that is printed would hold if its constant were what it was trained for.
+# - ``all-data``: everything is proved, for all measurements.
+# - ``per-scan``: uniqueness and distance are proved for the scan at hand. The data gain holds as long as everything
+#   that the model derived from the data before the solve is held fixed.
+# - ``estimated``: nothing is proved, whatever the penalties in training were. An ordinary network is of this kind. The
+#   printed bound would hold if the constant of the network were what it was trained for.
 
 from resolvent.monotone import CertifiedStack, PlainCNN, ProductNetwork
 
@@ -105,6 +106,6 @@ for score, adapts in (
 # %%
 # And what it does not mean
 # -------------------------
-# That the image is right. The solution of the equation depends on the data that the model was trained on, on the
-# coil maps and on the sampling. The certificate excludes that the *solver* is to blame, and bounds what *noise* can
-# do. It does not know the patient. More in :doc:`/limitations`.
+# It does not mean that the image is right. The solution of the equation depends on the data that the model was trained
+# on, on the coil maps and on the sampling. The certificate excludes that the *solver* is to blame, and bounds what
+# *noise* can do. It does not know the patient. More in :doc:`/limitations`.

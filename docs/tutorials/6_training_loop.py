@@ -2,9 +2,9 @@
 Use it in your own training loop
 ================================
 
-A model is a PyTorch module, and ``model(y, A)`` is differentiable: in its weights, in ``lam``, in the measurements
-and in the coil maps. The gradient is that of the *equation*, not of the iterations, so it takes the memory of one
-pass through the network however many steps the solve took.
+A model is a PyTorch module, and ``model(y, A)`` is differentiable with respect to its weights, ``lam``, the
+measurements and the coil maps. The gradient is that of the *equation*, not of the iterations, so it takes the memory of
+one pass through the network, however many steps the solve took.
 """
 
 import matplotlib.pyplot as plt
@@ -18,7 +18,7 @@ torch.manual_seed(0)
 # %%
 # Data
 # ----
-# Anything that gives measurements, an operator and an image. Here: ellipses, drawn anew in each step.
+# Any source of measurements, an operator and an image will do. Here: ellipses, drawn anew in each step.
 
 rows, columns = torch.meshgrid(
     torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij"
@@ -41,8 +41,8 @@ def draw(seed: int) -> rv.Scan:
 # %%
 # A model and a loop
 # ------------------
-# ``ResidualStack`` is strictly monotone by construction, before training and after each step of the optimiser: no
-# penalty, and no projection. ``lam`` is learned with the weights.
+# ``ResidualStack`` is strictly monotone by construction, before training and after each step of the optimiser. It
+# needs no penalty and no projection. ``lam`` is learned with the weights.
 
 model = rv.MOL(ResidualStack(m=0.1), lam=20.0)
 model.tol, model.adjoint_tol = 1e-2, 1e-1  # loose is enough to begin with
@@ -74,14 +74,14 @@ print(
 )
 
 # %%
-# The constant still holds, because it cannot do otherwise:
+# The constant still holds, by construction:
 
 print(model.m)
 
 # %%
 # How good is the gradient?
 # -------------------------
-# The adjoint equation is solved, too, to the tolerance ``adjoint_tol``. A ``Work`` tells what was spent, and bounds
+# The adjoint equation is also solved, to the tolerance ``adjoint_tol``. A ``Work`` records the cost, and bounds
 # the error of the adjoint solution.
 
 from resolvent.mol import Work
@@ -97,7 +97,7 @@ print(
 # %%
 # Memory does not grow with the steps
 # -----------------------------------
-# What autograd saves is counted while the model runs, once loose and once tight.
+# This counts what autograd saves while the model runs, once with a loose tolerance and once with a tight one.
 
 from torch.autograd.graph import saved_tensors_hooks
 

@@ -2,8 +2,8 @@
 With other libraries
 ====================
 
-You have code and files already: of BART, SigPy, MRpro, deepinv. This page says what is called what here, makes
-operators of theirs operators of this library, and checks it where the other library is installed.
+You may already have code and files of BART, SigPy, MRpro or deepinv. This page says what corresponds to what, uses
+their operators in this library, and checks the result where the other library is installed.
 """
 
 import sigpy.mri as mr
@@ -39,7 +39,7 @@ import resolvent as rv
 #
 # SigPy
 # -----
-# A batch axis is all that is missing. SENSE of SigPy and SENSE of this library agree on the same maps:
+# Arrays of SigPy only lack a batch axis. SENSE of SigPy and SENSE of this library agree on the same maps:
 
 scan = rv.simulate(torch.ones(48, 40), n_coils=4, acceleration=3, seed=0)
 A = scan.operator()
@@ -49,8 +49,8 @@ other = torch.from_numpy(theirs.H(scan.kspace[0].numpy()))
 print(f"A^H y differs by {((ours - other).norm() / ours.norm()).item():.0e}")
 
 # %%
-# What ``sigpy.mri.app.SenseRecon(y, maps, lamda=0.01).run()`` gives is ``rv.sense(y, A, weight=1 / 0.01)``.
-# Wavelets (``L1WaveletRecon``) and total variation (``TotalVariationRecon``) are here, too, see :doc:`the
+# The result of ``sigpy.mri.app.SenseRecon(y, maps, lamda=0.01).run()`` is ``rv.sense(y, A, weight=1 / 0.01)``.
+# Wavelets (``L1WaveletRecon``) and total variation (``TotalVariationRecon``) are also available here, see :doc:`the
 # comparison with them </evaluate>`. ESPIRiT maps (``EspiritCalib``) are estimated where a scan has none.
 
 image = torch.from_numpy(
@@ -64,11 +64,15 @@ print(
 )
 
 # %%
-# Any operator of SigPy is an operator here. The bound of its norm is yours to prove, since the certificate rests on it:
-# 1 for a mask, an orthonormal transform and maps of unit sum of squares. Where no map reaches, a model leaves the image
-# empty if it is told (``support``), as it does with ours, and samples that no image explains count less if it is told
-# how far from the middle of k-space each is (``frequency``). What the network is conditioned on comes from linear
-# solves, to ``linear_tol``; with an accurate one nothing is left of how each operator solves them.
+# Any operator of SigPy can be used here. You must prove the bound of its norm, since the certificate rests on it:
+# 1 for a mask, an orthonormal transform and maps of unit sum of squares. Two optional arguments make the model treat it
+# like an operator of ours:
+#
+# - ``support``: the model leaves the image empty where no map reaches.
+# - ``frequency``: how far each sample is from the middle of k-space. Samples that no image explains then count less.
+#
+# The network is conditioned on the result of linear solves, to ``linear_tol``. With an accurate one it no longer
+# matters how each operator solves them.
 
 from resolvent.interop import from_sigpy
 
@@ -83,14 +87,14 @@ print(
 print(with_theirs)
 
 # %%
-# SigPy computes with NumPy, one sample after the other: gradients reach k-space and the model, but not the maps. Train
-# with ours. Maps of ``EspiritCalib``, saved with ``numpy.save``, are read as they are, ``(coil, y, x)``:
+# SigPy computes with NumPy, one sample after the other: gradients reach k-space and the model, but not the maps. Use
+# our operators for training. Maps of ``EspiritCalib``, saved with ``numpy.save``, are read directly, ``(coil, y, x)``:
 # ``rv.SENSE(resolvent.data.io.read_maps("maps.npy"), mask)``.
 #
 # MRpro
 # -----
-# Its arrays are ``(batch, coil, z, y, x)``, images too, with one coil. Here the image has no coil axis, and z of a
-# 2-D scan is a lead axis of length 1.
+# Arrays of MRpro are ``(batch, coil, z, y, x)``; its images, too, with one coil. Here the image has no coil axis, and z
+# of a 2-D scan is a lead axis of length 1.
 #
 # .. code-block:: python
 #
@@ -102,13 +106,13 @@ print(with_theirs)
 #    B = from_mrpro(theirs, norm=1.0, batch=len(maps))
 #    x = model(kspace, B)  # (b, 1, y, x)
 #
-# ``pytest tests/interop/test_mrpro.py`` compares image and gradient with ours where MRpro is installed.
+# ``pytest tests/interop/test_mrpro.py`` compares image and gradient with ours if MRpro is installed.
 
 # %%
 # BART
 # ----
-# ``.cfl`` files are read and written as they are, the axes turned round on the way: ``(x, y, z, coil)`` there is
-# ``(batch, coil, y, x)`` here. Maps of ``bart ecalib``, one set or two, are passed with ``--maps``, or read by
+# ``.cfl`` files are read and written directly, with the order of the axes reversed: ``(x, y, z, coil)`` there is
+# ``(batch, coil, y, x)`` here. Pass maps of ``bart ecalib``, one set or two, with ``--maps``, or read them with
 # ``resolvent.data.io.read_maps("maps.cfl")``.
 #
 # .. code-block:: text
@@ -117,7 +121,7 @@ print(with_theirs)
 #    resolvent recon kspace.cfl --maps maps.cfl -o image.cfl
 #    bart toimg image image.png
 #
-# ``bart pics -l2 -r 0.01 kspace maps image`` is SENSE with a quadratic regulariser, as ``rv.sense``; ``bart pics -R
+# ``bart pics -l2 -r 0.01 kspace maps image`` is SENSE with a quadratic regulariser, like ``rv.sense``; ``bart pics -R
 # W:3:0:0.01`` is the wavelet reconstruction that ``resolvent evaluate --baselines`` runs.
 
 rv.write(scan, "out/kspace.cfl")
@@ -126,10 +130,10 @@ print(torch.equal(rv.read("out/kspace.cfl").kspace, scan.kspace))
 # %%
 # deepinv
 # -------
-# Complex images are two real channels there: ``to_channels`` goes there, ``to_complex`` comes back. A ``LinearPhysics``
-# is an operator here, a model from here is a reconstructor there. For ``MRI`` and ``MultiCoilMRI`` the bound of the
-# norm follows from mask and maps; for other physics it must be given. What ``physics.compute_norm`` returns will not
-# do: it is an estimate from below.
+# deepinv stores complex images as two real channels: ``to_channels`` converts to them, ``to_complex`` back. A
+# ``LinearPhysics`` is an operator here, a model from here is a reconstructor there. For ``MRI`` and ``MultiCoilMRI``
+# the bound of the norm follows from mask and maps; for other physics you must give it. The value of
+# ``physics.compute_norm`` is not a bound: it is an estimate from below.
 
 from importlib.util import find_spec
 
@@ -158,20 +162,20 @@ else:
     print("deepinv is not installed here")
 
 # %%
-# ``deepinv.Trainer(model=DeepinvReconstructor(model), physics=physics, ...)`` trains it: the gradient is the implicit
-# one of this library. The operator is made anew in each call, of a copy of the physics, so that ``physics.update``
-# between forward and backward does no harm. A noise model with a ``sigma`` says the noise level; elsewhere it is
+# ``deepinv.Trainer(model=DeepinvReconstructor(model), physics=physics, ...)`` trains the model, with the implicit
+# gradient of this library. Each call makes a new operator from a copy of the physics, so that ``physics.update``
+# between forward and backward does no harm. The noise level comes from a noise model with a ``sigma``; otherwise it is
 # estimated from multi-coil k-space, or passed: ``reconstructor(y, physics, noise=0.01)``.
 #
 # Hugging Face
 # ------------
-# A model is a folder of two files, ``model.safetensors`` and ``model.json``: neither can hold code, and what they claim
-# is compared with the weights, wherever they came from. The names that other libraries use are the same functions:
+# A model is a folder of two files, ``model.safetensors`` and ``model.json``. Neither can hold code, and their claims
+# are compared with the weights, wherever they came from. The names that other libraries use call the same functions:
 
 folder = model.save_pretrained("out/mine")  # rv.save
 print(rv.MOL.from_pretrained(folder).identity["name"])  # rv.load
 
 # %%
-# ``hf upload owner/mine out/mine`` puts it on the Hub. ``rv.load("owner/mine")`` fetches those two files from there and
-# nothing else, as does ``resolvent recon --model owner/mine``; ``owner/mine@COMMIT`` is a model that never changes.
-# That needs ``pip install 'resolvent[hub]'``. A name that may be a folder here is never asked for there.
+# ``hf upload owner/mine out/mine`` uploads it to the Hub. ``rv.load("owner/mine")`` fetches only those two files, as
+# does ``resolvent recon --model owner/mine``; ``owner/mine@COMMIT`` is a model that never changes.
+# This needs ``pip install 'resolvent[hub]'``. A name that may be a local folder is never looked up on the Hub.
