@@ -28,7 +28,7 @@ app = typer.Typer(
     help="MRI reconstruction by monotone operator learning: one solution, and a certificate with every image. "
     "Research use only.",
     epilog="Exit codes: 0 done; 1 the data or the model is at fault; 2 usage; 3 not converged, a certificate was "
-    "demanded and refused, or an adaptation helped nothing.",
+    "demanded and refused, or an adaptation brought no improvement.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

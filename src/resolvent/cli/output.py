@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FAULT = 1
 """Exit code: the data or the model is at fault."""
 REFUSED = 3
-"""Exit code: not converged, a certificate was demanded and refused, or an adaptation helped nothing."""
+"""Exit code: not converged, a certificate was demanded and refused, or an adaptation brought no improvement."""
 INTERRUPTED = 130
 """Exit code: stopped from the keyboard."""
 
