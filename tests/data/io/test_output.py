@@ -222,6 +222,23 @@ def test_json_file_of_somebody_else_is_not_replaced(tmp_path: Path, text: str):
     comparison(tmp_path / "sub-01.png", {"image": crandn(1, 8, 10)})  # a figure has no record
 
 
+@pytest.mark.parametrize("text", ["ENVI\nsamples = 10\n", "", None])
+def test_header_of_somebody_else_is_not_replaced(tmp_path: Path, text: str | None):
+    other = tmp_path / "scan.hdr"
+    _ = other.mkdir() if text is None else other.write_text(text)
+    for attempt in (check_writable, lambda path: write(crandn(1, 8, 10), path)):
+        with pytest.raises(OutputError, match=r"scan.hdr is no header of BART, .* replace it. Choose another name"):
+            attempt(tmp_path / "scan.cfl")
+    assert len(list(tmp_path.iterdir())) == 1 and (text is None or other.read_text() == text)
+    check_writable(tmp_path / "scan.npy")
+
+
+def test_pair_is_replaced_by_a_pair(tmp_path: Path):
+    for rows in (8, 6):
+        write(crandn(1, rows, 10), tmp_path / "a.cfl")
+    assert read(tmp_path / "a.cfl").image.shape == (1, 6, 10)
+
+
 def test_relative_name_means_the_present_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     check_writable("a.npy")

@@ -54,7 +54,7 @@ def check_writable(path: str | Path) -> None:
     Raises:
         FormatError: the suffix is unknown, or the package that its format needs is not installed.
         OutputError: the folder is missing or read-only, a folder has the name of the file, or its record would replace
-            a JSON file that is no record.
+            a JSON file that is no record, or the header of a .cfl one that is not BART's.
     """
     sidecar, suffix = sidecar_path(str(path)), output_suffix(str(path))
     if suffix in PACKAGED:
@@ -64,6 +64,9 @@ def check_writable(path: str | Path) -> None:
         raise OutputError(
             f"{sidecar} is no record of an image, and that of {path} would replace it. Choose another name."
         )
+    header = str(path)[:-4] + ".hdr"
+    if suffix == ".cfl" and os.path.lexists(header) and not _is_bart(header):
+        raise OutputError(f"{header} is no header of BART, and that of {path} would replace it. Choose another name.")
 
 
 def check_volumes(path: str | Path, ndim: int, count: int) -> None:
@@ -83,6 +86,14 @@ def _is_record(path: str) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and {"version", "output"} <= found.keys()
+
+
+def _is_bart(header: str) -> bool:
+    try:
+        with open(header, "rb") as file:
+            return b"# Dimensions" in file.read(65536)
+    except OSError:
+        return False
 
 
 def check_place(path: str | Path) -> None:
