@@ -207,6 +207,11 @@ def _assemble(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.nda
     kspace, mask = _whitened(torch.from_numpy(grid), white), torch.from_numpy(counts > 0)
     if constant(mask, -1):  # whole lines: the oversampling can go
         kspace, mask = crop_readout(kspace, header.readout), mask[..., : header.readout]
+    elif header.readout < grid.shape[-1]:
+        said.append(
+            f"its echoes are asymmetric, so that readout oversampling stays: the image has {grid.shape[-1]} columns, "
+            f"of which the middle {header.readout} are those of the header"
+        )
     ndim = 3 if grid.shape[-3] > 1 or header.encoded.matrix[2] > 1 else 2
     if ndim == 2:
         kspace, mask = kspace.squeeze(-3), mask.squeeze(-3)
