@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resolvent._errors import DataError, FormatError
+from resolvent._errors import DataError, FormatError, ShapeError
 from resolvent.data.io.detect import READABLE, detect
 from resolvent.data.scan import Scan
 from resolvent.data.volume import Volume
@@ -146,7 +146,12 @@ def _without_names(path: str, dataset: str | None) -> None:
 def _checked(volume: Volume, path: str) -> Volume:
     import torch
 
-    image = volume.image
+    image, ndim = volume.image, volume.ndim
+    if image.ndim < 1 + ndim or 0 in image.shape:
+        raise ShapeError(
+            f"image has shape {tuple(image.shape)} but needs (batch, *lead, {'z, ' * (ndim == 3)}y, x), none of them "
+            f"empty (image in {Path(path).name}). Reshape it."
+        )
     if not torch.isfinite(torch.view_as_real(image) if image.is_complex() else image).all():
         raise DataError(f"image holds NaN or infinite values (image in {Path(path).name}). Set them to zero first.")
     return volume
