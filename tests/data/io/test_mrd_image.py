@@ -87,6 +87,12 @@ def test_unknown_orientation_comes_back_as_such(tmp_path: Path, affine: np.ndarr
     np.testing.assert_allclose(*lengths, rtol=1e-5)
 
 
+def test_unknown_size_of_voxels_comes_back_as_such(tmp_path: Path):
+    """A field of view of 0 says so; voxels of 1 mm would be an invention."""
+    write(Volume(image=crandn(3, 8, 10)), tmp_path / "out.mrd")
+    assert read(tmp_path / "out.mrd").geometry is None
+
+
 @pytest.mark.parametrize(
     ("turn", "said"), [(None, ""), (np.roll(np.eye(3), 1, axis=0), "slices in different directions")]
 )

@@ -159,6 +159,13 @@ def test_images_are_read_back(tmp_path: Path, affine: np.ndarray, shape: tuple[i
         assert torch.equal(found.image, image + 0j) and found.ndim == ndim and found.counters == counters
         assert found.geometry is not None and found.geometry.oriented
         np.testing.assert_allclose(found.geometry.affine, affine, atol=1e-4)
+    with (tmp_path / "s.mrd").open("wb") as stream:
+        write_images(stream, crandn(*shape), ndim, None, "{}", counters)
+    assert read(tmp_path / "s.mrd").geometry is None
+    with mrd.BinaryMrdReader(str(tmp_path / "s.mrd")) as reader:
+        space = reader.read_header().encoding[0].recon_space.field_of_view_mm
+        assert (space.x, space.y, space.z) == (0, 0, 0)
+        list(reader.read_data())
 
 
 def test_images_of_other_software_are_read(tmp_path: Path):

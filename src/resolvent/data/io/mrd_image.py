@@ -14,7 +14,7 @@ from torch import Tensor
 from resolvent._errors import CorruptFileError, ScanWarning, ShapeError
 from resolvent.data.io.hdf5 import load, load_complex, required
 from resolvent.data.io.lines import framed, in_use
-from resolvent.data.io.orientation import directions_in_mrd, place_of
+from resolvent.data.io.orientation import directions_in_mrd, field_in_mrd, place_of
 from resolvent.data.io.packages import package
 from resolvent.data.io.stack import slice_order, stacked
 from resolvent.data.places import Geometry
@@ -96,7 +96,7 @@ def write_mrd_images(
                 block,
                 transpose=False,
                 image_type=kind,
-                field_of_view=tuple(place.spacing * block.shape[::-1]),
+                field_of_view=tuple(field_in_mrd(geometry, place, block.shape[::-1])),
                 position=tuple(place.centre),
                 read_dir=tuple(directions[0]),
                 phase_dir=tuple(directions[1]),

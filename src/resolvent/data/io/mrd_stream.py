@@ -16,7 +16,7 @@ from resolvent.data.io.limits import check_unpacked, decoding, in_single
 from resolvent.data.io.lines import LEAD
 from resolvent.data.io.mrd_header import RAMP_TIMES, MRDHeader, Space
 from resolvent.data.io.mrd_image import blocks, volume_of
-from resolvent.data.io.orientation import directions_in_mrd, place_of
+from resolvent.data.io.orientation import directions_in_mrd, field_in_mrd, place_of
 from resolvent.data.io.packages import package
 from resolvent.data.places import Geometry
 from resolvent.data.scan import Scan
@@ -172,8 +172,8 @@ def write_mrd_stream(
 def _image_header(image: Tensor, ndim: int, geometry: Geometry | None, library: Any) -> Any:
     """A header whose spaces are those of the image: nothing of the patient is in it."""
     sizes = [*([1] * (3 - ndim)), *image.shape[-ndim:]][::-1]
-    place = place_of(geometry, (sizes[0], sizes[1], sizes[2]))
-    fov = [float(size * step) for size, step in zip(sizes, place.spacing, strict=True)]
+    shape = (sizes[0], sizes[1], sizes[2])
+    fov = field_in_mrd(geometry, place_of(geometry, shape), shape).tolist()
     space = library.EncodingSpaceType(
         matrix_size=library.MatrixSizeType(x=sizes[0], y=sizes[1], z=sizes[2]),
         field_of_view_mm=library.FieldOfViewMm(x=fov[0], y=fov[1], z=fov[2]),
@@ -196,7 +196,7 @@ def _images(
         depth, rows, columns = block.shape
         place = place_of(geometry, (columns, rows, depth), first_slice=batch if ndim == 2 else 0)
         head = library.ImageHeader(image_type=kind)
-        head.field_of_view = (place.spacing * (columns, rows, depth)).astype(np.float32)
+        head.field_of_view = field_in_mrd(geometry, place, (columns, rows, depth)).astype(np.float32)
         head.position = place.centre.astype(np.float32)
         head.col_dir, head.line_dir, head.slice_dir = directions_in_mrd(geometry, place).astype(np.float32)
         head.slice, head.image_index = batch, number
