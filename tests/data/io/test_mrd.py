@@ -256,6 +256,20 @@ def test_counters_in_use_become_lead_axes(path: Path):
     assert found.counters == ("contrast", "repetition")
 
 
+@pytest.mark.parametrize("second", ["set", "slice"])
+def test_counters_that_count_together_are_one_axis(path: Path, second: str):
+    """Each with an axis of its own would make frames, or slices of frames, in which nothing was measured."""
+    planes = crandn(3, 2, 8, 32).numpy()
+    file = Acquisitions(path, header())
+    for number, repetition in enumerate((0, 1, 5)):
+        place = {"position": (0, 0, 5.0 * number)} if second == "slice" else {}
+        file.frame(planes[number], repetition=repetition, **{second: repetition}, **place)
+    found = read_scan(file.close())
+    kspace = found.kspace if second == "slice" else found.kspace[0].movedim(1, 0)
+    torch.testing.assert_close(kspace, cropped(planes))
+    assert found.counters == (() if second == "slice" else ("repetition",)) and found.acceleration == 1
+
+
 def test_phases_with_their_own_lines_have_their_own_masks(path: Path):
     planes = crandn(2, 2, 8, 32).numpy()
     file = Acquisitions(path, header())

@@ -16,7 +16,7 @@ from resolvent.data.io.mrd_header import MRDHeader
 from resolvent.data.io.oversampling import LINES, crop_readout
 
 LEAD = ("contrast", "phase", "repetition", "set")
-"""Counters that become lead axes, where they count beyond one."""
+"""Counters that become lead axes, where they are `in_use`."""
 AGREED = 0.75
 """Least part of the energy that the mean of averages keeps: two whose phases differ by 60 degrees keep as much."""
 ENDS = 0.05
@@ -169,8 +169,15 @@ def _cropped(lines: Iterator[np.ndarray], size: int, number: int) -> Iterator[np
 
 
 def in_use(counter: np.ndarray) -> tuple[str, ...]:
-    """The counters of `LEAD` that count beyond one."""
-    return tuple(name for name in LEAD if len(np.unique(counter[name])) > 1)
+    """The counters of `LEAD` that count what neither the slice nor those before them do: more frames than without."""
+    frames = np.unique(counter["slice"], return_inverse=True)[1]
+    kept = []
+    for name in LEAD:
+        found, finer = np.unique([frames, counter[name]], axis=1, return_inverse=True)
+        if found.shape[1] > frames.max() + 1:
+            kept.append(name)
+            frames = finer.ravel()
+    return tuple(kept)
 
 
 def counted(counter: np.ndarray, slices: np.ndarray) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
