@@ -209,8 +209,8 @@ def _assemble(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.nda
         kspace, mask = crop_readout(kspace, header.readout), mask[..., : header.readout]
     elif header.readout < grid.shape[-1]:
         said.append(
-            f"its echoes are asymmetric, so that readout oversampling stays: the image has {grid.shape[-1]} columns, "
-            f"of which the middle {header.readout} are those of the header"
+            f"its readouts do not fill the encoded matrix (asymmetric echoes), so that their oversampling stays: the "
+            f"image has {grid.shape[-1]} columns, of which the middle {header.readout} are those of the header"
         )
     ndim = 3 if grid.shape[-3] > 1 or header.encoded.matrix[2] > 1 else 2
     if ndim == 2:
