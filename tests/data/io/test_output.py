@@ -17,7 +17,7 @@ from io_files import crandn
 from resolvent import _errors
 from resolvent._errors import DataError
 from resolvent._version import __version__
-from resolvent.data.io import OutputError, check_writable, output, read, write
+from resolvent.data.io import OutputError, check_writable, output, read, read_maps, write
 from resolvent.data.places import Geometry
 from resolvent.data.scan import Scan
 from resolvent.data.volume import Volume
@@ -237,6 +237,18 @@ def test_pair_is_replaced_by_a_pair(tmp_path: Path):
     for rows in (8, 6):
         write(crandn(1, rows, 10), tmp_path / "a.cfl")
     assert read(tmp_path / "a.cfl").image.shape == (1, 6, 10)
+
+
+def test_name_that_is_no_text_is_refused_before_any_work(tmp_path: Path):
+    """Of a file from a system in another encoding: no record can hold its name."""
+    name = tmp_path / os.fsdecode(b"K\xf6pfe.h5")
+    try:
+        name.write_bytes(b"")
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    for attempt in (read, read_maps, check_writable, output.check_place):
+        with pytest.raises(_errors.FormatError, match=r"the name of .*K\?pfe.h5 is not in UTF-8.* Rename it"):
+            attempt(name)
 
 
 def test_relative_name_means_the_present_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

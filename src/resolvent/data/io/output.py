@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from resolvent._errors import FormatError, ResolventError, ShapeError
+from resolvent.data.io.limits import check_name
 from resolvent.data.io.packages import package
 
 WRITTEN = (".nii.gz", ".nii", ".h5", ".mrd", ".dcm", ".cfl", ".png", ".npy")
@@ -101,8 +102,10 @@ def check_place(path: str | Path) -> None:
 
     Raises:
         OutputError: the folder is missing or read-only, or a folder has the name of the file.
+        FormatError: a name that is not UTF-8.
     """
     path = str(path)
+    check_name(path)
     folder = Path(path).parent
     if not folder.is_dir():
         raise OutputError(f"folder {folder} for {path} does not exist. Create it first.")
