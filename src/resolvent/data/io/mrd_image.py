@@ -24,17 +24,21 @@ COMPLEX, MAGNITUDE = 5, 1
 """Image types of the format."""
 
 
-def image_group(file: h5py.File) -> h5py.Group | None:
-    """The first group of images (``header`` and ``data``) of an ISMRMRD file."""
-    for dataset in file.values():
-        for item in dataset.values() if isinstance(dataset, h5py.Group) else ():
-            if isinstance(item, h5py.Group) and {"header", "data"} <= set(item):
-                return item
-    return None
+def image_groups(file: h5py.File) -> list[h5py.Group]:
+    """The groups of images (``header`` and ``data``) of an ISMRMRD file."""
+    datasets = [dataset for dataset in file.values() if isinstance(dataset, h5py.Group)]
+    items = [item for dataset in datasets for item in dataset.values()]
+    return [item for item in items if isinstance(item, h5py.Group) and {"header", "data"} <= set(item)]
 
 
-def read_mrd_images(group: h5py.Group, path: str) -> Volume:
-    """The images of a group; see `volume_of`."""
+def read_mrd_images(file: h5py.File, path: str) -> Volume:
+    """The images of the first group; of others a `ScanWarning` tells. See `volume_of`."""
+    group, *others = image_groups(file)
+    if others:
+        names = [(one.name or "").strip("/") for one in (group, *others)]
+        shown = f"it holds {len(names)} series of images ({', '.join(names[:8])})"
+        said = f"{shown} of which {names[0]} is read; export the others as files of their own"
+        warnings.warn(ScanWarning(path, said), stacklevel=4)
     heads, data = load(required(group, "header", path), path), load_complex(required(group, "data", path), path)
     return volume_of(heads, data, path)
 
