@@ -340,6 +340,16 @@ def test_calibration_lines_stay_out_of_the_image_but_serve_the_maps(path: Path, 
     torch.testing.assert_close(found.calibration.kspace[0, :, 3:6], cropped(plane)[:, 3:6])
 
 
+@pytest.mark.filterwarnings("ignore:.*oversampling stays")
+def test_whole_calibration_lines_serve_asymmetric_echoes(path: Path, plane: np.ndarray):
+    file = Acquisitions(path, header()).frame(plane[:, :, 10:], centre=16 - 10)
+    found = read_scan(file.frame(3 * plane, range(2, 6), flags=(CALIBRATION,)).close())
+    assert found.calibration is not None
+    expected = 3 * plane
+    expected[:, [0, 1, 6, 7]] = 0
+    torch.testing.assert_close(found.calibration.kspace[0], torch.from_numpy(expected))
+
+
 def test_calibration_lines_of_all_frames_serve_the_maps(path: Path, plane: np.ndarray):
     """Two frames of opposite signs hold lines 2 to 5 by turns, and both line 4, which tells the sign."""
     file = Acquisitions(path, header())

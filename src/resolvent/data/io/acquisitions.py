@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -160,7 +160,9 @@ def scan_of(
     separate = None
     if cartesian and (chosen & only).any():
         both = chosen & (only | flagged(heads, CALIBRATION_AND_IMAGING))
-        separate = _calibration(_assemble(table, both, header, white, path), image, path)
+        wide = image.matrix[-1] > header.readout  # asymmetric echoes keep their oversampling: then these lines do, too
+        alike = replace(header, recon=header.encoded) if wide else header
+        separate = _calibration(_assemble(table, both, alike, white, path), image, path)
     elif (chosen & only).any():
         _warn(path, f"its calibration lines {UNUSED}, which is not Cartesian")
     return Scan(
