@@ -1,7 +1,9 @@
 """Bad input: one sentence that names file, part and remedy, exit code 1, nothing written."""
 
 import json
+import os
 import re
+import shutil
 import sys
 
 import h5py
@@ -228,3 +230,16 @@ def test_errors_of_the_other_commands(resolvent, store, scan, tmp_path):
         assert message in run.error
         assert json.loads(run.out) == {"version": rv.__version__, "error": run.error}
     assert only(tmp_path) == ["file", "scan.h5"]
+
+
+def test_a_name_that_is_no_text_is_refused_in_text_and_json(resolvent, store, scan, model, tmp_path):
+    good, name = store(scan), tmp_path / os.fsdecode(b"K\xf6pfe.h5")
+    try:
+        shutil.copy(good, name)
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    assert "is not in UTF-8" in resolvent("info", name, "--json").json["error"]
+    run = resolvent("recon", name, good, "--model", model, "--json")
+    assert run.code == 1 and "is not in UTF-8" in run.err
+    bad, fine = run.json["results"]
+    assert "is not in UTF-8" in bad["error"] and fine["converged"]

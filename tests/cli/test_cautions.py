@@ -74,6 +74,14 @@ def test_a_scan_far_from_the_training_is_said_to_be(columns, coils, said):
         assert cautions(given, card) == ()
 
 
+@pytest.mark.parametrize("oversampling", [1, 4])
+def test_spokes_far_from_the_training_are_told_by_their_number(oversampling):
+    places = rv.data.radial(4, (32, 32), oversampling=oversampling)[None]
+    along = rv.data.Trajectory(places, (32, 32))
+    given = scan(torch.ones(places.shape[:-1])).replace(trajectory=along)
+    assert cautions(given, CARD) == ("R = 12.6, far from the 2 to 8 that the model was trained on",)
+
+
 def test_cautions_are_said_on_stderr_and_kept_in_the_record(resolvent, store, full, model, tmp_path):
     mask = full.mask.clone()
     mask[..., :18] = 0

@@ -81,6 +81,14 @@ def test_simulate_in_three_dimensions(resolvent, volume, tmp_path):
     assert "are no 3-D volume" in run.error
 
 
+def test_simulate_does_not_replace_its_image(resolvent, image, tmp_path):
+    rv.write(image[None], tmp_path / "image.h5")
+    before = (tmp_path / "image.h5").read_bytes()
+    run = resolvent("simulate", tmp_path / "image.h5", "-o", tmp_path / "image.h5")
+    assert run.code == 2 and "image.h5 is an input and would be replaced" in run.err
+    assert (tmp_path / "image.h5").read_bytes() == before
+
+
 def test_simulate_keeps_the_phase_of_an_image_that_has_one(resolvent, image, tmp_path):
     np.save(tmp_path / "image.npy", (image * np.exp(1j)).numpy())
     resolvent("simulate", tmp_path / "image.npy", "-o", tmp_path / "scan.h5", "--slice", 0)

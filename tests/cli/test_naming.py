@@ -1,5 +1,6 @@
 """Names of outputs, and wrong command lines."""
 
+import numpy as np
 import pytest
 import typer
 
@@ -48,6 +49,20 @@ def test_two_inputs_for_one_output_are_refused(inputs, out):
 def test_an_input_is_never_replaced(inputs, out):
     with pytest.raises(typer.BadParameter, match="is an input and would be replaced"):
         outputs(inputs, out)
+
+
+def test_maps_and_trajectories_are_never_replaced(resolvent, store, full, model, tmp_path):
+    assert outputs(["a.h5"], "b.cfl", [None, "c.cfl"]) == ["b.cfl"]
+    for given in (["b.hdr"], [None, "./b"]):
+        with pytest.raises(typer.BadParameter, match=r"b.cfl is an input and would be replaced"):
+            outputs(["a.h5"], "b.cfl", given)
+    np.save(tmp_path / "m.npy", full.maps.numpy())
+    before = (tmp_path / "m.npy").read_bytes()
+    file = store(full.replace(coil_maps=None))
+    for option in ("--maps", "--trajectory"):
+        done = resolvent("recon", file, option, tmp_path / "m.npy", "-o", tmp_path / "m.npy", "--model", model)
+        assert done.code == 2 and "would be replaced" in done.err
+    assert (tmp_path / "m.npy").read_bytes() == before
 
 
 def test_figures_are_png_and_distinct():

@@ -90,7 +90,7 @@ def test_info_knows_trajectories_and_they_cannot_be_undersampled(resolvent, stor
     found = resolvent("info", file, "--json").json
     assert found["matrix"] == [48, 48]
     assert found["sampling"] == {
-        "acceleration": 1.5,
+        "acceleration": 4.7124,  # pi / 2 * 48 / 16
         "pattern": "trajectory of 16 x 96 samples",
         "same_for_all": True,
     }

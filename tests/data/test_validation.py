@@ -145,6 +145,12 @@ def test_mask_that_contradicts_the_zeros_is_refused(scan: Scan, mask: torch.Tens
         scan.replace(mask=mask).validated()
 
 
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_scale_that_is_none_is_refused(scan: Scan, scale: float):
+    with pytest.raises(DataError, match=rf"scale is {scale}, but .* finite and positive \(scan.h5\)\. Pass 1"):
+        scan.replace(scale=scale).validated()
+
+
 @pytest.mark.parametrize("axis", [0, 1, -3])
 def test_readout_that_is_no_spatial_axis_is_refused(scan: Scan, axis: int):
     with pytest.raises(DataError, match=rf"readout is axis {axis}, but the spatial axes are -2 to -1 \(scan.h5\)"):

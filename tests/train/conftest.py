@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import locale
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -43,6 +45,15 @@ def blobs(subjects: int, seed: int) -> dict[str, np.ndarray]:
             slices.append(400 * (r < 1) + 300 * (r < 0.4) + 200 * (np.abs(x - t) < 0.1) * (r < 1))
         stacks[f"s{i}"] = np.stack(slices).astype(np.uint16)
     return stacks
+
+
+@pytest.fixture
+def ascii_locale() -> Iterator[None]:
+    """A locale whose files are not in UTF-8."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    locale.setlocale(locale.LC_CTYPE, "C")
+    yield
+    locale.setlocale(locale.LC_CTYPE, before)
 
 
 @pytest.fixture

@@ -79,6 +79,15 @@ def test_a_file_without_settings_is_refused(tmp_path, content, says):
         read_config(tmp_path / "absent.yaml")
 
 
+def test_settings_are_in_utf_8_whatever_the_locale(path, ascii_locale):
+    for mark in (b"", b"\xef\xbb\xbf"):  # the mark that some editors write
+        path.write_bytes(mark + path.read_bytes() + "\ncard: {purpose: Köpfe}\n".encode())
+        assert read_config(path).card.purpose == "Köpfe"
+    path.write_bytes(b"name: K\xf6pfe")
+    with pytest.raises(DataError, match="is no YAML"):
+        read_config(path)
+
+
 def test_the_schema_describes_every_number_of_the_scans():
     schema = json.loads(json.dumps(Config.model_json_schema()))
     fields = schema["$defs"]["Scans"]["properties"]

@@ -42,10 +42,12 @@ def test_validation_takes_the_subjects_of_all_files_in_turn(config, folder):
     ]
 
 
-def test_the_card_says_how_many_subjects_and_whether_scans_were_measured(measured, tmp_path):
+def test_the_card_says_how_many_subjects_and_whether_scans_were_measured(measured, tmp_path, ascii_locale):
     content, _ = measured
+    content["card"] = {"purpose": "Köpfe"}
     content["optimiser"]["steps"] = 1
-    page = (Path(train(parsed(content, "these"), tmp_path / "run")["model"]) / "README.md").read_text()
+    page = (Path(train(parsed(content, "these"), tmp_path / "run")["model"]) / "README.md").read_text(encoding="utf-8")
+    assert "Köpfe" in page
     assert "over subjects (1 of full.h5)" in page and "on 2 scans of the kind" in page and "simulated" not in page
 
 

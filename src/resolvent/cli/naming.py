@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -29,8 +30,13 @@ def is_folder(out: str) -> bool:
     return out != STREAM and (os.path.isdir(out) or out.endswith(("/", os.sep)) or not Path(out).suffix)
 
 
-def outputs(inputs: list[str], out: str | None) -> list[str | None]:
+def outputs(inputs: list[str], out: str | None, others: Sequence[str | None] = ()) -> list[str | None]:
     """The output of each input: a file, ``NAME.nii.gz`` in a folder, a pattern with ``{name}`` filled in, or ``-``.
+
+    Args:
+        inputs: the scans.
+        out: as it was given.
+        others: what else is read, maps and trajectory.
 
     Raises:
         typer.BadParameter: several inputs for one file, or an output that would replace an input.
@@ -48,7 +54,7 @@ def outputs(inputs: list[str], out: str | None) -> list[str | None]:
     else:
         names = [out] * len(inputs)
     _distinct(names, "-o", inputs)
-    taken = {_place(path) for path in inputs}
+    taken = {_place(path) for path in (*inputs, *others) if path is not None}
     for name in names:
         if _place(name) in taken:
             raise typer.BadParameter(f"{name} is an input and would be replaced. Choose another name for -o.")

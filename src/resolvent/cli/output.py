@@ -79,7 +79,8 @@ def reporting(*, as_json: bool, debug: bool) -> Iterator[None]:
 
 def emit(content: dict[str, Any]) -> None:
     """The one JSON object of a command. Numbers that are not finite must have become None."""
-    typer.echo(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False))
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
+    typer.echo(text.encode(errors="replace").decode())  # names need not be UTF-8
 
 
 def entries(scan: Scan, count: int = 1) -> str:

@@ -98,7 +98,8 @@ def recon(
     """
     command = command_line(locals())
     with reporting(as_json=as_json, debug=debug):
-        names, pictures, pages = outputs(files, output), figures(files, figure), reports(files, report)
+        names = outputs(files, output, (maps, trajectory))
+        pictures, pages = figures(files, figure), reports(files, report)
         if output == STREAM and as_json:
             raise typer.BadParameter("-o - and --json both write to standard output. Leave one of them out.")
         clash = {str(Path(n).resolve()) for n in names if n} & {str(Path(p).resolve()) for p in pictures if p}

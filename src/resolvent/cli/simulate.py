@@ -9,6 +9,7 @@ import typer
 
 from resolvent._version import __version__
 from resolvent.cli.inputs import read_image
+from resolvent.cli.naming import outputs
 from resolvent.cli.options import KINDS, at_least_one, known_kind
 from resolvent.cli.output import Debug, Json, emit, entries, progress, reporting
 
@@ -45,6 +46,7 @@ def simulate(
         from resolvent._errors import FormatError
         from resolvent.data.io import check_writable, write
 
+        outputs([volume], output)  # refuses to replace the image
         check_writable(output)
         if not output.lower().endswith((".h5", ".cfl")):
             raise FormatError(f"{output} is a format for images, but a scan is made. Choose .h5 or .cfl.")

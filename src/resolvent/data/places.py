@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from resolvent._types import Brief
+
+STRAIGHT = 0.99
+"""Cosine of the angle, of a step of a readout and the way from DC, below which it is not along a spoke."""
+
+LEAST = 1e-3
+"""What a sample is worth at least: readouts may stay at one place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,3 +59,26 @@ class Trajectory(Brief):
 
     places: Tensor
     matrix: tuple[int, ...]
+
+    def worth(self, mask: Tensor) -> Tensor:
+        """How many samples of a full grid those of each frame are worth, ``(batch or 1, *lead or 1)``.
+
+        A sample is worth 1, or its distance to the nearer neighbour in its readout, in cycles per field of view, where
+        that is less: oversampling of a readout adds nothing. Spokes are worth ``2 / pi`` of it, in 2-D, in stacks of
+        stars and in balls: they lie densest in the centre, and only ``pi / 2`` times as many as a grid has lines are
+        one cycle apart at the border, as Nyquist asks. They are spokes where most samples move away from or towards DC.
+
+        Args:
+            mask: of the samples, as in `Scan`; what was not measured is worth nothing.
+
+        Source: P. E. Z. Larson et al., IEEE TMI 27:47-57 (2008): spokes are ``1 / (k_max FOV)`` apart in angle.
+        """
+        measured = mask != 0
+        both = measured[..., 1:] & measured[..., :-1]
+        step = self.places.diff(dim=-2).norm(dim=-1)
+        apart = step.where(both, math.inf)
+        nearer = [torch.nn.functional.pad(apart, side, value=math.inf) for side in ((1, 0), (0, 1))]
+        worth = torch.minimum(*nearer).clamp(LEAST, 1) * measured
+        radii = [self.places[..., -axes:].norm(dim=-1) for axes in (2, 3)]
+        spokes = any(2 * ((r.diff().abs() > STRAIGHT * step) & both).sum() > both.sum() for r in radii)
+        return worth.flatten(-len(self.matrix)).sum(-1) * (2 / math.pi if spokes else 1)

@@ -118,9 +118,15 @@ class Scan(Brief):
 
     @property
     def acceleration(self) -> float:
-        """Samples of the full grid over samples measured."""
-        frames = self.mask.numel() / math.prod(self.mask.shape[-self.ndim :])
-        return frames * math.prod(self.matrix) / int((self.mask != 0).sum())
+        """Samples of the full grid over samples measured (`worth`): of spokes ``pi / 2`` N over their number."""
+        return self.worth.numel() * math.prod(self.matrix) / float(self.worth.sum())
+
+    @cached_property
+    def worth(self) -> Tensor:
+        """How many samples were measured of each frame, ``(batch or 1, *lead or 1)``; see `Trajectory.worth`."""
+        if self.trajectory is not None:
+            return self.trajectory.worth(self.mask)
+        return (self.mask != 0).flatten(-self.ndim).sum(-1)
 
     @property
     def complete(self) -> bool:

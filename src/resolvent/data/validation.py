@@ -22,7 +22,7 @@ def check(scan: Scan) -> None:
     """Refuse a scan whose parts are unusable or contradict each other.
 
     Checked in this order: axes of k-space, finite, not all zero; mask: shape, not empty, agreement with the zeros of
-    k-space; trajectory: axes, finite; readout: a spatial axis; maps: coils, matrix, slices, finite, not zero;
+    k-space; trajectory: axes, finite; readout: a spatial axis; scale; maps: coils, matrix, slices, finite, not zero;
     reference: matrix, finite.
 
     Raises:
@@ -38,6 +38,11 @@ def check(scan: Scan) -> None:
         raise DataError(
             f"readout is axis {scan.readout}, but the spatial axes are {-scan.ndim} to -1 ({where}). Count it from the "
             "last axis, or leave it out."
+        )
+    if not 0 < scan.scale < float("inf"):
+        raise DataError(
+            f"scale is {scan.scale}, but a factor to the units of a file is finite and positive ({where}). Pass 1 if "
+            "it is unknown."
         )
     if scan.coil_maps is not None:
         check_maps(scan.coil_maps, scan.kspace, scan.ndim, where, scan.trajectory and scan.trajectory.matrix)

@@ -216,7 +216,7 @@ def located(name: str | Path) -> Path:
 
 def _description(path: Path) -> dict[str, Any]:
     try:
-        description = json.loads(path.read_text())
+        description = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         raise ModelError(f"{path} is no readable JSON. Save the model again.") from None
     if not isinstance(description, dict) or description.get("format") != "resolvent-model/1":

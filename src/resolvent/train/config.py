@@ -238,10 +238,10 @@ def read_config(path: str | Path, changes: list[str] | tuple[str, ...] = ()) -> 
     Example: ``read_config("brain-2d.yaml", ["optimiser.steps=100", "data.folder=/data"])``.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text())
+        content = yaml.safe_load(Path(path).read_bytes())  # which knows of UTF-8, and of no locale
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}). Give the YAML file of a training run.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         raise DataError(f"{path} is no YAML: {' '.join(str(error).split())}. Mend that line.") from None
     if not isinstance(content, dict):
         raise DataError(f"{path} holds no settings. Give the YAML file of a training run.")

@@ -112,7 +112,7 @@ def train(
     measured = any(subject.scan is not None for subject in (*data.train, *data.validation))
     used = {"subjects": min(config.validation.scans, len(data.validation)), "measured": measured}
     folder = save(averaged, out / config.name, make_card(config, {**result, **used}))
-    (folder / "README.md").write_text(readme(json.loads((folder / CARD).read_text())))
+    (folder / "README.md").write_text(readme(json.loads((folder / CARD).read_bytes())), encoding="utf-8")
     return {**result, "model": str(folder)}
 
 

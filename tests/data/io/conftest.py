@@ -21,6 +21,7 @@ from io_files import (
 from scipy.io import savemat
 
 from resolvent.data.io import hdf5, write
+from resolvent.data.io.mrd_stream import write_mrd_stream as write_images
 from resolvent.data.places import Geometry
 from resolvent.data.scan import Scan
 from resolvent.data.volume import Volume
@@ -82,6 +83,10 @@ def example(tmp_path: Path, scan: Scan, affine: np.ndarray) -> Example:
         elif kind == "mrd-images":
             write(Volume(image=crandn(3, 8, 10), geometry=Geometry(affine)), stem.with_suffix(".mrd"))
             return str(stem.with_suffix(".mrd"))
+        elif kind == "mrd-stream-images":
+            with stem.with_suffix(".bin").open("wb") as stream:
+                write_images(stream, crandn(3, 8, 10), 2, Geometry(affine), "{}")
+            return stream.name
         elif kind == "twix":
             return write_twix(stem.with_suffix(".dat"), Measurement().frame(crandn(2, 8, 32).numpy()))
         elif kind == "mat":

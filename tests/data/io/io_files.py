@@ -149,7 +149,7 @@ def write_modl(path: Path, half: str = "trn", slices: int = 2, coils: int = 3, s
 
 
 Example = Callable[[str], str]
-VOLUMES = ("nii", "nii.gz", "npy", "mrd-images")
+VOLUMES = ("nii", "nii.gz", "npy", "mrd-images", "mrd-stream-images")
 KINDS = (*VOLUMES, "cfl", "native", "fastmri", "modl", "mrd", "mrd-stream", "twix", "mat", "mat73", "calgary")
 
 

@@ -85,18 +85,34 @@ def test_center_sample_places_an_asymmetric_echo(path: Path, plane: np.ndarray):
     file = Acquisitions(path, header()).frame(plane[:, :, 10:], centre=16 - 10)
     expected = plane.copy()
     expected[..., :10] = 0
-    found = read_scan(file.close())
+    with pytest.warns(_errors.ScanWarning, match="oversampling stays: the image has 32 columns, of which .* 16"):
+        found = read_scan(file.close())
     assert found.kspace.shape[-1] == 32  # columns that were not measured forbid the crop in the image
     torch.testing.assert_close(found.kspace[0], torch.from_numpy(expected))
     assert torch.equal(found.mask[0, 0], (torch.arange(32) >= 10).float())
 
 
+@pytest.mark.parametrize("settings", [{"centre": 15}, {"centre": 17}, {"discard": (1, 0)}, {"discard": (0, 1)}])
+def test_a_sample_less_makes_no_echo_asymmetric(path: Path, settings: dict):
+    """Centres are counted in more than one way, and converters drop a sample; the oversampling goes all the same."""
+    plane = crandn(2, 8, 32).numpy()
+    found = read_scan(Acquisitions(path, header()).frame(plane, **settings).close())
+    shift = 16 - settings.get("centre", 16)
+    placed = np.roll(plane, shift, axis=-1)
+    first, last = settings.get("discard", (max(shift, 0), max(-shift, 0)))
+    placed[..., :first], placed[..., 32 - last :] = 0, 0
+    torch.testing.assert_close(found.kspace[0], cropped(placed))
+    assert found.acceleration == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*oversampling stays")
 def test_reversed_asymmetric_echo_is_turned_about_its_centre(path: Path, plane: np.ndarray):
     short = plane[:, :, 10:]  # k = 0 is sample 6 of 22, and sample 15 once reversed
     file = Acquisitions(path, header()).frame(short[:, :, ::-1], centre=21 - 6, flags=(REVERSE,))
     torch.testing.assert_close(read_scan(file.close()).kspace[0, ..., 10:], torch.from_numpy(short.copy()))
 
 
+@pytest.mark.filterwarnings("ignore:.*oversampling stays")
 def test_discarded_samples_are_not_measured(path: Path, plane: np.ndarray):
     found = read_scan(Acquisitions(path, header()).frame(plane, discard=(3, 2)).close())
     assert torch.equal(found.mask[0, 0].nonzero().flatten(), torch.arange(3, 30))
@@ -125,6 +141,7 @@ def test_lines_of_zeros_are_not_measured(path: Path, plane: np.ndarray):
 
 
 @pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.filterwarnings("ignore:.*oversampling stays")
 def test_zeros_that_fill_up_an_echo_are_not_measured(path: Path, plane: np.ndarray, turned: bool):
     filled = plane * (np.arange(32) >= 10)
     lines = filled[..., ::-1] if turned else filled
@@ -239,6 +256,20 @@ def test_counters_in_use_become_lead_axes(path: Path):
     assert found.counters == ("contrast", "repetition")
 
 
+@pytest.mark.parametrize("second", ["set", "slice"])
+def test_counters_that_count_together_are_one_axis(path: Path, second: str):
+    """Each with an axis of its own would make frames, or slices of frames, in which nothing was measured."""
+    planes = crandn(3, 2, 8, 32).numpy()
+    file = Acquisitions(path, header())
+    for number, repetition in enumerate((0, 1, 5)):
+        place = {"position": (0, 0, 5.0 * number)} if second == "slice" else {}
+        file.frame(planes[number], repetition=repetition, **{second: repetition}, **place)
+    found = read_scan(file.close())
+    kspace = found.kspace if second == "slice" else found.kspace[0].movedim(1, 0)
+    torch.testing.assert_close(kspace, cropped(planes))
+    assert found.counters == (() if second == "slice" else ("repetition",)) and found.acceleration == 1
+
+
 def test_phases_with_their_own_lines_have_their_own_masks(path: Path):
     planes = crandn(2, 2, 8, 32).numpy()
     file = Acquisitions(path, header())
@@ -307,6 +338,16 @@ def test_calibration_lines_stay_out_of_the_image_but_serve_the_maps(path: Path, 
     assert found.calibration is not None
     assert torch.equal(found.calibration.mask[0, :, 0].nonzero().flatten(), torch.tensor([3, 4, 5]))
     torch.testing.assert_close(found.calibration.kspace[0, :, 3:6], cropped(plane)[:, 3:6])
+
+
+@pytest.mark.filterwarnings("ignore:.*oversampling stays")
+def test_whole_calibration_lines_serve_asymmetric_echoes(path: Path, plane: np.ndarray):
+    file = Acquisitions(path, header()).frame(plane[:, :, 10:], centre=16 - 10)
+    found = read_scan(file.frame(3 * plane, range(2, 6), flags=(CALIBRATION,)).close())
+    assert found.calibration is not None
+    expected = 3 * plane
+    expected[:, [0, 1, 6, 7]] = 0
+    torch.testing.assert_close(found.calibration.kspace[0], torch.from_numpy(expected))
 
 
 def test_calibration_lines_of_all_frames_serve_the_maps(path: Path, plane: np.ndarray):

@@ -79,12 +79,30 @@ def test_slices_numbered_as_they_were_measured_are_put_in_order(tmp_path: Path):
     assert found.geometry.affine[2, 2] == pytest.approx(5)
 
 
+def test_first_of_several_series_is_read_and_the_others_are_named(tmp_path: Path):
+    images = crandn(3, 1, 8, 10).numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the library's own
+        for group, name, one in zip(("a", "a", "b"), ("image_0", "image_1", "image_0"), images, strict=True):
+            with ismrmrd.Dataset(str(tmp_path / "a.mrd"), group) as dataset:
+                dataset.append_image(name, ismrmrd.Image.from_array(one, transpose=False))
+    with pytest.warns(_errors.ScanWarning, match=r"3 series .*a/image_0, a/image_1, b/image_0.*a/image_0 is"):
+        found = read(tmp_path / "a.mrd")
+    np.testing.assert_array_equal(found.image.numpy(), images[0])
+
+
 def test_unknown_orientation_comes_back_as_such(tmp_path: Path, affine: np.ndarray):
     write(Volume(image=crandn(3, 8, 10), geometry=Geometry(affine, oriented=False)), tmp_path / "out.mrd")
     found = read(tmp_path / "out.mrd").geometry
     assert found is not None and not found.oriented
     lengths = [np.linalg.norm(one[:3, :3], axis=0) for one in (found.affine, affine)]
     np.testing.assert_allclose(*lengths, rtol=1e-5)
+
+
+def test_unknown_size_of_voxels_comes_back_as_such(tmp_path: Path):
+    """A field of view of 0 says so; voxels of 1 mm would be an invention."""
+    write(Volume(image=crandn(3, 8, 10)), tmp_path / "out.mrd")
+    assert read(tmp_path / "out.mrd").geometry is None
 
 
 @pytest.mark.parametrize(

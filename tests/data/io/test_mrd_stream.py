@@ -17,6 +17,7 @@ from resolvent.data.io.mrd_stream import write_mrd_stream as write_images
 from resolvent.data.io.oversampling import crop_readout
 from resolvent.data.places import Geometry
 from resolvent.data.scan import Scan
+from resolvent.data.volume import Volume
 from resolvent.linop.fourier import ifft
 
 mrd = pytest.importorskip("mrd", reason="mrd-python is not installed (extra mrd)")
@@ -143,6 +144,65 @@ def test_images_keep_phase_and_place(affine: np.ndarray, shape: tuple[int, ...],
     np.testing.assert_allclose(last.position * [-1, -1, 1], (affine @ index)[:3], atol=1e-4)
     step = np.stack([last.col_dir, last.line_dir, last.slice_dir]).T * (last.field_of_view / [10, 8, depth])
     np.testing.assert_allclose(np.diag([-1, -1, 1]) @ step, affine[:3, :3], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "ndim", "counters"),
+    [((3, 8, 10), 2, ()), ((2, 2, 3, 8, 10), 2, ("contrast", "set")), ((2, 4, 8, 10), 3, ())],
+)
+def test_images_are_read_back(tmp_path: Path, affine: np.ndarray, shape: tuple[int, ...], ndim: int, counters: tuple):
+    for image in (crandn(*shape), crandn(*shape).abs()):
+        with (tmp_path / "s.mrd").open("wb") as stream:
+            write_images(stream, image, ndim, Geometry(affine), "{}", counters)
+        found = read(tmp_path / "s.mrd")
+        assert isinstance(found, Volume)
+        assert torch.equal(found.image, image + 0j) and found.ndim == ndim and found.counters == counters
+        assert found.geometry is not None and found.geometry.oriented
+        np.testing.assert_allclose(found.geometry.affine, affine, atol=1e-4)
+    with (tmp_path / "s.mrd").open("wb") as stream:
+        write_images(stream, crandn(*shape), ndim, None, "{}", counters)
+    assert read(tmp_path / "s.mrd").geometry is None
+    with mrd.BinaryMrdReader(str(tmp_path / "s.mrd")) as reader:
+        space = reader.read_header().encoding[0].recon_space.field_of_view_mm
+        assert (space.x, space.y, space.z) == (0, 0, 0)
+        list(reader.read_data())
+
+
+def test_images_of_other_software_are_read(tmp_path: Path):
+    """Without a header, in integers, numbered as they were measured."""
+    with mrd.BinaryMrdWriter(str(tmp_path / "s.mrd")) as writer:
+        writer.write_header(None)
+        heads = [mrd.ImageHeader(image_type=mrd.ImageType.MAGNITUDE, repetition=n) for n in (1, 0)]
+        data = [np.full((1, 1, 8, 10), value, np.uint16) for value in (7, 5)]
+        images = [mrd.Image(head=head, data=values) for head, values in zip(heads, data, strict=True)]
+        writer.write_data(map(mrd.StreamItem.ImageUint16, images))
+    found = read(tmp_path / "s.mrd")
+    assert found.image[0, :, 0, 0].tolist() == [5, 7] and found.geometry is None
+
+
+def test_images_that_make_no_volume_are_refused(tmp_path: Path):
+    def write(*shapes: tuple[int, ...]) -> None:
+        with mrd.BinaryMrdWriter(str(tmp_path / "s.mrd")) as writer:
+            writer.write_header(None)
+            head = mrd.ImageHeader(image_type=mrd.ImageType.MAGNITUDE)
+            made = [mrd.Image(head=head, data=np.ones(shape, np.float32)) for shape in shapes]
+            writer.write_data(map(mrd.StreamItem.ImageFloat, made))
+
+    write((1, 1, 8, 10), (1, 1, 8, 12))
+    with pytest.raises(_errors.ShapeError, match=r"s.mrd holds images of the shapes .*8, 10.* and .*8, 12.* Split"):
+        read(tmp_path / "s.mrd")
+    write((1, 1, 8, 10), (1, 1, 8, 10))
+    with pytest.raises(_errors.ShapeError, match="holds 2 images, not one for each slice"):
+        read(tmp_path / "s.mrd")
+    write((3, 1, 8, 10))
+    with pytest.raises(_errors.ShapeError, match="not one channel each"):
+        read(tmp_path / "s.mrd")
+    write((1, 1, 0, 10))
+    with pytest.raises(_errors.CorruptFileError, match=r"images of the shape .*0, 10\), without a pixel"):
+        read(tmp_path / "s.mrd")
+    write()
+    with pytest.raises(_errors.FormatError, match="an MRD stream without acquisitions or images"):
+        read(tmp_path / "s.mrd")
 
 
 def test_images_of_unknown_orientation_have_no_directions(affine: np.ndarray):

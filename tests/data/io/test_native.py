@@ -93,3 +93,20 @@ def test_file_that_is_not_as_written_is_refused(tmp_path: Path, scan: Scan, chan
         change(file)
     with pytest.raises(_errors.FormatError, match=message):
         read(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("affine", [np.zeros((4, 4)), np.diag([1.0, 0, 2, 1])])
+def test_affine_without_a_volume_is_no_geometry(tmp_path: Path, scan: Scan, affine: np.ndarray):
+    """No other format can hold it."""
+    write(scan.replace(geometry=Geometry(affine)), tmp_path / "a.h5")
+    assert read(tmp_path / "a.h5").geometry is None
+
+
+@pytest.mark.parametrize("shape", [(8, 10), (0, 8, 10)])
+def test_image_without_its_axes_is_refused(tmp_path: Path, shape: tuple[int, ...]):
+    write(Volume(image=crandn(1, 8, 10)), tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        del file["image"]
+        file["image"] = np.ones(shape)
+    with pytest.raises(_errors.ShapeError, match=r"image has shape .* but needs \(batch, \*lead, y, x\), none of them"):
+        read(tmp_path / "a.h5")

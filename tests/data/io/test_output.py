@@ -17,7 +17,7 @@ from io_files import crandn
 from resolvent import _errors
 from resolvent._errors import DataError
 from resolvent._version import __version__
-from resolvent.data.io import OutputError, check_writable, output, read, write
+from resolvent.data.io import OutputError, check_writable, output, read, read_maps, write
 from resolvent.data.places import Geometry
 from resolvent.data.scan import Scan
 from resolvent.data.volume import Volume
@@ -220,6 +220,35 @@ def test_json_file_of_somebody_else_is_not_replaced(tmp_path: Path, text: str):
             attempt(tmp_path / "sub-01.nii.gz")
     assert (tmp_path / "sub-01.json").read_text() == text and len(list(tmp_path.iterdir())) == 1
     comparison(tmp_path / "sub-01.png", {"image": crandn(1, 8, 10)})  # a figure has no record
+
+
+@pytest.mark.parametrize("text", ["ENVI\nsamples = 10\n", "", None])
+def test_header_of_somebody_else_is_not_replaced(tmp_path: Path, text: str | None):
+    other = tmp_path / "scan.hdr"
+    _ = other.mkdir() if text is None else other.write_text(text)
+    for attempt in (check_writable, lambda path: write(crandn(1, 8, 10), path)):
+        with pytest.raises(OutputError, match=r"scan.hdr is no header of BART, .* replace it. Choose another name"):
+            attempt(tmp_path / "scan.cfl")
+    assert len(list(tmp_path.iterdir())) == 1 and (text is None or other.read_text() == text)
+    check_writable(tmp_path / "scan.npy")
+
+
+def test_pair_is_replaced_by_a_pair(tmp_path: Path):
+    for rows in (8, 6):
+        write(crandn(1, rows, 10), tmp_path / "a.cfl")
+    assert read(tmp_path / "a.cfl").image.shape == (1, 6, 10)
+
+
+def test_name_that_is_no_text_is_refused_before_any_work(tmp_path: Path):
+    """Of a file from a system in another encoding: no record can hold its name."""
+    name = tmp_path / os.fsdecode(b"K\xf6pfe.h5")
+    try:
+        name.write_bytes(b"")
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    for attempt in (read, read_maps, check_writable, output.check_place):
+        with pytest.raises(_errors.FormatError, match=r"the name of .*K\?pfe.h5 is not in UTF-8.* Rename it"):
+            attempt(name)
 
 
 def test_relative_name_means_the_present_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -147,8 +147,15 @@ def test_samples_beyond_the_matrix_are_left_out_with_a_warning(tmp_path: Path):
         found = read_scan(mrd(tmp_path / "r.h5", samples, places).close())
     assert found.mask.sum(-1).tolist() == [[30, 32, 32, 32, 32]]
     assert found.kspace[:, :, 0, :2].abs().max() == 0
-    found = read_scan(mrd(tmp_path / "m.h5", samples, 100 * places).close())
+    with pytest.warns(_errors.ScanWarning, match=r"82% of its samples lie beyond .* another unit .* is wrong"):
+        found = read_scan(mrd(tmp_path / "m.h5", samples, 100 * places).close())
     assert found.mask.all() and found.trajectory.places.abs().max() > 16
+
+
+def test_discarding_more_than_there_is_discards_all(tmp_path: Path):
+    samples, places = crandn(2, 5, 32).numpy(), PER_PIXEL.numpy()[..., ::-1]
+    file = mrd(tmp_path / "r.h5", samples, places).add(samples[:, 0], places=places[0], discard=(0, 40)).close()
+    assert read_scan(file).mask.sum(-1).tolist() == [[32, 32, 32, 32, 32, 0]]
 
 
 def test_places_off_the_grid_of_a_cartesian_header_are_warned_of(tmp_path: Path):
@@ -310,7 +317,7 @@ def test_centre_without_enough_samples_is_refused(along: Scan):
 
 
 def test_units_and_acceleration_are_those_of_the_image(disc: Scan, along: Scan):
-    assert along.acceleration == 48 * 48 / (24 * 96) and not along.complete
+    assert along.acceleration == pytest.approx(math.pi / 2 * 48 / 24) and not along.complete
     assert along.normalised().scale == pytest.approx(disc.normalised().scale, rel=0.5)
     scaled = along.replace(kspace=1e6 * along.kspace).normalised()
     torch.testing.assert_close(scaled.kspace, along.normalised().kspace, rtol=1e-4, atol=1e-6)

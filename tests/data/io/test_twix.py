@@ -132,6 +132,26 @@ def test_what_is_not_handled_is_named(path: Path, plane: np.ndarray, protocol: d
         read(write_twix(path, Measurement(**protocol).frame(plane)))
 
 
+@pytest.mark.parametrize(
+    ("protocol", "message"),
+    [
+        ({"read": -32.0}, r"encodedSpace field of view \(-64.0, 24.0, 5.0\) mm, not within 0 \(unknown\)"),
+        ({"phase": -24.0}, r"encodedSpace field of view \(64.0, -24.0, 5.0\) mm, not within 0 \(unknown\)"),
+        ({"factor": 1e9}, r"reconSpace matrix \(0, 8, 1\), not within 1"),
+    ],
+)
+def test_protocol_that_cannot_be_is_refused(path: Path, plane: np.ndarray, protocol: dict, message: str):
+    file = write_twix(path, Measurement(**protocol).frame(plane))
+    with pytest.raises(_errors.FormatError, match=message):
+        read(file)
+
+
+@pytest.mark.parametrize("name", ["read", "phase"])
+def test_field_of_view_of_0_is_unknown(path: Path, plane: np.ndarray, name: str):
+    found = read_scan(write_twix(path, Measurement(**{name: 0.0}).frame(plane)))
+    assert found.geometry is None and found.kspace.shape == (1, 2, 8, 16)
+
+
 def test_noise_alone_is_no_scan(path: Path):
     with pytest.raises(_errors.FormatError, match="no image lines"):
         read(write_twix(path, Measurement().add(crandn(2, 64).numpy(), flags=("noise",))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -160,7 +160,9 @@ def scan_of(
     separate = None
     if cartesian and (chosen & only).any():
         both = chosen & (only | flagged(heads, CALIBRATION_AND_IMAGING))
-        separate = _calibration(_assemble(table, both, header, white, path), image, path)
+        wide = image.matrix[-1] > header.readout  # asymmetric echoes keep their oversampling: then these lines do, too
+        alike = replace(header, recon=header.encoded) if wide else header
+        separate = _calibration(_assemble(table, both, alike, white, path), image, path)
     elif (chosen & only).any():
         _warn(path, f"its calibration lines {UNUSED}, which is not Cartesian")
     return Scan(
@@ -207,6 +209,11 @@ def _assemble(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.nda
     kspace, mask = _whitened(torch.from_numpy(grid), white), torch.from_numpy(counts > 0)
     if constant(mask, -1):  # whole lines: the oversampling can go
         kspace, mask = crop_readout(kspace, header.readout), mask[..., : header.readout]
+    elif header.readout < grid.shape[-1]:
+        said.append(
+            f"its readouts do not fill the encoded matrix (asymmetric echoes), so that their oversampling stays: the "
+            f"image has {grid.shape[-1]} columns, of which the middle {header.readout} are those of the header"
+        )
     ndim = 3 if grid.shape[-3] > 1 or header.encoded.matrix[2] > 1 else 2
     if ndim == 2:
         kspace, mask = kspace.squeeze(-3), mask.squeeze(-3)

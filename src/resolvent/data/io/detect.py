@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 
 from resolvent._errors import CorruptFileError, FormatError, nearest
-from resolvent.data.io.limits import decoding
+from resolvent.data.io.limits import check_name, decoding
 
 READABLE = (
     "ISMRMRD (HDF5 or stream), fastMRI, Calgary-Campinas, CMRxRecon, MoDL or resolvent HDF5, Siemens twix, .mat, "
@@ -35,9 +35,10 @@ def detect(path: str) -> str:
     `path` of a cfl may end in .cfl, .hdr or in neither.
 
     Raises:
-        FormatError: no such file, a folder, or no format that can be read.
+        FormatError: no such file, a folder, no format that can be read, or a name that is not UTF-8.
         CorruptFileError: the file is empty.
     """
+    check_name(path)
     if not os.path.exists(path):
         if os.path.exists(path + ".hdr") or os.path.exists(path + ".cfl"):
             return "cfl"

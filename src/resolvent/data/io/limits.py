@@ -43,6 +43,19 @@ def check_unpacked(size: int, path: str, what: str, remedy: str = "") -> None:
         )
 
 
+def check_name(path: str) -> None:
+    """Refuse a name that no record, page or terminal can show.
+
+    Raises:
+        FormatError: its bytes are not UTF-8.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        shown = path.encode(errors="replace").decode()
+        raise FormatError(f"the name of {shown} is not in UTF-8, as records and reports are. Rename it.") from None
+
+
 def check_coil_images(kspace: tuple[int, ...], matrix: tuple[int, ...], path: str) -> None:
     """Refuse the matrix of a trajectory, which nothing of the size of k-space confirms, by what it makes of the file.
 

@@ -16,11 +16,11 @@ from resolvent.data.io.mrd_header import MRDHeader
 from resolvent.data.io.oversampling import LINES, crop_readout
 
 LEAD = ("contrast", "phase", "repetition", "set")
-"""Counters that become lead axes, where they count beyond one."""
+"""Counters that become lead axes, where they are `in_use`."""
 AGREED = 0.75
 """Least part of the energy that the mean of averages keeps: two whose phases differ by 60 degrees keep as much."""
 ENDS = 0.05
-"""Least part of a line that is taken for not measured if its ends are zero."""
+"""Least part of a line that is taken for not measured where its ends are zero, or missing in an oversampled one."""
 CUT = 0.02
 """Part of a line that may lie outside the encoded matrix, or one sample: centres are counted in more than one way."""
 
@@ -44,7 +44,8 @@ def sort_lines(
     A line with encoding step e goes to row ``e - centre + N // 2``, centre from the encoding limits (``N // 2`` if
     they do not say); its sample `center_sample` goes to column ``N // 2``. What then lies outside the matrix is
     cut off. A reversed line is turned, and its centre with it, except that the nominal centre ``n // 2`` stays.
-    Where every line is whole the readout oversampling goes before a line is placed: half the memory is never touched.
+    Where every line is whole, but for the part `ENDS`, the readout oversampling goes before a line is placed: half the
+    memory is never touched.
     Zeros that fill up a line, or are one, are taken as not measured (`measured_ends`).
     `warn` is told where more than `CUT` of a line is cut off, where lines repeat others that are no averages, and where
     averages do not agree (`agreement`).
@@ -70,9 +71,9 @@ def sort_lines(
     ends = measured_ends(cut)
     column, length = column + ends[:, 0], ends[:, 1] - ends[:, 0]
     parts = (line[:, start:end] for line, (start, end) in zip(cut, ends.tolist(), strict=True) if end > start)
-    if header.readout < nx and (length[length > 0] == nx).all():
-        nx = header.readout
-        parts = _cropped(parts, nx, LINES // table.coils)
+    if header.readout < nx and (length[length > 0] >= (1 - ENDS) * nx).all():
+        parts = _cropped(_filled(parts, column[length > 0], nx), header.readout, LINES // table.coils)
+        nx, column = header.readout, np.zeros_like(column)
 
     sizes = (*(size for size, _ in leads), nz, ny)
     size = math.prod((len(slices), *sizes, nx)) * (table.coils * 8 + 4)
@@ -154,6 +155,13 @@ def _energy(samples: np.ndarray) -> float:
     return float(np.square(np.abs(samples), dtype=np.float64).sum())
 
 
+def _filled(lines: Iterator[np.ndarray], column: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Lines ``(coil, sample)`` whose first sample is of a column, with zeros on both sides up to `size`."""
+    for line, first in zip(lines, column.tolist(), strict=True):
+        rest = size - line.shape[1]
+        yield np.pad(line, ((0, 0), (first, rest - first))) if rest else line
+
+
 def _cropped(lines: Iterator[np.ndarray], size: int, number: int) -> Iterator[np.ndarray]:
     """Whole lines ``(coil, sample)`` without their oversampling, `number` of them transformed at once."""
     while some := list(islice(lines, max(number, 1))):
@@ -161,8 +169,15 @@ def _cropped(lines: Iterator[np.ndarray], size: int, number: int) -> Iterator[np
 
 
 def in_use(counter: np.ndarray) -> tuple[str, ...]:
-    """The counters of `LEAD` that count beyond one."""
-    return tuple(name for name in LEAD if len(np.unique(counter[name])) > 1)
+    """The counters of `LEAD` that count what neither the slice nor those before them do: more frames than without."""
+    frames = np.unique(counter["slice"], return_inverse=True)[1]
+    kept = []
+    for name in LEAD:
+        found, finer = np.unique([frames, counter[name]], axis=1, return_inverse=True)
+        if found.shape[1] > frames.max() + 1:
+            kept.append(name)
+            frames = finer.ravel()
+    return tuple(kept)
 
 
 def counted(counter: np.ndarray, slices: np.ndarray) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:

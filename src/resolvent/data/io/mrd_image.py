@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 
 import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
-from resolvent._errors import ScanWarning, ShapeError
+from resolvent._errors import CorruptFileError, ScanWarning, ShapeError
 from resolvent.data.io.hdf5 import load, load_complex, required
 from resolvent.data.io.lines import framed, in_use
-from resolvent.data.io.mrd_stream import blocks
-from resolvent.data.io.orientation import directions_in_mrd, place_of
+from resolvent.data.io.orientation import directions_in_mrd, field_in_mrd, place_of
 from resolvent.data.io.packages import package
 from resolvent.data.io.stack import slice_order, stacked
 from resolvent.data.places import Geometry
@@ -24,22 +24,39 @@ COMPLEX, MAGNITUDE = 5, 1
 """Image types of the format."""
 
 
-def image_group(file: h5py.File) -> h5py.Group | None:
-    """The first group of images (``header`` and ``data``) of an ISMRMRD file."""
-    for dataset in file.values():
-        for item in dataset.values() if isinstance(dataset, h5py.Group) else ():
-            if isinstance(item, h5py.Group) and {"header", "data"} <= set(item):
-                return item
-    return None
+def image_groups(file: h5py.File) -> list[h5py.Group]:
+    """The groups of images (``header`` and ``data``) of an ISMRMRD file."""
+    datasets = [dataset for dataset in file.values() if isinstance(dataset, h5py.Group)]
+    items = [item for dataset in datasets for item in dataset.values()]
+    return [item for item in items if isinstance(item, h5py.Group) and {"header", "data"} <= set(item)]
 
 
-def read_mrd_images(group: h5py.Group, path: str) -> Volume:
+def read_mrd_images(file: h5py.File, path: str) -> Volume:
+    """The images of the first group; of others a `ScanWarning` tells. See `volume_of`."""
+    group, *others = image_groups(file)
+    if others:
+        names = [(one.name or "").strip("/") for one in (group, *others)]
+        shown = f"it holds {len(names)} series of images ({', '.join(names[:8])})"
+        said = f"{shown} of which {names[0]} is read; export the others as files of their own"
+        warnings.warn(ScanWarning(path, said), stacklevel=4)
+    heads, data = load(required(group, "header", path), path), load_complex(required(group, "data", path), path)
+    return volume_of(heads, data, path)
+
+
+def volume_of(heads: np.ndarray, data: np.ndarray, path: str) -> Volume:
     """Images of one channel; slices become batch, counters beyond one lead axes, images with depth are 3-D.
+
+    Args:
+        heads: one record an image, with the names of the format.
+        data: complex (image, channel, z, y, x).
+        path: for messages.
 
     Raises:
         ShapeError: several channels, or not one image for each slice and frame.
+        CorruptFileError: images without a pixel.
     """
-    heads, data = load(required(group, "header", path), path), load_complex(required(group, "data", path), path)
+    if data.size == 0:
+        raise CorruptFileError(f"{path} holds images of the shape {data.shape}, without a pixel. Export it again.")
     if data.ndim != 5 or data.shape[1] != 1 or len(heads) != len(data):
         raise ShapeError(f"{path} holds images of the shape {data.shape}, not one channel each. Combine the coils.")
     counters = in_use(heads)
@@ -61,7 +78,7 @@ def _geometry(heads: np.ndarray, batch: np.ndarray, shape: tuple[int, ...], path
     if not (np.isfinite(voxel).all() and (voxel > 0).all()):
         return None
     matrix = shape if shape[0] > 1 else shape[1:]
-    return stacked(heads, batch, matrix, voxel, lambda text: warnings.warn(ScanWarning(path, text), stacklevel=5))
+    return stacked(heads, batch, matrix, voxel, lambda text: warnings.warn(ScanWarning(path, text), stacklevel=6))
 
 
 def write_mrd_images(
@@ -83,7 +100,7 @@ def write_mrd_images(
                 block,
                 transpose=False,
                 image_type=kind,
-                field_of_view=tuple(place.spacing * block.shape[::-1]),
+                field_of_view=tuple(field_in_mrd(geometry, place, block.shape[::-1])),
                 position=tuple(place.centre),
                 read_dir=tuple(directions[0]),
                 phase_dir=tuple(directions[1]),
@@ -94,3 +111,20 @@ def write_mrd_images(
             )
             one.meta = ismrmrd.Meta({"resolvent": record})
             dataset.append_image("image_0", one)
+
+
+def blocks(
+    image: Tensor, ndim: int, counters: tuple[str, ...] = ()
+) -> Iterator[tuple[int, dict[str, int], np.ndarray]]:
+    """Batch, counts and (z, y, x) of an image (batch, *lead, *spatial), in single precision.
+
+    Counts are named as `counters`, or, where there is not one for each lead axis, "repetition" of all frames in a row.
+    """
+    values = image.detach().cpu().resolve_conj().numpy()
+    values = values.astype(np.complex64 if np.iscomplexobj(values) else np.float32)
+    flat = values.reshape(len(values), -1, *([1] * (3 - ndim)), *values.shape[-ndim:])
+    lead = values.shape[1:-ndim]
+    for batch in range(flat.shape[0]):
+        for frame, place in enumerate(np.ndindex(*lead)):
+            counts = dict(zip(counters, place, strict=True)) if len(counters) == len(lead) else {}
+            yield batch, counts or {"repetition": frame}, np.ascontiguousarray(flat[batch, frame])

@@ -1,4 +1,4 @@
-"""MRD version 2, the binary stream: acquisitions in, images out (extra ``mrd``)."""
+"""MRD version 2, the binary stream: acquisitions in, images in and out (extra ``mrd``)."""
 
 from __future__ import annotations
 
@@ -10,47 +10,76 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from resolvent._errors import CorruptFileError, FormatError
+from resolvent._errors import CorruptFileError, FormatError, ShapeError
 from resolvent.data.io import acquisitions
-from resolvent.data.io.limits import check_unpacked, decoding
+from resolvent.data.io.limits import check_unpacked, decoding, in_single
+from resolvent.data.io.lines import LEAD
 from resolvent.data.io.mrd_header import RAMP_TIMES, MRDHeader, Space
-from resolvent.data.io.orientation import directions_in_mrd, place_of
+from resolvent.data.io.mrd_image import blocks, volume_of
+from resolvent.data.io.orientation import directions_in_mrd, field_in_mrd, place_of
 from resolvent.data.io.packages import package
 from resolvent.data.places import Geometry
 from resolvent.data.scan import Scan
+from resolvent.data.volume import Volume
 
 COUNTERS = tuple(acquisitions.HEAD["idx"].names or ())
 NUMBERS = ("discard_pre", "discard_post", "encoding_space_ref", "sample_time_us")
 VECTORS = ("position", "read_dir", "phase_dir", "slice_dir")
 
+IMAGE = {
+    **{name: (name, "i8") for name in ("slice", *LEAD)},
+    **{name: (name, "3f4") for name in ("field_of_view", "position", "slice_dir")},
+    "col_dir": ("read_dir", "3f4"),
+    "line_dir": ("phase_dir", "3f4"),
+}
+"""What is used of an image's header, with its name and type in the HDF5 of MRD."""
 
-def read_mrd_stream(path: str) -> Scan:
-    """The acquisitions of a stream in a file as a scan; see `resolvent.data.io.acquisitions.scan_of`.
+
+def read_mrd_stream(path: str) -> Scan | Volume:
+    """The acquisitions of a stream in a file as a scan, or its images, where it holds no others.
+
+    See `resolvent.data.io.acquisitions.scan_of` and `resolvent.data.io.mrd_image.volume_of`.
 
     Raises:
         FormatError: mrd-python is not installed, no header, no image lines, or not Cartesian and without places.
         CorruptFileError: the stream ends early, is damaged, or is not all of the file.
+        ShapeError: images that differ in shape, of several channels, or not one for each slice and frame.
     """
     mrd = package("mrd")
-    heads, lines, places = [], [], []
+    heads, lines, places, images = [], [], [], []
     with decoding(path), _whole(path), open(path, "rb") as file, mrd.BinaryMrdReader(file) as reader:
         reader._stream = _bounded(reader._stream, os.path.getsize(path))
-        header = _header(reader.read_header(), path)
+        header = reader.read_header()
         for item in reader.read_data():
             if isinstance(item, mrd.StreamItem.Acquisition):
                 heads.append(_head(item.value))
                 lines.append(np.ascontiguousarray(item.value.data, dtype=np.complex64).view(np.float32).ravel())
                 places.append(np.asarray(item.value.trajectory).T)
+            elif isinstance(item.value, mrd.Image):
+                images.append(item.value)
         with suppress(EOFError):
             reader._stream.read_byte()
             raise CorruptFileError(f"{path} goes on behind the end of its stream. Split it if several were joined.")
+    if images and not heads:
+        return _volume(images, path)
     if not heads:
-        raise FormatError(f"{path} is an MRD stream without acquisitions. Export the k-space.")
+        raise FormatError(f"{path} is an MRD stream without acquisitions or images. Export the k-space.")
     check_unpacked(sum(line.nbytes for line in lines), path, "the acquisitions")
     has_places = any(where.size for where in places)
     return acquisitions.scan_of(
-        np.array(heads, dtype=acquisitions.HEAD), lines, header, path, places if has_places else None
+        np.array(heads, dtype=acquisitions.HEAD), lines, _header(header, path), path, places if has_places else None
     )
+
+
+def _volume(images: list[Any], path: str) -> Volume:
+    shapes = sorted({one.data.shape for one in images})
+    if len(shapes) > 1:
+        raise ShapeError(f"{path} holds images of the shapes {shapes[0]} and {shapes[1]}. Split the file.")
+    check_unpacked(sum(one.data.size * 8 for one in images), path, "the images")
+    heads = np.zeros(len(images), dtype=list(IMAGE.values()))
+    for name, (ours, _) in IMAGE.items():
+        heads[ours] = [0 if (value := getattr(one.head, name)) is None else value for one in images]
+    return volume_of(heads, in_single(np.stack([one.data for one in images]), path), path)
 
 
 @contextmanager
@@ -143,8 +172,8 @@ def write_mrd_stream(
 def _image_header(image: Tensor, ndim: int, geometry: Geometry | None, library: Any) -> Any:
     """A header whose spaces are those of the image: nothing of the patient is in it."""
     sizes = [*([1] * (3 - ndim)), *image.shape[-ndim:]][::-1]
-    place = place_of(geometry, (sizes[0], sizes[1], sizes[2]))
-    fov = [float(size * step) for size, step in zip(sizes, place.spacing, strict=True)]
+    shape = (sizes[0], sizes[1], sizes[2])
+    fov = field_in_mrd(geometry, place_of(geometry, shape), shape).tolist()
     space = library.EncodingSpaceType(
         matrix_size=library.MatrixSizeType(x=sizes[0], y=sizes[1], z=sizes[2]),
         field_of_view_mm=library.FieldOfViewMm(x=fov[0], y=fov[1], z=fov[2]),
@@ -167,7 +196,7 @@ def _images(
         depth, rows, columns = block.shape
         place = place_of(geometry, (columns, rows, depth), first_slice=batch if ndim == 2 else 0)
         head = library.ImageHeader(image_type=kind)
-        head.field_of_view = (place.spacing * (columns, rows, depth)).astype(np.float32)
+        head.field_of_view = field_in_mrd(geometry, place, (columns, rows, depth)).astype(np.float32)
         head.position = place.centre.astype(np.float32)
         head.col_dir, head.line_dir, head.slice_dir = directions_in_mrd(geometry, place).astype(np.float32)
         head.slice, head.image_index = batch, number
@@ -175,20 +204,3 @@ def _images(
             setattr(head, name, count)
         meta = {"resolvent": [library.ImageMetaValue.String(record)]}
         yield wrap(library.Image(head=head, data=block[None], meta=meta))
-
-
-def blocks(
-    image: Tensor, ndim: int, counters: tuple[str, ...] = ()
-) -> Iterator[tuple[int, dict[str, int], np.ndarray]]:
-    """Batch, counts and (z, y, x) of an image (batch, *lead, *spatial), in single precision.
-
-    Counts are named as `counters`, or, where there is not one for each lead axis, "repetition" of all frames in a row.
-    """
-    values = image.detach().cpu().resolve_conj().numpy()
-    values = values.astype(np.complex64 if np.iscomplexobj(values) else np.float32)
-    flat = values.reshape(len(values), -1, *([1] * (3 - ndim)), *values.shape[-ndim:])
-    lead = values.shape[1:-ndim]
-    for batch in range(flat.shape[0]):
-        for frame, place in enumerate(np.ndindex(*lead)):
-            counts = dict(zip(counters, place, strict=True)) if len(counters) == len(lead) else {}
-            yield batch, counts or {"repetition": frame}, np.ascontiguousarray(flat[batch, frame])

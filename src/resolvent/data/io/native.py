@@ -129,7 +129,7 @@ def _geometry(group: h5py.Group) -> Geometry | None:
     if "affine" not in group.attrs:
         return None
     affine = np.asarray(group.attrs["affine"])
-    usable = affine.shape == (4, 4) and np.isfinite(affine).all()
+    usable = affine.shape == (4, 4) and np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]) != 0
     return Geometry(affine, oriented=bool(_number(group, "oriented", 1))) if usable else None
 
 

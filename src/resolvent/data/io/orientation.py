@@ -64,6 +64,11 @@ def directions_in_mrd(geometry: Geometry | None, place: Place) -> np.ndarray:
     return place.directions if geometry is not None and geometry.oriented else np.zeros((3, 3))
 
 
+def field_in_mrd(geometry: Geometry | None, place: Place, shape: tuple[int, int, int]) -> np.ndarray:
+    """Field of view in mm of an image with so many columns, rows and slices; zero, unknown, without a voxel size."""
+    return np.zeros(3) if geometry is None else place.spacing * shape
+
+
 def place_of(geometry: Geometry | None, shape: tuple[int, int, int], first_slice: int = 0) -> Place:
     """The inverse of `affine_from_lps`; voxels of 1 mm around the origin where nothing is known.
 

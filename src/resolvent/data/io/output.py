@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from resolvent._errors import FormatError, ResolventError, ShapeError
+from resolvent.data.io.limits import check_name
 from resolvent.data.io.packages import package
 
 WRITTEN = (".nii.gz", ".nii", ".h5", ".mrd", ".dcm", ".cfl", ".png", ".npy")
@@ -54,7 +55,7 @@ def check_writable(path: str | Path) -> None:
     Raises:
         FormatError: the suffix is unknown, or the package that its format needs is not installed.
         OutputError: the folder is missing or read-only, a folder has the name of the file, or its record would replace
-            a JSON file that is no record.
+            a JSON file that is no record, or the header of a .cfl one that is not BART's.
     """
     sidecar, suffix = sidecar_path(str(path)), output_suffix(str(path))
     if suffix in PACKAGED:
@@ -64,6 +65,9 @@ def check_writable(path: str | Path) -> None:
         raise OutputError(
             f"{sidecar} is no record of an image, and that of {path} would replace it. Choose another name."
         )
+    header = str(path)[:-4] + ".hdr"
+    if suffix == ".cfl" and os.path.lexists(header) and not _is_bart(header):
+        raise OutputError(f"{header} is no header of BART, and that of {path} would replace it. Choose another name.")
 
 
 def check_volumes(path: str | Path, ndim: int, count: int) -> None:
@@ -85,13 +89,23 @@ def _is_record(path: str) -> bool:
     return isinstance(found, dict) and {"version", "output"} <= found.keys()
 
 
+def _is_bart(header: str) -> bool:
+    try:
+        with open(header, "rb") as file:
+            return b"# Dimensions" in file.read(65536)
+    except OSError:
+        return False
+
+
 def check_place(path: str | Path) -> None:
     """The same for a file of any suffix, without a record.
 
     Raises:
         OutputError: the folder is missing or read-only, or a folder has the name of the file.
+        FormatError: a name that is not UTF-8.
     """
     path = str(path)
+    check_name(path)
     folder = Path(path).parent
     if not folder.is_dir():
         raise OutputError(f"folder {folder} for {path} does not exist. Create it first.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resolvent._errors import DataError, FormatError
+from resolvent._errors import DataError, FormatError, ShapeError
 from resolvent.data.io.detect import READABLE, detect
 from resolvent.data.scan import Scan
 from resolvent.data.volume import Volume
@@ -89,7 +89,7 @@ def _layout(file: h5py.File, path: str) -> str:
     from resolvent.data.io.mat import is_mat73
     from resolvent.data.io.modl import is_modl
     from resolvent.data.io.mrd import mrd_groups
-    from resolvent.data.io.mrd_image import image_group
+    from resolvent.data.io.mrd_image import image_groups
     from resolvent.data.io.native import is_native
 
     if is_native(file):
@@ -104,7 +104,7 @@ def _layout(file: h5py.File, path: str) -> str:
         return "MoDL HDF5"
     if mrd_groups(file):
         return "ISMRMRD HDF5"
-    if image_group(file) is not None:
+    if image_groups(file):
         return "ISMRMRD images"
     names = ", ".join(list(file)[:8]) or "none"
     raise FormatError(f"{path} is HDF5, but its datasets ({names}) are of no known layout. Give one of: {READABLE}.")
@@ -117,7 +117,7 @@ def _read_hdf5(path: str, dataset: str | None) -> Scan | Volume:
     from resolvent.data.io.mat import read_mat73
     from resolvent.data.io.modl import read_modl
     from resolvent.data.io.mrd import read_mrd
-    from resolvent.data.io.mrd_image import image_group, read_mrd_images
+    from resolvent.data.io.mrd_image import read_mrd_images
     from resolvent.data.io.native import read_native
 
     readers = {
@@ -125,6 +125,7 @@ def _read_hdf5(path: str, dataset: str | None) -> Scan | Volume:
         "Calgary-Campinas HDF5": read_calgary,
         "fastMRI HDF5": read_fastmri,
         "MoDL HDF5": read_modl,
+        "ISMRMRD images": read_mrd_images,
     }
     with open_hdf5(path) as file:
         layout = _layout(file, path)
@@ -133,8 +134,7 @@ def _read_hdf5(path: str, dataset: str | None) -> Scan | Volume:
         if layout == "ISMRMRD HDF5":
             return read_mrd(file, path, dataset)
         _without_names(path, dataset)
-        images = image_group(file) if layout == "ISMRMRD images" else None
-        return readers[layout](file, path) if images is None else read_mrd_images(images, path)
+        return readers[layout](file, path)
 
 
 def _without_names(path: str, dataset: str | None) -> None:
@@ -146,7 +146,12 @@ def _without_names(path: str, dataset: str | None) -> None:
 def _checked(volume: Volume, path: str) -> Volume:
     import torch
 
-    image = volume.image
+    image, ndim = volume.image, volume.ndim
+    if image.ndim < 1 + ndim or 0 in image.shape:
+        raise ShapeError(
+            f"image has shape {tuple(image.shape)} but needs (batch, *lead, {'z, ' * (ndim == 3)}y, x), none of them "
+            f"empty (image in {Path(path).name}). Reshape it."
+        )
     if not torch.isfinite(torch.view_as_real(image) if image.is_complex() else image).all():
         raise DataError(f"image holds NaN or infinite values (image in {Path(path).name}). Set them to zero first.")
     return volume

@@ -34,7 +34,8 @@ def stack_readouts(
     3-D, whose places have two components, has its z from encoding step 2. The image has the pixels of the encoded
     space, and the field of view of the recon space.
 
-    `warn` is told where no place along x and y reaches `REACH`, and where samples lie beyond the matrix.
+    `warn` is told where no place along x and y reaches `REACH`, and where samples lie beyond the matrix; where most do,
+    they stay.
 
     Raises:
         FormatError: no places, or too large a scan or matrix.
@@ -65,6 +66,7 @@ def stack_readouts(
     where = np.zeros((math.prod(shape), readouts, samples, ndim))
     data = [line.view(np.complex64).reshape(table.coils, -1) for line in lines]
     first, last = heads["discard_pre"].astype(int), heads["number_of_samples"].astype(int) - heads["discard_post"]
+    last = np.maximum(first, last)
     cut = [line[:, start:end] for line, start, end in zip(data, first, last, strict=True)]
     for n, (start, end) in enumerate(first[:, None] + measured_ends(cut, least=0)):
         at, kept = (frame[n], number[n]), slice(start, end)
@@ -78,6 +80,11 @@ def stack_readouts(
         warn(f"{beyond.sum() / mask.sum():.1%} of its samples lie beyond the k-space of the matrix, and are left out")
         kspace *= ~beyond[:, :, None]
         mask[beyond], where[beyond] = 0, 0
+    elif beyond.any():
+        warn(
+            f"{beyond.sum() / mask.sum():.0%} of its samples lie beyond the k-space of the matrix: its places are in "
+            "another unit than cycles per pixel or per field of view (1/m), and the image is wrong"
+        )
     lead = shape[1:]
     kspace = np.moveaxis(kspace, 2, 1).reshape(shape[0], *lead, table.coils, *(1,) * (ndim - 2), readouts, samples)
     kspace = np.ascontiguousarray(np.moveaxis(kspace, 1 + len(lead), 1))

@@ -56,7 +56,8 @@ def read_twix(path: str) -> Scan:
     stays. A centre of line 0 beside other lines is none: sequences that do not fill it in mean the middle.
 
     Raises:
-        FormatError: twixtools is not installed, the trajectory is not Cartesian, or readouts are sampled on the ramps.
+        FormatError: twixtools is not installed, the trajectory is not Cartesian, readouts are sampled on the ramps, or
+            the protocol gives a matrix or field of view that cannot be.
         CorruptFileError: a measurement that does not end where the file does, or a header without its numbers.
 
     Source: the mapping to MRD is that of siemens_to_ismrmrd; columns of the rotation matrix of a line's quaternion
@@ -184,8 +185,8 @@ def _header(part: dict[str, Any], heads: np.ndarray, path: str) -> MRDHeader:
     slab = _number(first.get("dThickness")) * (1 + _number(sampling.get("dSliceOversamplingForDialog")) * (nz > 1))
     trajectory = {0: "cartesian", 1: "cartesian", 2: "radial", 4: "spiral"}
     return MRDHeader(
-        encoded=Space((nx, ny, nz), (read * factor, phase, slab)),
-        recon=Space((round(nx / factor), ny, nz), (read, phase, slab)),
+        encoded=Space((nx, ny, nz), (read * factor, phase, slab)).checked("encodedSpace", path),
+        recon=Space((round(nx / factor), ny, nz), (read, phase, slab)).checked("reconSpace", path),
         centre=(y, z),
         trajectory=trajectory.get(int(_number(sampling.get("ucTrajectory"))), "non-Cartesian"),
         encodings=1,

@@ -40,7 +40,8 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
 
     Raises:
         FormatError: unknown suffix, or a scan to a format for images.
-        OutputError: the folder is missing, read-only or full, or ``NAME.json`` is a file of somebody else.
+        OutputError: the folder is missing, read-only or full, or ``NAME.json``, or ``NAME.hdr`` beside a .cfl, is a
+            file of somebody else.
         ShapeError: the image has not the matrix or not the slices of `like`, is several volumes in a .dcm or .cfl, or
             has more axes than the format.
         DataError: the image is not finite, or in the units of its file beyond what the format can hold.
