@@ -106,10 +106,9 @@ def selected(volume: Volume, number: int | None, ndim: int) -> Volume:
             )
     if number is None:
         return volume
-    if number >= len(volume.image):
+    if number >= (count := len(volume.image)):
         raise ShapeError(
-            f"{volume.source} has {len(volume.image)} slices, so there is no slice {number}. "
-            f"Pass 0 to {len(volume.image) - 1}."
+            f"{volume.source} has {count} slice{'s' * (count > 1)}, so there is no slice {number}. Pass less than {count}."
         )
     geometry = volume.geometry and volume.geometry.slice(number)
     return replace(volume, image=volume.image[number : number + 1], geometry=geometry)

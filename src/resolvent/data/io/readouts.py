@@ -98,7 +98,7 @@ def _per_pixel(heads: np.ndarray, places: np.ndarray, header: MRDHeader, ndim: i
     components = {0 if where is None else where.shape[1] for where in places}
     if min(components) < 2:
         raise FormatError(
-            f"{path} has a {header.trajectory} trajectory, but its acquisitions do not say where their samples lie. "
+            f"{path} is not Cartesian ({header.trajectory}), but its acquisitions do not say where their samples lie. "
             "Export it with the trajectory, or grid it first."
         )
     if len(components) != 1:
