@@ -595,7 +595,7 @@ def test_lines_beyond_the_limit_are_refused_before_the_rest_is_read(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"trajectory": "spiral"}, "spiral trajectory, but its acquisitions do not say where"),
+        ({"trajectory": "spiral"}, r"is not Cartesian \(spiral\), but its acquisitions do not say where"),
         ({"centre": 30}, "kspace_encode_step_1 0 in .* lies outside the encoded matrix of 8"),
         ({"columns": 60000, "rows": 65535}, "would unpack to"),
         ({"columns": 40000, "rows": 8}, "65535"),
