@@ -108,7 +108,8 @@ def selected(volume: Volume, number: int | None, ndim: int) -> Volume:
         return volume
     if number >= (count := len(volume.image)):
         raise ShapeError(
-            f"{volume.source} has {count} slice{'s' * (count > 1)}, so there is no slice {number}. Pass less than {count}."
+            f"{volume.source} has {count} slice{'s' * (count > 1)}, so there is no slice {number}. "
+            f"Pass less than {count}."
         )
     geometry = volume.geometry and volume.geometry.slice(number)
     return replace(volume, image=volume.image[number : number + 1], geometry=geometry)
