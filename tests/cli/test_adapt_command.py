@@ -1,10 +1,13 @@
 """``resolvent adapt``: a model for one scan, written only where it predicts what it never saw better."""
 
 import json
+import math
 
+import pytest
 import torch
 
 import resolvent as rv
+from resolvent.mol.adapt import Adapted
 from resolvent.monotone import CertifiedStack
 
 
@@ -27,6 +30,23 @@ def test_nothing_is_written_where_it_does_not_help(resolvent, model, scan, store
     run = resolvent("adapt", store(scan), "-o", folder, "--model", model, "--steps", 1, "--rate", 1e-14)
     assert run.code == 3
     assert "no better than before" in run.err and not folder.exists()
+
+
+@pytest.mark.parametrize("rate", ["1e300", "1.5", "0", "nan"])
+def test_a_rate_at_which_nothing_is_learned_is_a_usage_error(resolvent, model, scan, store, tmp_path, rate):
+    run = resolvent("adapt", store(scan), "-o", tmp_path / "adapted", "--model", model, "--rate", rate)
+    assert run.code == 2 and "Invalid value for '--rate'" in run.err
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_adaptation_that_diverges_says_so(resolvent, model, scan, store, tmp_path, monkeypatch, options):
+    folder = tmp_path / "adapted"
+    diverged = Adapted(rv.load(model), before=0.5, after=math.inf)
+    monkeypatch.setattr("resolvent.mol.adapt.adapt", lambda *_, **__: diverged)
+    run = resolvent("adapt", store(scan), "-o", folder, "--model", model, *options)
+    assert run.code == 3 and not folder.exists()
+    assert "the adaptation diverged; nothing is written. Lower --rate." in run.err
+    assert not options or run.json["after"] is None
 
 
 def test_an_approximate_model_is_refused(resolvent, estimated, scan, store, tmp_path):

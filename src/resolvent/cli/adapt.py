@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +23,7 @@ def adapt(
     output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Folder of the model; its name too.")],
     model: Annotated[str, typer.Option(metavar="MODEL", help="Where to start: a packaged model or a folder.")] = MODEL,
     steps: Annotated[int, typer.Option(min=1, help="Gradient steps, each on one slice.")] = 60,
-    rate: Annotated[float, typer.Option(callback=positive, help="Step size of the weights.")] = 1e-3,
+    rate: Annotated[float, typer.Option(max=1, callback=positive, help="Step size of the weights.")] = 1e-3,
     maps: Maps = None,
     dataset: Dataset = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the samples held out.")] = 0,
@@ -48,7 +49,8 @@ def adapt(
             y, A, noise = _measured(read_scan(scan, maps, dataset), say)
             done = run(network, y, A, noise, steps=steps, rate=rate, seed=seed, say=say)
         found = {"input": scan, "model": network.identity["name"], "steps": steps, "better": done.better}
-        found |= {"before": done.before, "after": done.after, "output": output if done.better else None}
+        found |= {"before": done.before, "after": done.after if math.isfinite(done.after) else None}
+        found |= {"output": output if done.better else None}
         if done.better:
             card: dict[str, Any] = {"adapted_from": network.identity}
             card |= {"source_sha256": sha256(scan)} if Path(scan).is_file() else {}
@@ -62,7 +64,10 @@ def adapt(
             )
             typer.echo(f"  written: {output}\n" if done.better else "")
         if not done.better:
-            complain("warning: the samples kept away are predicted no better than before; nothing is written.")
+            if math.isfinite(done.after):
+                complain("warning: the samples kept away are predicted no better than before; nothing is written.")
+            else:
+                complain("warning: the adaptation diverged; nothing is written. Lower --rate.")
             raise typer.Exit(REFUSED)
 
 
