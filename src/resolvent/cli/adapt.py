@@ -11,7 +11,7 @@ import typer
 from resolvent._version import __version__
 from resolvent.cli.inputs import MODEL, read_scan
 from resolvent.cli.models import check_folder, written
-from resolvent.cli.options import Dataset, Maps, positive
+from resolvent.cli.options import Dataset, Device, Maps, positive
 from resolvent.cli.output import REFUSED, Debug, Json, complain, emit, progress, reporting
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def adapt(
     maps: Maps = None,
     dataset: Dataset = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the samples held out.")] = 0,
+    device: Device = "cpu",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -43,18 +44,18 @@ def adapt(
         from resolvent.mol.weights import load_mol
 
         check_folder(output)
-        network = load_mol(model)
+        network = load_mol(model).to(device)
         with progress() as say:
             say(f"reading {scan}")
             y, A, noise = _measured(read_scan(scan, maps, dataset), say)
-            done = run(network, y, A, noise, steps=steps, rate=rate, seed=seed, say=say)
+            done = run(network, y.to(device), A.to(device), noise, steps=steps, rate=rate, seed=seed, say=say)
         found = {"input": scan, "model": network.identity["name"], "steps": steps, "better": done.better}
         found |= {"before": done.before, "after": done.after if math.isfinite(done.after) else None}
         found |= {"output": output if done.better else None}
         if done.better:
             card: dict[str, Any] = {"adapted_from": network.identity}
             card |= {"source_sha256": sha256(scan)} if Path(scan).is_file() else {}
-            written(done.model, output, card | {name: found[name] for name in ("steps", "before", "after")})
+            written(done.model.to("cpu"), output, card | {name: found[name] for name in ("steps", "before", "after")})
         if as_json:
             emit({"version": __version__, **found})
         else:

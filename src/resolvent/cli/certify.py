@@ -9,7 +9,7 @@ import typer
 
 from resolvent._version import __version__
 from resolvent.cli.inputs import read_scan
-from resolvent.cli.options import Dataset
+from resolvent.cli.options import Dataset, Device
 from resolvent.cli.output import REFUSED, Debug, Json, complain, emit, progress, reporting
 
 
@@ -22,6 +22,7 @@ def certify(
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Of Lanczos, at the solution: more are sharper.")] = 40,
     dataset: Dataset = None,
+    device: Device = "cpu",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -42,7 +43,7 @@ def certify(
             say("deriving the constants")
             found = {"model": network.identity["name"], "sha256": network.identity["sha256"], **constants(network)}
             if scan is not None and given is not None:
-                local, outcome = at_scan(network, given, steps=steps, say=say)
+                local, outcome = at_scan(network.to(device), given, steps=steps, say=say)
                 summary = outcome.summary
                 ended = {name: summary[name] for name in ("status", "converged", "steps")}
                 certificate = {**summary["certificate"], "text": outcome.recon.certificate.text}
