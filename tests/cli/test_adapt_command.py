@@ -58,5 +58,12 @@ def test_an_approximate_model_is_refused(resolvent, estimated, scan, store, tmp_
 def test_a_file_is_no_folder_of_a_model(resolvent, model, scan, store, tmp_path):
     taken = tmp_path / "taken"
     taken.write_text("")
-    run = resolvent("adapt", store(scan), "-o", taken, "--model", model)
-    assert run.code == 1 and "is a file" in run.error
+    for folder in (taken, taken / "deeper" / "still"):
+        run = resolvent("adapt", store(scan), "-o", folder, "--model", model)
+        assert run.code == 1 and "is a file" in run.error
+
+
+def test_the_model_that_is_adapted_is_not_replaced(resolvent, model, scan, store):
+    run = resolvent("adapt", store(scan), "-o", model.parent / "." / model.name, "--model", model)
+    assert run.code == 2 and "is the model to start from and would be replaced" in " ".join(run.err.split())
+    assert "adapted_from" not in (model / "model.json").read_text()

@@ -43,6 +43,8 @@ def adapt(
         from resolvent.mol.adapt import adapt as run
         from resolvent.mol.weights import load_mol
 
+        if Path(model).is_dir() and Path(output).resolve() == Path(model).resolve():
+            raise typer.BadParameter(f"{output} is the model to start from and would be replaced. Choose another.")
         check_folder(output)
         network = load_mol(model).to(device)
         with progress() as say:
