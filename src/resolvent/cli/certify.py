@@ -9,7 +9,7 @@ import typer
 
 from resolvent._version import __version__
 from resolvent.cli.inputs import read_scan
-from resolvent.cli.options import Dataset, Device
+from resolvent.cli.options import Dataset, Device, Maps
 from resolvent.cli.output import REFUSED, Debug, Json, complain, emit, progress, reporting
 
 
@@ -21,6 +21,7 @@ def certify(
         str | None, typer.Argument(metavar="[SCAN]", help="Look at the solution of this scan, too.", show_default=False)
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Of Lanczos, at the solution: more are sharper.")] = 40,
+    maps: Maps = None,
     dataset: Dataset = None,
     device: Device = "cpu",
     as_json: Json = False,
@@ -39,7 +40,7 @@ def certify(
         network = load_mol(model)
         outcome = None
         with progress() as say:
-            given = None if scan is None else read_scan(scan, dataset=dataset)
+            given = None if scan is None else read_scan(scan, maps, dataset)
             say("deriving the constants")
             found = {"model": network.identity["name"], "sha256": network.identity["sha256"], **constants(network)}
             if scan is not None and given is not None:
