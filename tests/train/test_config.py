@@ -48,6 +48,8 @@ def test_changes_reach_nested_fields_with_their_types(path):
         ("data.scans={spatial: picture, matrix: [12, 16]}", "blur must be .* at most a sixth of the matrix"),
         ("solver.tol=[0.1, 0]", "tol must be greater than 0"),
         ("optimiser.rate=.inf", r"optimiser.rate: .* finite"),
+        ("optimiser.rate=1.0e+300", r"optimiser.rate: .* less than or equal to 100"),
+        ("optimiser.scalars=1.0e+300", r"optimiser.scalars: .* less than or equal to 100"),
         ("data.stills=[a.h5]", "stills are set in motion, but scans.spatial is 2d"),
         ("loss.complex=0", "every weight is zero"),
         ("name=A B", "name: String should match"),

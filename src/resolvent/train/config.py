@@ -179,8 +179,8 @@ class Optimiser(_Section):
     """
 
     steps: int = Field(default=2000, ge=1, description="Steps in all.")
-    rate: float = Field(default=2e-3, gt=0, description="Step size of the weights.")
-    scalars: float = Field(default=3.0, gt=0, description="Factor of the rate for lam and other single numbers.")
+    rate: float = Field(default=2e-3, gt=0, le=100, description="Step size of the weights.")
+    scalars: float = Field(default=3.0, gt=0, le=100, description="Factor of the rate for single numbers, as lam.")
     warmup: int = Field(default=50, ge=0)
     cooldown: float = Field(default=0.4, ge=0, le=1)
     clip: float = Field(default=3.0, gt=0, description="Largest norm of the gradient.")
