@@ -224,6 +224,15 @@ def test_scan_table(resolvent, model, scan, store):
     assert "3 Lanczos steps" in text
 
 
+def test_a_certificate_of_an_image_that_does_not_explain_the_samples_comes_with_a_warning(
+    resolvent, model, scan, store
+):
+    wrong = store(scan.replace(coil_maps=scan.maps.flip(-1), reference=None))
+    run = resolvent("certify", model, wrong, "--steps", 1, "--json")
+    assert run.json["certificate"]["proved"] and run.json["fit"]["doubtful"]
+    assert "scan.h5: |A x - b| = " in run.err and "coil maps, mask or trajectory may not be those" in run.err
+
+
 def test_more_steps_are_sharper(resolvent, estimated, scan, store):
     path = store(scan)
     few, many = (

@@ -49,10 +49,13 @@ def certify(
                 ended = {name: summary[name] for name in ("status", "converged", "steps")}
                 certificate = {**summary["certificate"], "text": outcome.recon.certificate.text}
                 found |= {"input": scan, "solve": ended, "local": local, "certificate": certificate}
+                found["fit"] = summary["fit"]
         if as_json:
             emit({"version": __version__, **found})
         else:
             _print(found)
+        if outcome is not None and outcome.recon.fit.doubt:
+            complain(f"warning: {scan}: {outcome.recon.fit.doubt}.")
         if outcome is not None and not outcome.recon.solution.converged:
             complain(f"warning: {scan}: {outcome.recon.solution.status}.")
             raise typer.Exit(REFUSED)
