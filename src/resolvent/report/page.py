@@ -65,7 +65,8 @@ def page(
     keep = kept(list(shown.values()), ndim)
     metrics = record.get("metrics")
     scores = metrics if isinstance(metrics, dict) else {}
-    content = payload(shown, scores, keep, aspect_of(geometry), scale) | {"edges": edges(geometry)}
+    content = payload(shown, scores, keep, aspect_of(geometry), scale)
+    content["edges"] = edges(geometry)
     measured = ""
     if kspace is not None and mask is not None:
         lines, points, measured = sampled(kspace, mask, ndim)
