@@ -32,7 +32,7 @@ def call(resolvent, store, scan, model, tmp_path):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_device_that_is_not_there_is_a_usage_error(call, name):
-    for device in ("cuda:99", "gpu", "meta"):
+    for device in ("cuda:99", "gpu", "meta", "hpu"):
         run = call(name, device)
         assert run.code == 2
         assert f"{device!r} is no device that PyTorch finds here" in run.err
