@@ -1,10 +1,13 @@
 """``resolvent adapt``: a model for one scan, written only where it predicts what it never saw better."""
 
 import json
+import math
 
+import pytest
 import torch
 
 import resolvent as rv
+from resolvent.mol.adapt import Adapted
 from resolvent.monotone import CertifiedStack
 
 
@@ -29,6 +32,23 @@ def test_nothing_is_written_where_it_does_not_help(resolvent, model, scan, store
     assert "no better than before" in run.err and not folder.exists()
 
 
+@pytest.mark.parametrize("rate", ["1e300", "1.5", "0", "nan"])
+def test_a_rate_at_which_nothing_is_learned_is_a_usage_error(resolvent, model, scan, store, tmp_path, rate):
+    run = resolvent("adapt", store(scan), "-o", tmp_path / "adapted", "--model", model, "--rate", rate)
+    assert run.code == 2 and "Invalid value for '--rate'" in run.err
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_adaptation_that_diverges_says_so(resolvent, model, scan, store, tmp_path, monkeypatch, options):
+    folder = tmp_path / "adapted"
+    diverged = Adapted(rv.load(model), before=0.5, after=math.inf)
+    monkeypatch.setattr("resolvent.mol.adapt.adapt", lambda *_, **__: diverged)
+    run = resolvent("adapt", store(scan), "-o", folder, "--model", model, *options)
+    assert run.code == 3 and not folder.exists()
+    assert "the adaptation diverged; nothing is written. Lower --rate." in run.err
+    assert not options or run.json["after"] is None
+
+
 def test_an_approximate_model_is_refused(resolvent, estimated, scan, store, tmp_path):
     run = resolvent("adapt", store(scan), "-o", tmp_path / "adapted", "--model", estimated)
     assert run.code == 1
@@ -38,5 +58,12 @@ def test_an_approximate_model_is_refused(resolvent, estimated, scan, store, tmp_
 def test_a_file_is_no_folder_of_a_model(resolvent, model, scan, store, tmp_path):
     taken = tmp_path / "taken"
     taken.write_text("")
-    run = resolvent("adapt", store(scan), "-o", taken, "--model", model)
-    assert run.code == 1 and "is a file" in run.error
+    for folder in (taken, taken / "deeper" / "still"):
+        run = resolvent("adapt", store(scan), "-o", folder, "--model", model)
+        assert run.code == 1 and "is a file" in run.error
+
+
+def test_the_model_that_is_adapted_is_not_replaced(resolvent, model, scan, store):
+    run = resolvent("adapt", store(scan), "-o", model.parent / "." / model.name, "--model", model)
+    assert run.code == 2 and "is the model to start from and would be replaced" in " ".join(run.err.split())
+    assert "adapted_from" not in (model / "model.json").read_text()

@@ -1,6 +1,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -223,6 +224,15 @@ def test_scan_table(resolvent, model, scan, store):
     assert "3 Lanczos steps" in text
 
 
+def test_a_certificate_of_an_image_that_does_not_explain_the_samples_comes_with_a_warning(
+    resolvent, model, scan, store
+):
+    wrong = store(scan.replace(coil_maps=scan.maps.flip(-1), reference=None))
+    run = resolvent("certify", model, wrong, "--steps", 1, "--json")
+    assert run.json["certificate"]["proved"] and run.json["fit"]["doubtful"]
+    assert "scan.h5: |A x - b| = " in run.err and "coil maps, mask or trajectory may not be those" in run.err
+
+
 def test_more_steps_are_sharper(resolvent, estimated, scan, store):
     path = store(scan)
     few, many = (
@@ -269,6 +279,17 @@ def test_maps_are_estimated_where_the_scan_has_none(resolvent, estimated, full, 
     run = resolvent("certify", estimated, store(full.replace(coil_maps=None)), "--json", "--steps", 2)
     assert run.code == 0
     assert math.isfinite(run.json["local"]["J_G"]["smallest"])
+
+
+def test_maps_of_a_file_are_taken_instead(resolvent, estimated, scan, store, tmp_path):
+    other = scan.maps.roll(5, -1)
+    np.save(tmp_path / "maps.npy", other.numpy())
+    given = resolvent("certify", estimated, store(scan), "--maps", tmp_path / "maps.npy", "--json", "--steps", 2).json
+    stored, own = (
+        resolvent("certify", estimated, store(one, "other.h5"), "--json", "--steps", 2).json
+        for one in (scan.replace(coil_maps=other), scan)
+    )
+    assert given["local"] == stored["local"] != own["local"]
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,12 @@ def test_steps_must_be_positive(model, scan):
         adapt(model, scan.kspace, scan.operator(), steps=0)
 
 
+@pytest.mark.parametrize("rate", [0.0, -1e-3, 2.0, 1e300, float("nan")])
+def test_the_rate_is_one_at_which_weights_can_be_learned(model, scan, rate):
+    with pytest.raises(ModelError, match=r"rate is .*at most 1"):
+        adapt(model, scan.kspace, scan.operator(), rate=rate)
+
+
 def test_what_was_proved_for_all_data_is_proved_of_the_scan(scan, tmp_path):
     torch.manual_seed(0)
     model = rv.MOL(ResidualStack(m=0.3, channels=4, layers=2), lam=10.0)

@@ -372,6 +372,19 @@ def test_the_volume_opens_in_niivue_or_says_why_not(browser, opened):
 
 
 @pytest.mark.parametrize("oriented", [True, False])
+def test_planes_have_letters_at_their_edges_if_their_orientation_is_known(browser, tmp_path, oriented):
+    geometry = Geometry(np.diag([-1.0, -1.0, 1.0, 1.0]), oriented)
+    write_page(tmp_path / "page.html", {"model": torch.rand(1, 6, 5)}, {}, title="", geometry=geometry)
+    browser.open(tmp_path / "page.html")
+    browser.settle()
+    places = """Array.from(document.querySelectorAll('.edge'), (edge) => {
+        const e = edge.getBoundingClientRect(), c = document.querySelector('canvas').getBoundingClientRect();
+        return [edge.textContent, (e.x + e.width / 2 - c.x) / c.width, (e.y + e.height / 2 - c.y) / c.height]; })"""
+    found = {letter: pytest.approx([x, y], abs=0.1) for letter, x, y in browser.run(places)}
+    assert found == ({"R": [0, 0.5], "L": [1, 0.5], "A": [0.5, 0], "P": [0.5, 1]} if oriented else {})
+
+
+@pytest.mark.parametrize("oriented", [True, False])
 def test_the_volume_has_letters_for_right_and_left_if_its_orientation_is_known(browser, tmp_path, oriented):
     stack = torch.rand(1, 4, 6, 5, generator=torch.Generator().manual_seed(0)) + 0j
     write_page(tmp_path / "page.html", {"model": stack}, {}, title="", ndim=3, geometry=Geometry(np.eye(4), oriented))

@@ -44,6 +44,16 @@ def test_only_volumes_of_known_orientation_have_letters_for_right_and_left(volum
         assert payload(page({"model": image}, {}, title="", ndim=3, geometry=geometry))["oriented"] is False
 
 
+def test_edges_are_named_by_the_axis_that_a_plane_follows_most():
+    turned = np.diag([1.0, 1.0, 1.0, 1.0])
+    turned[:3, :2] = [[0.3, 0.1], [-2.0, 0.0], [0.5, -1.0]]  # columns to the back, rows to the feet
+    image = {"model": torch.rand(2, 5, 6)}
+    for affine, letters in ((np.eye(4), list("LRPA")), (turned, list("APSI"))):
+        assert payload(page(image, {}, title="", geometry=Geometry(affine)))["edges"] == letters
+    for unknown in (None, Geometry(np.eye(4), oriented=False)):
+        assert payload(page(image, {}, title="", geometry=unknown))["edges"] == []
+
+
 def test_the_page_says_where_it_came_from(plane):
     record = plane.outcome.recon.record()
     for said in (record["model"]["sha256"], "demo.h5", "0.001", record["version"], "resolvent recon demo.h5"):

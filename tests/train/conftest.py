@@ -9,7 +9,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import torch
 
 from resolvent.train.config import Config, parsed
 
@@ -70,11 +69,3 @@ def folder(tmp_path: Path) -> Path:
 def config(folder: Path) -> Config:
     """The settings with the folder of the subjects."""
     return parsed({**SETTINGS, "data": {**SETTINGS["data"], "folder": str(folder)}}, "the settings")
-
-
-@pytest.fixture(autouse=True)
-def keep_threads():
-    """A run sets the number of threads of the process."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from resolvent._errors import DataError
+from resolvent._errors import DataError, ModelError
 from resolvent.mol import MOL
 from resolvent.mol.weights import build
 from resolvent.train.config import Config, read_config, to_yaml
@@ -36,6 +36,7 @@ def test_changes_reach_nested_fields_with_their_types(path):
         ("optimiser.steps=0", r"optimiser.steps: .* greater than or equal to 1"),
         ("data.scans.masks={spiral: 1}", "there is no mask kind 'spiral'"),
         ("data.scans.matrix=[30, 20]", "matrix is from 30 to 20; give the smaller number first"),
+        ("data.scans.acceleration=[2, 11]", r"Acceleration 11 is not possible on 20 lines. Choose .* to 10\. See"),
         ("data.scans.acceleration=[0.5, 2]", "acceleration, depth and coils must be at least 1"),
         ("data.scans.depth=[0, 2]", "acceleration, depth and coils must be at least 1"),
         ("data.scans.acceleration=[.nan, .nan]", r"scans.acceleration.0: .* finite"),
@@ -48,6 +49,8 @@ def test_changes_reach_nested_fields_with_their_types(path):
         ("data.scans={spatial: picture, matrix: [12, 16]}", "blur must be .* at most a sixth of the matrix"),
         ("solver.tol=[0.1, 0]", "tol must be greater than 0"),
         ("optimiser.rate=.inf", r"optimiser.rate: .* finite"),
+        ("optimiser.rate=1.0e+300", r"optimiser.rate: .* less than or equal to 100"),
+        ("optimiser.scalars=1.0e+300", r"optimiser.scalars: .* less than or equal to 100"),
         ("data.stills=[a.h5]", "stills are set in motion, but scans.spatial is 2d"),
         ("loss.complex=0", "every weight is zero"),
         ("name=A B", "name: String should match"),
@@ -104,3 +107,8 @@ def test_recipes_are_valid(request):
         model = build(config.model)
         convolved = 2 if config.data.scans.spatial in ("2d", "picture") else 3
         assert not isinstance(model, MOL) or model.score.ndim == convolved
+
+
+def test_a_model_that_cannot_be_built_is_named_in_two_sentences():
+    with pytest.raises(ModelError, match=r"the weight of the data must be positive\. Correct it\.$"):
+        build({"score": {"kind": "CertifiedStack", "channels": 4, "layers": 1}, "lam": -1})

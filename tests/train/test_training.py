@@ -2,12 +2,14 @@
 
 import csv
 import json
+import logging
 import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import lightning.pytorch as pl
 import pytest
@@ -17,7 +19,7 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from torch.nn.functional import conv2d, conv3d
 
 import resolvent as rv
-from resolvent._errors import DataError, ModelError
+from resolvent._errors import DataError, FormatError, ModelError
 from resolvent.mol.weights import build
 from resolvent.monotone.layers import UnitKernel
 from resolvent.train import read_config, train
@@ -62,6 +64,22 @@ def test_a_run_leaves_settings_logs_checkpoints_and_a_model_with_its_card(config
         and "Research use only" in page
     )
     assert "over subjects (2 of val.h5)" in page
+
+
+@pytest.mark.parametrize("seen", ["train.h5", "none.h5"], ids=["finished", "refused"])
+def test_a_run_leaves_the_process_as_it_was(config, tmp_path, seen):
+    def state():
+        return torch.get_num_threads(), logging.getLogger("lightning.pytorch").level, torch.get_rng_state().tolist()
+
+    config, ours = changed(config, data={"train": [seen]}), torch.get_num_threads()
+    torch.set_num_threads(2)
+    before = state()
+    try:
+        with pytest.raises(FormatError) if seen == "none.h5" else nullcontext():
+            train(config, tmp_path / "run")
+        assert state() == before
+    finally:
+        torch.set_num_threads(ours)
 
 
 @pytest.mark.parametrize(

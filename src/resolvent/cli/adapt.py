@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 from resolvent._version import __version__
 from resolvent.cli.inputs import MODEL, read_scan
 from resolvent.cli.models import check_folder, written
-from resolvent.cli.options import Dataset, Maps, positive
+from resolvent.cli.options import Dataset, Device, Maps, positive
 from resolvent.cli.output import REFUSED, Debug, Json, complain, emit, progress, reporting
 
 if TYPE_CHECKING:
@@ -22,10 +23,11 @@ def adapt(
     output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Folder of the model; its name too.")],
     model: Annotated[str, typer.Option(metavar="MODEL", help="Where to start: a packaged model or a folder.")] = MODEL,
     steps: Annotated[int, typer.Option(min=1, help="Gradient steps, each on one slice.")] = 60,
-    rate: Annotated[float, typer.Option(callback=positive, help="Step size of the weights.")] = 1e-3,
+    rate: Annotated[float, typer.Option(max=1, callback=positive, help="Step size of the weights.")] = 1e-3,
     maps: Maps = None,
     dataset: Dataset = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the samples held out.")] = 0,
+    device: Device = "cpu",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -41,18 +43,21 @@ def adapt(
         from resolvent.mol.adapt import adapt as run
         from resolvent.mol.weights import load_mol
 
+        if Path(model).is_dir() and Path(output).resolve() == Path(model).resolve():
+            raise typer.BadParameter(f"{output} is the model to start from and would be replaced. Choose another.")
         check_folder(output)
-        network = load_mol(model)
+        network = load_mol(model).to(device)
         with progress() as say:
             say(f"reading {scan}")
             y, A, noise = _measured(read_scan(scan, maps, dataset), say)
-            done = run(network, y, A, noise, steps=steps, rate=rate, seed=seed, say=say)
+            done = run(network, y.to(device), A.to(device), noise, steps=steps, rate=rate, seed=seed, say=say)
         found = {"input": scan, "model": network.identity["name"], "steps": steps, "better": done.better}
-        found |= {"before": done.before, "after": done.after, "output": output if done.better else None}
+        found |= {"before": done.before, "after": done.after if math.isfinite(done.after) else None}
+        found |= {"output": output if done.better else None}
         if done.better:
             card: dict[str, Any] = {"adapted_from": network.identity}
             card |= {"source_sha256": sha256(scan)} if Path(scan).is_file() else {}
-            written(done.model, output, card | {name: found[name] for name in ("steps", "before", "after")})
+            written(done.model.to("cpu"), output, card | {name: found[name] for name in ("steps", "before", "after")})
         if as_json:
             emit({"version": __version__, **found})
         else:
@@ -62,7 +67,10 @@ def adapt(
             )
             typer.echo(f"  written: {output}\n" if done.better else "")
         if not done.better:
-            complain("warning: the samples kept away are predicted no better than before; nothing is written.")
+            if math.isfinite(done.after):
+                complain("warning: the samples kept away are predicted no better than before; nothing is written.")
+            else:
+                complain("warning: the adaptation diverged; nothing is written. Lower --rate.")
             raise typer.Exit(REFUSED)
 
 

@@ -11,7 +11,7 @@ import typer
 from resolvent._version import __version__
 from resolvent.cli.inputs import read_scan
 from resolvent.cli.naming import figures, make_folders, remove_empty
-from resolvent.cli.options import Dataset, Kind, Maps, at_least_one, one_of, positive
+from resolvent.cli.options import Dataset, Device, Kind, Maps, at_least_one, one_of, positive
 from resolvent.cli.output import Debug, Json, emit, progress, reporting
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def attack(
     ] = None,
     mask_kind: Kind = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the random starts, and of the mask.")] = 0,
+    device: Device = "cpu",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -98,7 +99,7 @@ def attack(
                     "together": 1,
                     "say": say,
                 }
-                name, found, again, seconds = _search(model, one, epsilon, options, held=held)
+                name, found, again, seconds = _search(model, one, epsilon, options, held=held, device=device)
             entry = _entry(found, again) | {
                 "input": scan,
                 "model": name,
@@ -127,25 +128,25 @@ def attack(
 
 
 def _search(
-    model: str, scan: Scan, epsilon: float, options: dict[str, Any], *, held: bool
+    model: str, scan: Scan, epsilon: float, options: dict[str, Any], *, held: bool, device: str
 ) -> tuple[str, Attack, Attack | None, float]:
     """Name of what was attacked, the attack, that with the conditioning held, and the seconds both took."""
     from resolvent.mol.targets import attack_model, attack_sense
     from resolvent.mol.weights import load_mol
 
-    network = None if model == LINEAR else load_mol(model)
+    network = None if model == LINEAR else load_mol(model).to(device)
     options["say"]("coil maps")
     unit = scan.normalised()
-    A = scan.operator()
+    y, A = unit.kspace.to(device), scan.operator().to(device)
     began = time.monotonic()
     again = None
     if network is None:
-        name, found = LINEAR, attack_sense(unit.kspace, A, epsilon, noise=unit.noise, **options)
+        name, found = LINEAR, attack_sense(y, A, epsilon, noise=unit.noise, **options)
     else:
         name = str(network.identity.get("name", model))
-        found = attack_model(network, unit.kspace, A, epsilon, noise=unit.noise, **options)
+        found = attack_model(network, y, A, epsilon, noise=unit.noise, **options)
         if held:
-            again = attack_model(network, unit.kspace, A, epsilon, noise=unit.noise, hold_conditioning=True, **options)
+            again = attack_model(network, y, A, epsilon, noise=unit.noise, hold_conditioning=True, **options)
     return name, found, again, time.monotonic() - began
 
 

@@ -9,7 +9,7 @@ import typer
 
 from resolvent._version import __version__
 from resolvent.cli.inputs import read_scan
-from resolvent.cli.options import Dataset
+from resolvent.cli.options import Dataset, Device, Maps
 from resolvent.cli.output import REFUSED, Debug, Json, complain, emit, progress, reporting
 
 
@@ -21,7 +21,9 @@ def certify(
         str | None, typer.Argument(metavar="[SCAN]", help="Look at the solution of this scan, too.", show_default=False)
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Of Lanczos, at the solution: more are sharper.")] = 40,
+    maps: Maps = None,
     dataset: Dataset = None,
+    device: Device = "cpu",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -38,19 +40,22 @@ def certify(
         network = load_mol(model)
         outcome = None
         with progress() as say:
-            given = None if scan is None else read_scan(scan, dataset=dataset)
+            given = None if scan is None else read_scan(scan, maps, dataset)
             say("deriving the constants")
             found = {"model": network.identity["name"], "sha256": network.identity["sha256"], **constants(network)}
             if scan is not None and given is not None:
-                local, outcome = at_scan(network, given, steps=steps, say=say)
+                local, outcome = at_scan(network.to(device), given, steps=steps, say=say)
                 summary = outcome.summary
                 ended = {name: summary[name] for name in ("status", "converged", "steps")}
                 certificate = {**summary["certificate"], "text": outcome.recon.certificate.text}
                 found |= {"input": scan, "solve": ended, "local": local, "certificate": certificate}
+                found["fit"] = summary["fit"]
         if as_json:
             emit({"version": __version__, **found})
         else:
             _print(found)
+        if outcome is not None and outcome.recon.fit.doubt:
+            complain(f"warning: {scan}: {outcome.recon.fit.doubt}.")
         if outcome is not None and not outcome.recon.solution.converged:
             complain(f"warning: {scan}: {outcome.recon.solution.status}.")
             raise typer.Exit(REFUSED)

@@ -127,15 +127,15 @@ def at_scan(model: MOL, scan: Scan, *, steps: int, say: Callable[[str], None]) -
     The eigenvectors are searched for in single precision; value and residual are then computed in double precision.
     """
     outcome = reconstruct(scan.replace(reference=None), model, say=say)
-    solved = outcome.solved
+    solved, device = outcome.solved, model.log_lam.device
     of_f, of_g, others = [], [], []
     for number in range(len(solved.kspace)):
         say(f"monotonicity at the solution of slice {number}")
         one = solved.entry(number).normalised()
-        A = one.operator()
+        y, A = one.kspace.to(device), one.operator().to(device)
         with torch.no_grad():
-            equation = model.pose(one.kspace, A, one.noise)[0]
-        exact, x = equation.to_double(), outcome.recon.solution.x[number : number + 1]
+            equation = model.pose(y, A, one.noise)[0]
+        exact, x = equation.to_double(), outcome.recon.solution.x[number : number + 1].to(device)
         precise = x.to(torch.complex128)
         of_f.append(verified(exact.score, precise, local_monotonicity(equation.score, x, steps=steps, tol=1e-5)))
         of_g.append(verified(exact.residual, precise, local_monotonicity(equation.residual, x, steps=steps, tol=1e-5)))
@@ -151,9 +151,10 @@ def at_scan(model: MOL, scan: Scan, *, steps: int, say: Callable[[str], None]) -
 def at_data(model: MOL, outcome: Outcome) -> dict[str, Any]:
     """What the certificate leaves out of a conditioned model: K of `attack_conditioning` for the first slice."""
     one = outcome.solved.entry(0).normalised()
-    A = one.operator()
+    y = one.kspace.to(model.log_lam.device)
+    A = one.operator().to(y.device)
     options = {"steps": ASCENT, "starts": 1, "methods": ("pgd",), "draws": 4}
-    found = attack_conditioning(model, one.kspace, A, EPSILON, noise=one.noise, **options)
+    found = attack_conditioning(model, y, A, EPSILON, noise=one.noise, **options)
     worst = float(found.gain_worst)
     lam = outcome.recon.lam[:1].double()
     gain = float(data_gain(lam, model.m.value, A.norm_bound.double(), worst))

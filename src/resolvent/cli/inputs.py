@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resolvent.cli.naming import STREAM
 from resolvent.cli.output import complain
 from resolvent.cli.streams import SPOOLED, spooled
 
 if TYPE_CHECKING:
+    from resolvent._errors import ScanWarning
     from resolvent.data import Scan, Volume
 
 MODEL = "brain-2d"
@@ -52,26 +55,29 @@ def read_scan(path: str, maps: str | None = None, dataset: str | None = None, tr
     return scan.replace(coil_maps=coil_maps).validated().single()
 
 
-def heard(path: str, **inputs: str | None) -> tuple[Scan, tuple[str, ...]]:
-    """`read_scan`, and what the reader says of the scan: one sentence each, without the full stop.
-
-    Of a file that is refused after all it goes to stderr: it may say why.
-    """
+@contextmanager
+def hearing() -> Iterator[list[ScanWarning]]:
+    """What readers say of a scan meanwhile. Where it is refused after all it goes to stderr: it may say why."""
     from resolvent._errors import ScanWarning
 
-    said: list[warnings.WarningMessage] = []
-    try:
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always", ScanWarning)
-            scan = read_scan(path, **inputs)
-    except Exception:
-        for one in said:
-            complain(f"warning: {one.message}")
-        raise
-    for one in said:
-        if not isinstance(one.message, ScanWarning):
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-    return scan, tuple(one.message.text for one in said if isinstance(one.message, ScanWarning))
+    said: list[ScanWarning] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ScanWarning)
+        show = warnings.showwarning
+
+        def hear(message: Warning | str, *where: Any) -> None:
+            if isinstance(message, ScanWarning):
+                said.append(message)
+            else:
+                show(message, *where)
+
+        warnings.showwarning = hear
+        try:
+            yield said
+        except Exception:
+            for one in said:
+                complain(f"warning: {one}")
+            raise
 
 
 def read_image(path: str) -> Volume:

@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 def check_folder(output: str) -> None:
     """Find out before a long computation whether a model can be written there."""
     from resolvent.data.io import OutputError
+    from resolvent.data.io.output import check_place
+    from resolvent.mol.weights import CARD
 
-    if Path(output).exists() and not Path(output).is_dir():
-        raise OutputError(f"{output} is a file. Choose another name for the folder of the model.")
+    there = next(place for place in (Path(output), *Path(output).parents) if place.exists())
+    if not there.is_dir():
+        raise OutputError(f"{there} is a file. Choose another name for the folder of the model.")
+    check_place(there / CARD)
 
 
 def written(model: MOL, output: str, card: dict[str, Any]) -> MOL:

@@ -64,7 +64,7 @@ def present(device: str) -> str:
 
     try:
         torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # PyTorch raises one or another
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:  # PyTorch raises one or another
         raise typer.BadParameter(
             f"{device!r} is no device that PyTorch finds here. Write cpu, or cuda where a GPU and its PyTorch are."
         ) from error

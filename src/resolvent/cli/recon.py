@@ -12,7 +12,7 @@ import typer
 
 from resolvent._version import __version__
 from resolvent.cli.cautions import cautions
-from resolvent.cli.inputs import MODEL, heard
+from resolvent.cli.inputs import MODEL, hearing, read_scan
 from resolvent.cli.naming import FIELD, STREAM, figures, is_folder, make_folders, outputs, remove_empty, reports
 from resolvent.cli.options import Dataset, Device, Kind, Maps, at_least_one, byte_count, positive
 from resolvent.cli.output import FAULT, REFUSED, Debug, Json, complain, emit, explain, progress, reporting
@@ -182,20 +182,13 @@ def _reconstructed(
     from resolvent.cli.reconstruct import reconstruct
     from resolvent.data.io.output import check_volumes
 
-    with progress() as say:
+    with progress() as say, hearing() as said:
         say(f"reading {path}")
-        scan, said = heard(path, **inputs)
-        try:
-            if image is not None and image != STREAM:
-                check_volumes(image, scan.ndim, len(scan.kspace))
-            found = reconstruct(
-                scan, model, compare=compare, say=lambda text: say(f"{Path(path).name}: {text}"), **options
-            )
-        except Exception:
-            for text in said:  # it may say why
-                complain(f"warning: {path}: {text}.")
-            raise
-    told = (*said, *cautions(found.scan, model.card), found.recon.fit.faint)
+        scan = read_scan(path, **inputs)
+        if image is not None and image != STREAM:
+            check_volumes(image, scan.ndim, len(scan.kspace))
+        found = reconstruct(scan, model, compare=compare, say=lambda text: say(f"{Path(path).name}: {text}"), **options)
+    told = (*(one.text for one in said), *cautions(found.scan, model.card), found.recon.fit.faint)
     return replace(found, cautions=tuple(text for text in told if text))
 
 

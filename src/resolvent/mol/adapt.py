@@ -33,7 +33,7 @@ class Adapted:
         model: the adapted model, whether it is better or not.
         before: error with which the given model predicts the samples kept away: `held_out_loss`, mean over
             the slices; 2 for an empty image, and with noise never 0.
-        after: the same of the adapted model.
+        after: the same of the adapted model; infinite where the adaptation diverged.
     """
 
     model: MOL
@@ -71,12 +71,13 @@ def adapt(
         A: the physics, on the same grid as y.
         noise: standard deviation of the complex noise of a sample; estimated from y by default.
         steps: of Adam, each about twice the work of a reconstruction to 1e-2.
-        rate: of Adam; it falls to zero over the second half.
+        rate: of Adam, at most 1: about what each weight moves in a step. It falls to zero over the second half.
         seed: of what is held out.
         say: told how far it is.
 
     Raises:
-        ModelError: the model is only approximate, so that nothing would hold it monotone; or steps is not positive.
+        ModelError: the model is only approximate, so that nothing would hold it monotone; or steps or rate is out of
+            range.
 
     Source: B. Yaman et al., "Zero-shot self-supervised learning for MRI reconstruction", ICLR (2022).
     """
@@ -86,6 +87,8 @@ def adapt(
         )
     if steps < 1:
         raise ModelError(f"steps is {steps}; it must be positive.")
+    if not 0 < rate <= 1:
+        raise ModelError(f"rate is {rate}, about what each weight moves in a step. Pass a positive one, at most 1.")
     sigma = noise_of(y, A, noise)
     measured = (y != 0).any(1).to(y.real.dtype)
     used, judged = (part.unsqueeze(1) for part in split(measured, JUDGED, seed))

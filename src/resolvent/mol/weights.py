@@ -70,7 +70,7 @@ def build(description: dict[str, Any]) -> MOL | Baseline:
     try:
         return _build(description)
     except _WRONG as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300].rstrip(".")
         raise ModelError(f"the description is of no model this version can build: {reason}. Correct it.") from None
 
 

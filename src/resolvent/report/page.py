@@ -18,7 +18,7 @@ from resolvent._titles import title_of
 from resolvent._version import __version__
 from resolvent.data.places import aspect_of
 from resolvent.report.curve import curve
-from resolvent.report.payload import affine_of, byte_planes, payload, whole
+from resolvent.report.payload import affine_of, byte_planes, edges, payload, whole
 from resolvent.report.planes import kept, packed, planes, sampled
 from resolvent.report.words import certificate, doubts, number, provenance, warnings
 
@@ -56,7 +56,7 @@ def page(
         reference: the image that is known to be right; with it there are error maps.
         kspace: the measurements ``(batch, coil, *lead, *spatial)``.
         mask: where they were measured.
-        geometry: place in the patient; a volume whose orientation is not known has no letters for right and left.
+        geometry: place in the patient; images whose orientation is not known have no letters for right and left.
         scale: the images times `scale` are in the units of the file.
     """
     shown = {name: planes(image, ndim) for name, image in images.items()}
@@ -66,6 +66,7 @@ def page(
     metrics = record.get("metrics")
     scores = metrics if isinstance(metrics, dict) else {}
     content = payload(shown, scores, keep, aspect_of(geometry), scale)
+    content["edges"] = edges(geometry)
     measured = ""
     if kspace is not None and mask is not None:
         lines, points, measured = sampled(kspace, mask, ndim)

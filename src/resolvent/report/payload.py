@@ -64,6 +64,22 @@ def affine_of(geometry: Geometry | None, keep: Kept) -> np.ndarray:
     return found
 
 
+def edges(geometry: Geometry | None) -> list[str]:
+    """What lies at the left, right, top and bottom edge of a plane, as in the volume viewer; empty if not known.
+
+    >>> from resolvent.data import Geometry
+    >>> edges(Geometry(np.diag([-1.0, -1.0, 1.0, 1.0])))
+    ['R', 'L', 'A', 'P']
+    """
+    if geometry is None or not geometry.oriented:
+        return []
+    letters = []
+    for step in geometry.affine[:3, :2].T:
+        axis = int(np.abs(step).argmax())
+        letters += ["LPI"[axis], "RAS"[axis]][:: 1 if step[axis] > 0 else -1]
+    return letters
+
+
 def whole(slices: int, frames: int) -> str:
     """What scores are of, where a panel shows a part of it.
 

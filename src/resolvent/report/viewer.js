@@ -76,11 +76,16 @@ window.report = (async () => {
   images.forEach((image, n) => {
     const panel = document.createElement("figure");
     panel.className = "panel";
-    panel.innerHTML = '<canvas tabindex="0" role="img"></canvas><figcaption><strong></strong> <span></span></figcaption>';
+    panel.innerHTML = '<div class="plane"><canvas tabindex="0" role="img"></canvas></div><figcaption><strong></strong> <span></span></figcaption>';
     panel.querySelector("strong").textContent = image.label;
     panel.querySelector("span").textContent = image.score;
     image.panel = box.appendChild(panel);
     image.canvas = panel.querySelector("canvas");
+    data.edges.forEach((letter, side) => {
+      const edge = image.canvas.parentElement.appendChild(document.createElement("span"));
+      edge.className = `edge ${["left", "right", "top", "bottom"][side]}`;
+      edge.textContent = letter;
+    });
     image.canvas.style.aspectRatio = `${columns} / ${rows * data.aspect}`;
     gestures(image.canvas, n);
     const choice = document.createElement("label");

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from resolvent._errors import DataError
-from resolvent.data.masks import MASK_KINDS
+from resolvent.data.masks import MASK_KINDS, make_mask
 
 Range = tuple[float, float]
 
@@ -87,6 +87,10 @@ class Scans(_Section):
             raise ValueError("contrast and zoom must be greater than 0")
         if self.spatial == "picture" and (self.blur[0] < 0 or 6 * self.blur[1] + 3 > self.matrix[0]):
             raise ValueError("blur must be at least 0, and at most a sixth of the matrix")
+        if self.spatial != "picture":
+            least = self.depth[:1] * (self.spatial == "3d") + self.matrix[:1] * 2
+            for kind in (kind for kind, odds in self.masks.items() if odds):
+                make_mask(kind, least, self.acceleration[1])  # a draw would end the run, at some step
         return self
 
 
@@ -179,8 +183,8 @@ class Optimiser(_Section):
     """
 
     steps: int = Field(default=2000, ge=1, description="Steps in all.")
-    rate: float = Field(default=2e-3, gt=0, description="Step size of the weights.")
-    scalars: float = Field(default=3.0, gt=0, description="Factor of the rate for lam and other single numbers.")
+    rate: float = Field(default=2e-3, gt=0, le=100, description="Step size of the weights.")
+    scalars: float = Field(default=3.0, gt=0, le=100, description="Factor of the rate for single numbers, as lam.")
     warmup: int = Field(default=50, ge=0)
     cooldown: float = Field(default=0.4, ge=0, le=1)
     clip: float = Field(default=3.0, gt=0, description="Largest norm of the gradient.")
@@ -255,7 +259,7 @@ def parsed(content: dict[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(content)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg'].rstrip('.')}" for e in error.errors())
         raise DataError(f"{where} is no valid configuration: {faults}. See `resolvent train --schema`.") from None
 
 

@@ -8,7 +8,8 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ def train(
 
     In `out`: ``config.yaml`` (with all defaults), ``last.ckpt``, ``best.ckpt``, ``log/`` (CSV and TensorBoard), and the
     model in a folder of its name. A run that was killed goes on from its last checkpoint, and takes on one thread the
-    same steps to the last bit as if nothing had happened.
+    same steps to the last bit as if nothing had happened. Seed and threads are those of the run, and are afterwards
+    what they were.
 
     Args:
         config: the run.
@@ -65,14 +67,31 @@ def train(
         DataError: subjects or folder cannot be used; `out` holds a run with other settings.
         ModelError: an unknown architecture, or penalties that it does not take; training diverged.
     """
-    out = Path(out)
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    with _own_state(config):
+        return _train(config, Path(out), say, bar)
+
+
+@contextmanager
+def _own_state(config: Config) -> Iterator[None]:
+    """Random numbers, threads and what the trainer logs are the run's; those of the process are put back."""
+    threads, log = torch.get_num_threads(), logging.getLogger("lightning.pytorch")
+    level = log.level
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(config.seed)
+        torch.set_num_threads(config.threads or threads)
+        log.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            log.setLevel(level)
+
+
+def _train(config: Config, out: Path, say: Callable[[str], None], bar: bool) -> dict[str, Any]:
     resumes = (out / LAST).exists()
     if resumes:
         _compare(config, saved_config(out / LAST), out)
     _prepare(out, config)
-    torch.manual_seed(config.seed)
     model = build(config.model)
     _penalised(model, config)
     if config.init:
@@ -158,7 +177,6 @@ class _Bar(RichProgressBar):
 
 
 def _trainer(config: Config, out: Path, callbacks: list[pl.Callback], bar: bool) -> pl.Trainer:
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     if config.validation.patience:
         rule = EarlyStopping("psnr", mode="max", patience=config.validation.patience, check_on_train_epoch_end=False)
         callbacks.append(rule)
