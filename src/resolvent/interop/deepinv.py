@@ -56,7 +56,7 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
 
     It holds a copy, so later updates of `physics` do not affect it (tensors are shared, not copied). The linear solves
     and their gradients are those of this library. A must be linear over the complex numbers (see
-    `resolvent.testing.check_linear`), as any map that treats both channels alike. Certificates rest on ``A_adjoint``
+    `resolvent.testing.check_linear`), as is any map that treats both channels alike. Certificates rest on ``A_adjoint``
     and on `norm`, which are tested at random vectors (see `ForeignOperator`).
 
     Args:

@@ -81,7 +81,7 @@ class LinearOperator(nn.Module, ABC):
 
         Args:
             y: measurements.
-            back: ``A^H y``, if it is known: it is returned as it is where the density is even.
+            back: ``A^H y``, if it is known: it is returned unchanged where the density is even.
         """
         if self.compensation is not None:
             return self.adjoint(self.compensation * y)

@@ -22,9 +22,9 @@ def estimate_noise(kspace: KSpace, ndim: int = 2, radius: Tensor | None = None) 
         sigma^2 = min over k = 1, 2, 3 of  lambda_min(R_k) / lambda_min(R_k of white noise of sigma 1)
 
     R_k is computed from the completely measured patches farthest from the centre: a tenth of them (a fortieth with
-    one coil), or 16 for each dimension of the vectors (50 for k = 1) if that is more and there are as many. A k with
-    fewer than four patches for each dimension, or larger than an axis, is left out. The white noise is one draw at the
-    same places.
+    one coil), or 16 for each dimension of the vectors (50 for k = 1) if that is more, or all if there are fewer. A k
+    with fewer than four patches for each dimension, or larger than an axis, is left out. The white noise is one draw at
+    the same places.
 
     The wanted noise is that of the image, to which weak coils contribute little. So a coil whose mean magnitude is s
     times that of the median coil, with s below a half, is scaled to ``1 - s`` times it: whatever the gain of a few

@@ -49,9 +49,9 @@ class Plan:
 def solve_peak(model: MOL, y: Tensor, A: SENSE) -> int:
     """Estimate of the peak memory of `MOL.solve` for these scans in bytes, without y and A.
 
-    With x the bytes of an image, y those of k-space, A those of the operator, n the number of pixels, v that of the
-    pixels that the network processes at once (here all; in `plan` the largest tile with its halo), and ``look``,
-    ``kept`` and ``work`` the bytes that it takes for each pixel (see `Footprint`)::
+    With x the bytes of an image, y those of k-space, A those of the operator, n the number of pixels, v the number that
+    the network processes at once (here all; in `plan` the largest tile with its halo), and ``look``, ``kept`` and
+    ``work`` the bytes that it takes for each pixel (see `Footprint`)::
 
         held    = y + 4 x                             in the units of the model: y, A^H y, linear image, lam A^H y
         normal  = 3 (coils at once) x + 3 x           a product with N

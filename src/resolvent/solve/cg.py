@@ -79,7 +79,7 @@ def conjugate_gradient(
             cost nothing.
 
     Returns:
-        `Solution`; `residuals` holds ``|b - M x|`` of the recurrence, starting with that of the start.
+        `Solution`; `residuals` holds ``|b - M x|`` of the recurrence; its first row is that of the start.
 
     Raises:
         DataError: `tol` or `max_steps` is negative or NaN; `smallest` is not positive.
