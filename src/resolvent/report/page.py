@@ -56,7 +56,7 @@ def page(
         reference: the reference image; with it there are error maps.
         kspace: the measurements ``(batch, coil, *lead, *spatial)``.
         mask: where they were measured.
-        geometry: position in the patient; a volume of unknown orientation has no letters for right and left.
+        geometry: place in the patient; a volume whose orientation is not known has no letters for right and left.
         scale: the images times `scale` are in the units of the file.
     """
     shown = {name: planes(image, ndim) for name, image in images.items()}

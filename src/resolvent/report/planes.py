@@ -42,7 +42,7 @@ def planes(image: Tensor, ndim: int) -> np.ndarray:
 
 
 def kept(images: list[np.ndarray], ndim: int) -> Kept:
-    """All slices and frames, or as many, evenly spaced, as fit into `BUDGET`, by the largest of three planes."""
+    """All slices and frames, or as many, evenly spaced, as fit into `BUDGET` (sizes by the largest of three planes)."""
     count, frames = images[0].shape[:2]
     peak = max(float(np.abs(image).max()) for image in images) or 1.0
     places = [(count * n // 6, frames * n // 6) for n in (1, 3, 5)]

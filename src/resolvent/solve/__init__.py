@@ -1,4 +1,4 @@
-"""Numerics: solvers that use callables only. They work per sample, test relative errors, and report how they ended."""
+"""Numerics: solvers that use only callables, work per sample with relative tolerances, and report how they ended."""
 
 from resolvent.solve.cg import conjugate_gradient
 from resolvent.solve.fixed_point import fixed_point

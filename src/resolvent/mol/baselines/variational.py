@@ -40,8 +40,8 @@ def total_variation(
         y: measurements ``(batch, coil, *lead, *spatial)``.
         A: the physics.
         weight: weight of the total variation, positive.
-        steps: steps of the algorithm; 30 are within 0.1 dB of the minimum where points are undersampled, 100 where
-            lines are, up to R = 6 (at R = 8 they were 0.2 dB short of it in the mean of nine heads, 0.4 in one).
+        steps: steps of the algorithm; 30 are within 0.1 dB of the minimum where points were left out, 100 where lines
+            were, up to R = 6 (at R = 8 they were 0.2 dB short of it in the mean of nine heads, 0.4 in one).
         ndim: number of axes along which differences are taken; one more than the spatial axes includes time.
         noise: standard deviation of the complex noise of a sample of y, for the initial linear reconstruction;
             estimated from y by default.
