@@ -24,9 +24,9 @@ _HOMES = {
     "resolvent.mol.checkpoint": ("convert",),
     "resolvent.mol.weights": ("load", "save"),
 }
-"""Where each public name lives: it is imported when it is first used, so that the program starts at once."""
+"""The module of each public name, which is imported on first use, so that the program starts quickly."""
 _PARTS = ("data", "evaluate", "figures", "interop", "linop", "mol", "monotone", "report", "solve", "testing", "train")
-"""Modules that are found in the same way."""
+"""Submodules that are imported in the same way."""
 
 
 def __getattr__(name: str) -> Any:

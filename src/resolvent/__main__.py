@@ -1,4 +1,4 @@
-"""``python -m resolvent``: the program, where its folder is not on the path."""
+"""``python -m resolvent``: the program, if its folder is not on the path."""
 
 from resolvent.cli import main
 

@@ -1,4 +1,4 @@
-"""The error family: every message is one sentence of fact and one of remedy. And the warning of readers."""
+"""Errors, whose messages are one sentence with the fact and one with the remedy; and the warning of readers."""
 
 import difflib
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ class DataError(ResolventError, ValueError):
 
 
 class FormatError(ResolventError, ValueError):
-    """The file is of no known format, or lacks a part that its format requires."""
+    """The file has no known format, or lacks a part that its format requires."""
 
 
 class CorruptFileError(FormatError):
@@ -25,7 +25,7 @@ class CorruptFileError(FormatError):
 
 
 class MemoryLimitError(ResolventError, MemoryError):
-    """The work does not fit into the memory that it was allowed; the message names both numbers."""
+    """The work does not fit into the allowed memory; the message names both numbers."""
 
 
 class ModelError(ResolventError, ValueError):
@@ -33,7 +33,7 @@ class ModelError(ResolventError, ValueError):
 
 
 class ScanWarning(UserWarning):
-    """What a user should know of a scan that was read nevertheless.
+    """Something the user should know about a scan that was still read.
 
     Attributes:
         text: one sentence, without the path and the full stop.
@@ -45,9 +45,9 @@ class ScanWarning(UserWarning):
 
 
 def nearest(word: str, among: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The name that a mistyped word probably stands for, or None; for the remedy of a message.
+    """The name that a mistyped word probably means, or None; for the remedy in a message.
 
-    `cutoff` is the least similarity, which is 1 for the same word.
+    `cutoff` is the smallest accepted similarity, which is 1 for equal words.
 
     >>> nearest("brian.h5", ["brain.h5", "scan.h5"])
     'brain.h5'

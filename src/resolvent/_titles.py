@@ -1,4 +1,4 @@
-"""What images are called above a picture, in a table and on a page."""
+"""The titles of images in figures, tables and pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TITLES = {
 
 
 def title_of(name: str) -> str:
-    """The title of an image by the name under which it is passed; another name, as of a model, is its own.
+    """The title of an image, given the name under which it is passed; other names, such as models, are unchanged.
 
     >>> title_of("zero-filled"), title_of("brain-2d")
     ('Zero-filled', 'brain-2d')

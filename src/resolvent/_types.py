@@ -26,7 +26,7 @@ Mask = Shaped[Tensor, "*mask"]
 
 
 class Brief:
-    """A dataclass that prints in a line: of a tensor its type and shape, and nothing of what is as by default."""
+    """A dataclass that prints in one line: type and shape of tensors, and no fields that have their default value."""
 
     def __repr__(self) -> str:
         """``Scan(kspace=complex64 (1, 4, 48, 40), ...)``."""

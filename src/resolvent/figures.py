@@ -1,4 +1,4 @@
-"""Pictures of a reconstruction: images on one grey scale, errors on one scale, the residual, the certificate."""
+"""Figures of a reconstruction: images on one grey scale, errors on one scale, the residual, the certificate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ACCENT = "#0b6e99"
 _MARK = "#ffb000"
 _SIDE = 2.3  # width of a panel, inches
 _MARGIN = 0.25
-_HEAD = 0.45  # room above a panel for its name and score
+_HEAD = 0.45  # space above a panel for its name and score
 _TOP = 0.5 + _HEAD  # upper edge of the first row, below the title
 _DPI = 130
 
@@ -36,18 +36,18 @@ def comparison(
     title: str = "",
     caption: str = "",
 ) -> None:
-    """Draw a comparison as PNG: above the images and the reference, below their errors and the residual of the solve.
+    """Draw a comparison as PNG: images and reference in the first row, errors and residuals in the second.
 
-    One grey scale serves all images, from 0 to the 99.8th percentile of the reference (of the model where there is
-    none), and one colour scale all errors ``| |x| - |r| |``, as a percentage of the largest ``|r|``. Of several slices
-    or frames the middle one is shown; the scores are the caller's.
+    All images have one grey scale, from 0 to the 99.8th percentile of the reference (of the model if there is no
+    reference). All errors ``| |x| - |r| |`` have one colour scale, in percent of the largest ``|r|``. Of several slices
+    or frames the middle one is shown; the scores are those that the caller passes.
 
     Args:
-        path: ends in .png. It appears whole or not at all.
+        path: ends in .png. The file is written atomically.
         images: ``(batch, *lead, y, x)`` by name: ``zero_filled``, ``sense``, ``model``.
         reference: same shape; without it there is no row of errors.
         scores: ``psnr`` and ``ssim`` by the same names.
-        residuals: ``(steps, batch)``, residual norm of each step; NaN where a sample had ended.
+        residuals: ``(steps, batch)``, residual norm of each step; NaN once a sample has ended.
         aspect: height over width of a pixel, see `resolvent.data.places.aspect_of`.
         title: a line above.
         caption: lines below; the certificate belongs here.
@@ -94,16 +94,16 @@ def attacked(
     title: str = "",
     caption: str = "",
 ) -> None:
-    """Draw an attack as PNG: clean and attacked image, the reference, the change of the image, and that of the data.
+    """Draw an attack as PNG: clean and attacked image, reference, and the changes of image and data.
 
-    One grey scale serves all images, as in `comparison`, and also the change ``|x' - x|``, multiplied by the largest of
-    1, 2, 5, 10, ... that keeps it within the scale. The perturbation is the root of the sum of squares over the coils,
-    in decibels below its largest sample. Of several slices or frames the middle one is shown.
+    All images have one grey scale, as in `comparison`. It is also that of the change ``|x' - x|``, which is multiplied
+    by the largest of 1, 2, 5, 10, ... that keeps it within the scale. The perturbation is the root sum of squares over
+    the coils, in decibels below its largest sample. Of several slices or frames the middle one is shown.
 
     Args:
-        path: ends in .png. It appears whole or not at all.
-        clean: ``(batch, *lead, y, x)``, the image of the data as they are.
-        image: that of the perturbed data.
+        path: ends in .png. The file is written atomically.
+        clean: ``(batch, *lead, y, x)``, the image of the original data.
+        image: the image of the perturbed data.
         perturbation: ``(batch, coil, *lead, y, x)``.
         reference: same shape as `clean`.
         window: first row, first column and side of a square to mark.
@@ -150,14 +150,14 @@ def attacked(
 
 
 class _Sheet:
-    """A figure of panels of one width, side by side; lengths are in inches from its upper left corner.
+    """A figure of panels of equal width side by side; lengths are in inches from its upper left corner.
 
     Args:
         across: number of panels.
-        low: lower edge of the panels, with the room below them.
+        low: lower edge of the panels, with the space below them.
         title: a line above.
         caption: lines below.
-        margin: room at the right, for a scale.
+        margin: space at the right, for a colour bar.
     """
 
     def __init__(self, across: int, low: float, title: str, caption: str, margin: float = 0.0) -> None:
@@ -179,7 +179,7 @@ class _Sheet:
         return self.figure.add_axes(box)
 
     def scale(self, axes: Axes, shown: Any, extend: str = "neither") -> None:
-        """The colours of `shown`, as a bar at the right of its panel."""
+        """Draw the colour bar of `shown` at the right of its panel."""
         box = axes.get_position()
         bar = self.figure.add_axes((box.x1 + 0.06 / self.width, box.y0, 0.08 / self.width, box.height))
         scale = self.figure.colorbar(shown, cax=bar, extend=extend)
@@ -187,7 +187,7 @@ class _Sheet:
         bar.tick_params(labelsize=9, colors=_FAINT, length=2)
 
     def save(self, path: str) -> None:
-        """The file appears whole or not at all."""
+        """Write the file, atomically."""
         from resolvent.data.io.output import whole
 
         stream = io.BytesIO()
@@ -197,7 +197,7 @@ class _Sheet:
 
 
 def _checked(path: str | Path) -> str:
-    """The name of a PNG that can be written."""
+    """The path, if it is that of a PNG that can be written."""
     from resolvent.data.io.output import check_place
 
     path = str(path)
@@ -208,13 +208,13 @@ def _checked(path: str | Path) -> str:
 
 
 def _height(plane: np.ndarray, aspect: float) -> float:
-    """Of its panel: that of the pixels, but at most twice the width, and at least half of it."""
+    """Height of the panel of an image: that of its pixels, but at least half and at most twice the width."""
     rows, columns = plane.shape
     return _SIDE * min(max(rows * aspect / columns, 0.5), 2.0)
 
 
 def _plane(image: Tensor) -> np.ndarray:
-    """Magnitude of the middle slice (and frame)."""
+    """Magnitude of the middle slice and frame."""
     volume = image.detach().abs().cpu().numpy().astype(np.float64)
     while volume.ndim > 2:
         volume = volume[len(volume) // 2]
@@ -239,14 +239,14 @@ def _errors(sheet: _Sheet, panels: list[Axes], planes: dict[str, np.ndarray], tr
 
 
 def _curve(axes: Axes, residuals: Tensor, tall: float) -> None:
-    """The largest residual of every step over that of the first; room for labels is left at the edges."""
+    """Plot the largest residual of every step relative to the first, with space for labels at the edges."""
     from matplotlib.ticker import MaxNLocator
 
     box = axes.get_position()
     dx, dy = box.width * 0.8 / _SIDE, box.height * 0.5 / tall
     axes.set_position((box.x0 + dx, box.y0 + dy, box.width - dx, box.height - dy))
     curves = residuals.detach().cpu().double().numpy()
-    curves = np.fmax.reduce(curves / np.where(curves[0] > 0, curves[0], 1), axis=1)  # of those that are not NaN
+    curves = np.fmax.reduce(curves / np.where(curves[0] > 0, curves[0], 1), axis=1)  # ignores NaN
     steps = np.arange(1, len(curves) + 1)
     axes.semilogy(steps, np.maximum(curves, 1e-16), color=_ACCENT, marker="o", markersize=4, linewidth=1.6)
     axes.set_xlabel("step", fontsize=10, color=_FAINT)
@@ -262,7 +262,7 @@ def _curve(axes: Axes, residuals: Tensor, tall: float) -> None:
 
 
 def _title(axes: Axes, name: str, score: str) -> None:
-    """A name, and below it what is said of the panel."""
+    """Write a name, and below it the score, above the panel."""
     axes.set_title(name, color=_INK, fontsize=12, loc="left", pad=19)
     axes.annotate(score, (0, 1), (0, 5), "axes fraction", "offset points", color=_FAINT, fontsize=10)
 

@@ -1,7 +1,7 @@
-"""Checks for operators of your own: each computes one number, and raises an AssertionError that names it if it is bad.
+"""Checks for your own operators: each computes one number, and raises an AssertionError with it if it is too large.
 
-They use random vectors and are therefore refutations, not proofs: a check that fails shows a defect, a check that
-passes shows that random vectors found none. Work in double precision, on a small image.
+They use random vectors, so they can refute but not prove: a check that fails shows a defect, a check that passes only
+shows that random vectors found none. Work in double precision, on a small image.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _Map = Callable[[Tensor], Tensor]
 
 
 def check_adjoint(A: LinearOperator, x: Tensor, y: Tensor, *, tol: float = 1e-10) -> None:
-    """``<A x, y> = <x, A^H y>``, complex, up to `tol` ``|A x| |y|``. Give a random y that is NOT masked.
+    """Check ``<A x, y> = <x, A^H y>``, complex, up to `tol` ``|A x| |y|``. Pass a random y that is NOT masked.
 
     Args:
         A: the operator.
@@ -42,7 +42,7 @@ def check_adjoint(A: LinearOperator, x: Tensor, y: Tensor, *, tol: float = 1e-10
 
 
 def check_linear(A: _Map, x: Tensor, *, tol: float = 1e-10) -> None:
-    """``A (a x + b z) = a A x + b A z`` for complex a and b, z a rearrangement of x; and ``A 0 = 0``.
+    """Check ``A (a x + b z) = a A x + b A z`` for complex a and b, z a rearrangement of x; and ``A 0 = 0``.
 
     Raises:
         AssertionError: with the relative difference.
@@ -58,7 +58,7 @@ def check_linear(A: _Map, x: Tensor, *, tol: float = 1e-10) -> None:
 
 
 def check_normal(A: LinearOperator, x: Tensor, *, tol: float = 1e-10) -> None:
-    """``A.normal(x) = A^H A x`` for an operator that fuses the two.
+    """Check ``A.normal(x) = A^H A x`` for an operator that fuses the two.
 
     Raises:
         AssertionError: with the relative difference.
@@ -77,7 +77,7 @@ def check_normal(A: LinearOperator, x: Tensor, *, tol: float = 1e-10) -> None:
 
 
 def check_norm_bound(A: LinearOperator, x: Tensor) -> None:
-    """``|A| <= A.norm_bound`` for each sample, as far as 30 power iterations from x can see.
+    """Check ``|A| <= A.norm_bound`` for each sample, with 30 power iterations from x.
 
     Raises:
         AssertionError: with the ratio of the norm found to the bound.
@@ -94,12 +94,12 @@ def check_norm_bound(A: LinearOperator, x: Tensor) -> None:
 def check_monotone(
     F: MonotoneOperator | Score, x: Tensor, *, m: float | None = None, draws: int = 20, ascent: int = 5
 ) -> None:
-    """``<F(u) - F(v), u - v> >= m |u - v|^2`` on random pairs, and on pairs made worse by gradient descent.
+    """Check ``<F(u) - F(v), u - v> >= m |u - v|^2`` on random pairs, and on pairs made worse by gradient descent.
 
     Args:
         F: a score, or an operator that needs no scan.
         x: an image ``(batch, ...)`` around which pairs are drawn, near and far.
-        m: constant to check; by default ``F.m``, for a `Score` it must be given.
+        m: constant to check; by default ``F.m``; required for a `Score`.
         draws: number of pairs, at sizes from 1e-3 to 10 times that of x.
         ascent: steps that make each pair worse.
 
@@ -120,7 +120,7 @@ def check_monotone(
 
 
 def check_contraction(T: _Map, x: Tensor, q: float, *, draws: int = 20, ascent: int = 5) -> None:
-    """``|T(u) - T(v)| <= q |u - v|`` on random pairs, and on pairs made worse by gradient ascent.
+    """Check ``|T(u) - T(v)| <= q |u - v|`` on random pairs, and on pairs made worse by gradient ascent.
 
     Args:
         T: the map, ``(batch, ...)`` to the same shape, differentiable.
@@ -140,15 +140,15 @@ def check_contraction(T: _Map, x: Tensor, q: float, *, draws: int = 20, ascent: 
 
 
 def check_implicit_gradient(solve: Callable[..., Tensor], inputs: Sequence[Tensor], *, tol: float = 1e-4) -> None:
-    """The gradient of ``solve(*inputs)`` equals central differences along random directions, for each input.
+    """Check the gradient of ``solve(*inputs)`` against central differences along random directions, for each input.
 
-    A map that solves an equation and attaches the gradient by the implicit function theorem must pass: `solve` has to
-    solve well enough that changes of the inputs by 1e-5 of their norms are seen.
+    It is meant for maps that solve an equation and attach the gradient by the implicit function theorem. `solve` must
+    be accurate enough to resolve changes of the inputs by 1e-5 of their norms.
 
     Args:
-        solve: the inputs to a real or complex tensor, differentiable in those that require it.
+        solve: maps the inputs to a real or complex tensor, differentiable in those that require it.
         inputs: real or complex tensors in double precision.
-        tol: relative difference allowed.
+        tol: allowed relative difference.
 
     Raises:
         AssertionError: with the number of the input and the relative difference.
@@ -192,7 +192,7 @@ def check_implicit_gradient(solve: Callable[..., Tensor], inputs: Sequence[Tenso
 def _worst_pair(
     f: _Map, x: Tensor, draws: int, ascent: int, quotient: Callable[[Tensor, Tensor], Tensor], sign: int
 ) -> float:
-    """The smallest (sign 1) or largest (sign -1) quotient of ``f(u) - f(v)`` and ``u - v`` that was found."""
+    """The smallest (sign 1) or largest (sign -1) quotient of ``f(u) - f(v)`` and ``u - v`` found by the search."""
     generator = torch.Generator().manual_seed(0)
     worst = math.inf
     size = norm(x).clamp_min(1e-12).reshape(-1, *(1,) * (x.ndim - 1))

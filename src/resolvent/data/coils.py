@@ -1,4 +1,4 @@
-"""Coils: whitening and compression."""
+"""Coils: noise whitening and coil compression."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from resolvent.data.scan import Scan
 
 
 def noise_covariance(noise: Tensor) -> Tensor:
-    """Covariance of the coils' noise, ``Psi = (1/n) sum_i n_i n_i^H``.
+    """Noise covariance of the coils, ``Psi = (1/n) sum_i n_i n_i^H``.
 
     Args:
-        noise: complex ``(coil, n)``, samples of a scan without excitation; more samples than coils.
+        noise: complex ``(coil, n)``, samples of a scan without excitation; at least as many samples as coils.
 
     Returns:
         Hermitian ``(coil, coil)``, complex128.
@@ -33,7 +33,7 @@ def noise_covariance(noise: Tensor) -> Tensor:
 
 
 def whitening(covariance: Tensor) -> Tensor | None:
-    """``L^-1`` with ``Psi = L L^H``; None if Psi is singular, so that some combination of coils has no noise."""
+    """``L^-1`` with ``Psi = L L^H``; None if Psi is singular, that is, some combination of coils has no noise."""
     root, failed = torch.linalg.cholesky_ex(covariance)
     scale = root.diagonal().abs()
     if failed or scale.min() < 1e-6 * scale.max():
@@ -44,8 +44,8 @@ def whitening(covariance: Tensor) -> Tensor | None:
 def whiten(kspace: Tensor, noise: Tensor) -> Tensor:
     """Combine the coils so that their noise is white with ``E|n|^2 = 1``: ``L^-1 k`` with ``Psi = L L^H``.
 
-    The noise scan must have the receiver bandwidth of the data; else multiply it first by the root of the ratio.
-    Maps must be estimated from the whitened data.
+    The noise scan must have the receiver bandwidth of the data; otherwise first multiply it by the square root of the
+    ratio. Maps must be estimated from the whitened data.
 
     Args:
         kspace: ``(batch, coil, *lead, *spatial)``.
@@ -53,7 +53,7 @@ def whiten(kspace: Tensor, noise: Tensor) -> Tensor:
 
     Raises:
         ShapeError: the coil counts differ, or there are fewer noise samples than coils.
-        DataError: the covariance is singular, so that some coil combination has no noise.
+        DataError: the covariance is singular, that is, some combination of coils has no noise.
 
     Source: Pruessmann et al. 2001, MRM 46:638, section on noise decorrelation.
 
@@ -75,15 +75,15 @@ def whiten(kspace: Tensor, noise: Tensor) -> Tensor:
 def compress_coils(scan: Scan, n_coils: int) -> Scan:
     """The scan in its `n_coils` strongest virtual coils: ``U^H k`` with U the leading left singular vectors of k.
 
-    One matrix for all slices and frames; maps and calibration lines are compressed with it, so the maps' model still
-    holds. U has orthonormal columns: white noise stays white and `noise` stays as it is. Whiten first.
+    One matrix is used for all slices and frames. Maps and calibration lines are compressed with it, so they still fit
+    the data. U has orthonormal columns: white noise stays white and `noise` does not change. Whiten first.
 
     Args:
-        scan: k-space of the whole scan decides.
+        scan: the scan; U is computed from all its k-space.
         n_coils: 1 to the number of coils.
 
     Raises:
-        DataError: a number of coils out of range.
+        DataError: the number of coils is out of range.
 
     Source: Buehrer et al. 2007, MRM 57:1131.
 

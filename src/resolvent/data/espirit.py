@@ -1,4 +1,4 @@
-"""ESPIRiT: coil sensitivities from the fully sampled centre of k-space."""
+"""ESPIRiT: coil sensitivity maps from the fully sampled centre of k-space."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from resolvent._errors import DataError
 if TYPE_CHECKING:
     from resolvent.data.scan import Scan
 
-_CALIBRATION = 24  # lines an axis that are used, if there are as many
-SMALLEST, FEWEST = 8, 4  # lines an axis that are needed, and of one that has no more than so many
+_CALIBRATION = 24  # largest number of lines used per axis
+SMALLEST, FEWEST = 8, 4  # lines needed per axis: SMALLEST, or all lines of an axis that has FEWEST to SMALLEST
 _KERNEL = {2: 6, 3: 4}  # largest width of a patch in 2-D and 3-D; a third of the block, but at least 3, if that is less
 _RANK = 0.02  # singular values of the calibration matrix below this fraction of the largest are noise,
 _FLOOR = 3.0  # and eigenvalues of its square below this multiple of the median of their smaller half
 _ENTRIES = 2**22  # numbers of W held at once
-_AS_THEY_ARE = 0.01  # of their energy: for adding frames as they are
+_AS_THEY_ARE = 0.01  # bias, relative to the energy of the frames, towards adding them without a change of phase
 
 
 def espirit(scan: Scan, *, sets: int = 1) -> Tensor:
-    """ESPIRiT coil maps from the fully sampled centre of a scan's own k-space.
+    """ESPIRiT coil maps from the fully sampled centre of the k-space of a scan.
 
     The centre is found from the mask (`calibration_block`). Lead axes (time, echo) are averaged over the samples that
-    were measured, each frame with the phase that makes the mean largest, so that frames of opposite signs do not cancel
-    (`_phases`); the maps have lead axes of length 1. Of a non-Cartesian scan the centre is first brought onto the
-    grid (`gridded_centre`), the phases of frames are those of their values at DC.
+    were measured. Each frame is multiplied by the phase that makes the mean largest (`_phases`), so that frames of
+    opposite sign do not cancel; the maps have lead axes of length 1. For a non-Cartesian scan the centre is first
+    gridded (`gridded_centre`), and the phases of frames are those of their values at DC.
 
     Args:
-        scan: its k-space and mask are used, nothing else.
+        scan: only its k-space, mask and trajectory are used.
         sets: number of map sets; 2 for soft-SENSE, where the field of view is smaller than the object.
 
     Returns:
         ``(batch, coil, *1, *spatial)``, with several sets ``(batch, coil, set, *1, *spatial)``; see `espirit_maps`.
 
     Raises:
-        DataError: the fully sampled centre is smaller than 8 lines on some axis that is longer; the message names it.
+        DataError: the fully sampled centre is smaller than 8 lines on an axis that is longer; the message names it.
 
     >>> from resolvent.data import simulate
     >>> image = (torch.linspace(-1, 1, 48) ** 2 < 0.6).float().outer(torch.ones(48))
@@ -62,10 +62,10 @@ def _cartesian_centres(scan: Scan, lead: tuple[int, ...]) -> Tensor:
 
 
 def frame_mean(frames: Tensor, times: Tensor) -> Tensor:
-    """The mean over the frames of a series of the samples that were measured, ``(batch, coil, *block)``.
+    """The mean over the frames of a series, of measured samples only, ``(batch, coil, *block)``.
 
     Args:
-        frames: ``(batch, coil, frame, *block)``, zero where not measured; each is taken with its phase (`_phases`).
+        frames: ``(batch, coil, frame, *block)``, zero where not measured; each is multiplied by its phase (`_phases`).
         times: bool ``(batch or 1, 1, frame or 1, *block)``, where they were measured.
     """
     if frames.shape[2] > 1:
@@ -74,10 +74,10 @@ def frame_mean(frames: Tensor, times: Tensor) -> Tensor:
 
 
 def _phases(frames: Tensor) -> Tensor:
-    """Numbers of magnitude 1, ``(batch, 1, frame, *1)``, with which the frames of a series add up and do not cancel.
+    """Phase factors ``(batch, 1, frame, *1)`` with which the frames of a series add up and do not cancel.
 
     The phases of the leading eigenvector of ``G_st = <k_s, k_t> + 0.01 mean_r |k_r|^2``, the product over the samples
-    that both frames have. The constant keeps the frames as they are where nothing else decides.
+    that both frames have. The constant leaves the frames unchanged where nothing else decides.
 
     Args:
         frames: ``(batch, coil, frame, *block)``, zero where not measured.
@@ -92,7 +92,7 @@ def _phases(frames: Tensor) -> Tensor:
 
 
 def _gridded_centres(scan: Scan) -> list[Tensor]:
-    """Of each slice of a non-Cartesian scan."""
+    """The centres of the slices of a non-Cartesian scan."""
     from resolvent.data.gridding import gridded_centre
 
     centres = []
@@ -104,10 +104,10 @@ def _gridded_centres(scan: Scan) -> list[Tensor]:
 
 
 def _in_phase(scan: Scan) -> Tensor:
-    """k-space of one slice along a trajectory, its frames with the phases with which their values at DC add up.
+    """k-space of one slice along a trajectory, its frames multiplied by the phases that align their values at DC.
 
-    Frames share no other place. The value there is a sum over the samples within one cycle per field of view, with
-    weights that fall fast: half a cycle away the phase of an object at the side is another.
+    DC is the only place that frames share. The value there is a sum over the samples within one cycle per field of
+    view, with weights that fall fast: half a cycle away an off-centre object has another phase.
     """
     assert scan.trajectory is not None
     lead = scan.kspace.shape[2 : -scan.ndim]
@@ -121,15 +121,15 @@ def _in_phase(scan: Scan) -> Tensor:
 def calibration_block(measured: Tensor, source: str = "") -> tuple[slice, ...]:
     """The fully sampled block around DC from which maps are estimated.
 
-    It grows by one line on every axis in turn while every sample in it is measured, to 24 lines an axis; where one
-    axis ends sooner, the others go on to the same number of samples.
+    It grows by one line on each axis in turn while all its samples are measured, up to 24 lines per axis. If one axis
+    ends sooner, the others continue up to the same number of samples.
 
     Args:
         measured: bool, ``spatial``.
         source: named in the message.
 
     Raises:
-        DataError: fewer than 8 lines on some axis that has more.
+        DataError: there are fewer than 8 lines on an axis that has more.
     """
     size = [0] * measured.ndim
 
@@ -160,9 +160,9 @@ def calibration_block(measured: Tensor, source: str = "") -> tuple[slice, ...]:
 def espirit_maps(calibration: Tensor, shape: tuple[int, ...], *, sets: int = 1, crop: float = 0.8) -> Tensor:
     """ESPIRiT maps of one image from a fully sampled block around DC.
 
-    Patches of k-space, k samples wide on every axis and all coils deep, lie in a small space with projector P. Its
-    average over all patches that contain a sample, ``W = k^-d sum_p R_p^H P R_p``, is a convolution; in the image it
-    is a coil x coil matrix at every pixel,
+    Patches of k-space, k samples wide on every axis and over all coils, lie in a small space with projector P. The
+    average of P over all patches that contain a sample, ``W = k^-d sum_p R_p^H P R_p``, is a convolution; in the image
+    it is a coil x coil matrix at every pixel,
 
         W_ij(x) = k^-d sum_l C_ij[l] exp(2 pi i l x / N),     C_ij[l] = sum_t P[(i, t + l), (j, t)],
 
@@ -173,7 +173,7 @@ def espirit_maps(calibration: Tensor, shape: tuple[int, ...], *, sets: int = 1, 
         calibration: ``(coil, *block)``, DC at index ``n // 2`` of each axis.
         shape: spatial shape of the maps.
         sets: number of eigenvectors.
-        crop: pixels whose eigenvalue is smaller get a map of zero: background without signal.
+        crop: pixels with a smaller eigenvalue (background without signal) get a map of zero.
 
     Returns:
         complex64 ``(coil, sets, *shape)``: orthonormal vectors over the coils, so ``sum_c |s_c|^2 = 1``, where the
@@ -182,8 +182,8 @@ def espirit_maps(calibration: Tensor, shape: tuple[int, ...], *, sets: int = 1, 
     Raises:
         DataError: the block is zero or not finite, or there are fewer coils than sets.
 
-    Source: Uecker et al. 2014, MRM 71:990, eq. 9-12. The few lags of the convolution are evaluated at every pixel
-    exactly.
+    Source: Uecker et al. 2014, MRM 71:990, eq. 9-12. The few lags of the convolution are evaluated exactly at every
+    pixel.
     """
     peak = torch.view_as_real(calibration).abs().max()
     if not (torch.isfinite(peak) and peak > 0):
@@ -217,7 +217,7 @@ def espirit_maps(calibration: Tensor, shape: tuple[int, ...], *, sets: int = 1, 
 
 
 def _lags(block: Tensor) -> tuple[Tensor, list[int]]:
-    """The convolution ``k^-d C`` as ``(lag of each axis from 1 - k to k - 1, coil, coil)``, and the patch widths k."""
+    """The convolution ``k^-d C`` as ``(lag on each axis from 1 - k to k - 1, coil, coil)``, and the patch widths k."""
     coils, d = block.shape[0], block.ndim - 1
     width = [min(_KERNEL[d], max(3, n // 3)) for n in block.shape[1:]]
     patches = block
@@ -225,10 +225,10 @@ def _lags(block: Tensor) -> tuple[Tensor, list[int]]:
         patches = patches.unfold(1 + axis, k, 1)
     patches = patches.movedim(0, d).flatten(0, d - 1).flatten(1)
     values, vectors = torch.linalg.eigh((patches.T @ patches.conj()).to(torch.complex128))
-    noise = _FLOOR * values[: len(values) // 2].clamp_min(0).median()  # of small patches, all pass the first threshold
+    noise = _FLOOR * values[: len(values) // 2].clamp_min(0).median()  # for small patches all pass the first threshold
     vectors = vectors[:, values > torch.maximum(_RANK**2 * values[-1], noise)].to(torch.complex64)
     kernels = vectors.T.reshape(-1, coils, *width)
-    size = [2 * k - 1 for k in width]  # the correlation of two kernels has so many lags
+    size = [2 * k - 1 for k in width]  # number of lags of the correlation of two kernels
     spectrum = torch.fft.fftn(kernels, s=size, dim=tuple(range(2, 2 + d))).flatten(2).permute(2, 1, 0)
     lags = torch.fft.ifftn((spectrum @ spectrum.mH).reshape(*size, coils, coils), dim=tuple(range(d)))
     return torch.fft.fftshift(lags, dim=tuple(range(d))) / math.prod(width), width

@@ -1,7 +1,7 @@
 """Sampling masks: which samples of k-space are measured.
 
-Every mask has exactly ``round(N / acceleration)`` samples (or lines) a frame, the fully sampled centre included.
-Only the time-varying lattice of ``uniform1d`` meets that number in total instead of in each frame.
+Every mask has exactly ``round(N / acceleration)`` samples (or lines) per frame, including the fully sampled centre.
+Only the time-varying lattice of ``uniform1d`` has that number on average instead of in each frame.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def make_mask(
     Args:
         kind: one of `MASK_KINDS`.
         shape: spatial shape, ``(y, x)`` or ``(z, y, x)``.
-        acceleration: number of samples of the full grid over number of samples taken, the centre counted; >= 1.
-        seed: the mask is a function of the arguments alone; no global random state is read or changed.
+        acceleration: number of samples of the full grid divided by that of the mask, including the centre; >= 1.
+        seed: the mask depends only on the arguments; no global random state is read or changed.
         center: number of fully sampled lines in the middle of each phase-encode axis. Default: for 1-D kinds
             ``0.32 N / acceleration`` (fastMRI: 8 % at 4, 4 % at 8), for 2-D kinds a square of at most 24 x 24 that
             takes at most a quarter of the samples.
         frames: number of time frames, each with its own draw around the common centre. Default: no time axis.
-        readout: the axis that is frequency encoded, -1 or -2 (in 3-D also -3), if it is another than the one above: the
-            mask is that of the shape with these two axes exchanged. 2-D kinds in 2-D encode both axes all the same.
+        readout: the axis that is frequency encoded, -1 or -2 (in 3-D also -3), if it is not the one above: the mask is
+            then that of the shape with these two axes exchanged. 2-D kinds in 2-D still encode both axes.
 
     Returns:
         float32 of shape ``(1, *shape)`` or ``(1, frames, *shape)``, 1 where measured, DC at index ``N // 2``.
@@ -123,7 +123,7 @@ def make_mask(
 
 
 def calibrated_up_to(kind: str, shape: tuple[int, ...], lines: int, readout: int | None = None) -> float:
-    """The largest acceleration at which the default centre of `make_mask` has that many lines on its axes.
+    """The largest acceleration at which the default centre of `make_mask` has that many lines on each axis.
 
     >>> calibrated_up_to("gaussian1d", (96, 96), 8), calibrated_up_to("gaussian2d", (96, 96), 8)
     (4.0, 36.0)
@@ -136,7 +136,7 @@ def calibrated_up_to(kind: str, shape: tuple[int, ...], lines: int, readout: int
 
 
 def _turn(kind: str, ndim: int, readout: int | None) -> tuple[int, int] | None:
-    """The axis that a kind leaves complete and the readout; None if they are one, or there is none of either."""
+    """The axis that a kind samples completely, and the readout; None if they are equal, or either does not exist."""
     complete = -1 if ndim == 3 else -2 if kind.endswith("1d") else readout
     return None if readout is None or complete is None or complete == readout else (complete, readout)
 
@@ -150,7 +150,7 @@ def _swapped(shape: tuple[int, ...], axes: tuple[int, int]) -> tuple[int, ...]:
 def _lattice(middle: np.ndarray, count: int, frames: int, rng: np.random.Generator) -> np.ndarray:
     """Equispaced lines plus the centre; frame t is shifted by t / ceil(spacing) of one spacing.
 
-    The spacing is fastMRI's ``(c - N) R / (c R - N)``, stretched by the little that makes the total count right.
+    The spacing is that of fastMRI, ``(c - N) R / (c R - N)``, stretched slightly to make the total count right.
     """
     n, inside = middle.size, int(middle.sum())
     if count - inside <= 0:
@@ -177,7 +177,7 @@ def _lattice(middle: np.ndarray, count: int, frames: int, rng: np.random.Generat
 
 
 def _weighted(middle: np.ndarray, count: int, weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The centre and ``count`` minus its size other positions, drawn without replacement with odds `weight`.
+    """The centre and other positions, `count` in all, drawn without replacement with odds `weight`.
 
     Exponential races (Efraimidis and Spirakis 2006): the positions with the smallest ``Exp(1) / weight`` win.
     """
@@ -224,15 +224,15 @@ def _radial(middle: np.ndarray, count: int, rng: np.random.Generator) -> np.ndar
         mask.flat[flat] = True
         missing -= flat.size
         angle += GOLDEN_ANGLE
-    mask.flat[np.flatnonzero(~mask)[:missing]] = True  # nearly full: the corners that no spoke rounds to
+    mask.flat[np.flatnonzero(~mask)[:missing]] = True  # nearly full: the points that no spoke is rounded to
     return mask
 
 
 def _poisson(middle: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     """Variable-density Poisson disc: points in random order, each taken if no taken point is too close.
 
-    The distance is ``s (0.5 + rho)``, rho the normalised distance from DC; s is found by bisection so that slightly
-    more than `count` points are taken, then surplus points are dropped at random, which keeps the distances.
+    The distance is ``s (0.5 + rho)``, rho the normalised distance from DC. s is found by bisection so that slightly
+    more than `count` points are taken; the surplus is dropped at random, which preserves the distances.
     """
     order = rng.permutation(middle.size)
     spread = 0.5 + np.sqrt(_radius2(middle.shape))

@@ -1,4 +1,4 @@
-"""Image quality on magnitudes, as fastMRI's public evaluation defines it."""
+"""Image quality of magnitude images, as defined by the public evaluation of fastMRI."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from resolvent._errors import DataError, ShapeError
 def psnr(reference: Tensor | np.ndarray, image: Tensor | np.ndarray) -> float:
     """Peak signal-to-noise ratio ``10 log10(max(r)^2 / mean((r - x)^2))`` in dB; infinite for equal images.
 
-    Here and in the other measures r and x are magnitudes; the maximum and the mean run over the whole array, so pass
-    one volume (or one subject's slices) at a time, as fastMRI does.
+    Here and in the other measures r and x are magnitudes. The maximum and the mean are over the whole array, so pass
+    one volume (or the slices of one subject) at a time, as fastMRI does.
 
     Args:
         reference: ``(..., y, x)``, real or complex.

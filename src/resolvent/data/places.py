@@ -1,4 +1,4 @@
-"""Where things lie: the image in the patient, the samples of a non-Cartesian scan in k-space."""
+"""Positions: of the image in the patient, and of the samples of a non-Cartesian scan in k-space."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ LEAST = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """Where the image lies in the patient: NIfTI's RAS+ world, millimetres.
+    """Position of the image in the patient: the RAS+ world coordinates of NIfTI, in millimetres.
 
     Attributes:
         affine: 4 x 4; maps the voxel index ``(column x, row y, slice z, 1)`` to the world point ``(R, A, S, 1)``.
-        oriented: False where only the voxel size is known; position and orientation of the affine then mean nothing.
+        oriented: False if only the voxel size is known; position and orientation of the affine are then meaningless.
     """
 
     affine: np.ndarray
     oriented: bool = True
 
     def slice(self, number: int) -> Geometry:
-        """Where the slice of that number lies: its voxels have ``z = 0``."""
+        """The geometry of one slice, whose voxels then have ``z = 0``."""
         affine = self.affine.copy()
         affine[:3, 3] += number * affine[:3, 2]
         return replace(self, affine=affine)
 
 
 def aspect_of(geometry: Geometry | None) -> float:
-    """Height over width of a pixel; 1 where that is not known.
+    """Height over width of a pixel; 1 if unknown.
 
     >>> aspect_of(Geometry(np.diag([2.0, 3.0, 5.0, 1.0]))), aspect_of(None)
     (1.5, 1.0)
@@ -54,7 +54,7 @@ class Trajectory(Brief):
     Attributes:
         places: in cycles per field of view, ``(batch or 1, *lead or 1, *samples, axis)``, components in the order of
             the spatial axes; there are as many axes of samples as spatial ones, see `resolvent.linop.NonCartesian`.
-        matrix: the image that is to be reconstructed, ``(y, x)`` or ``(z, y, x)``.
+        matrix: spatial shape of the image to reconstruct, ``(y, x)`` or ``(z, y, x)``.
     """
 
     places: Tensor

@@ -1,4 +1,4 @@
-"""A 3-D scan with a fully sampled readout is a stack of 2-D scans."""
+"""Conversion of a 3-D scan with a fully sampled readout to a stack of 2-D scans."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def readout(scan: Scan) -> int | None:
 def in_planes(scan: Scan, axis: int) -> Scan:
     """The 2-D scans of the planes across a fully sampled axis, along the batch; coil maps are those of the volume.
 
-    With a mask M that is constant along the axis r, ``M F = F_r (M F_2)``: the inverse transform along r, which is
-    orthonormal, leaves each plane with the 2-D scan that it would have had alone, and noise of the same level. So
-    nothing is approximated: ``A^H A`` of the volume is that of the planes, one by one.
+    With a mask M that is constant along the axis r, ``M F = F_r (M F_2)``: after the inverse transform along r, which
+    is orthonormal, each plane has its own 2-D scan, with noise of the same level. Nothing is approximated: ``A^H A`` of
+    the volume acts on each plane separately.
 
     Args:
-        scan: one or several Cartesian 3-D volumes, whose planes follow each other.
+        scan: one or several Cartesian 3-D volumes; their planes follow each other along the batch.
         axis: 0, 1 or 2 for z, y, x.
 
     Raises:
         ShapeError: the scan holds no 3-D Cartesian volumes, or a series of them.
-        DataError: the mask varies along the axis, so that the planes are not independent.
+        DataError: the mask varies along the axis, so the planes are not independent.
 
     >>> import torch
     >>> mask = (torch.rand(1, 1, 6, 8) < 0.5).float().expand(1, 4, 6, 8)
@@ -57,7 +57,7 @@ def in_planes(scan: Scan, axis: int) -> Scan:
     kept = None if scan.readout == axis - 3 else scan.readout  # None: both axes of the planes are encoded
     lines = scan.kspace.movedim(axis - 3, -1)
     return scan.replace(
-        kspace=torch.cat([ifft(one, 1).movedim(-1, 1).flatten(0, 1) for one in lines.split(1)]),  # each as if alone
+        kspace=torch.cat([ifft(one, 1).movedim(-1, 1).flatten(0, 1) for one in lines.split(1)]),  # volume by volume
         mask=planes(scan.mask)[: 1 if len(scan.mask) == 1 else None],
         coil_maps=planes(scan.maps.expand(len(scan.kspace), -1, -1, -1, -1)),
         reference=None if scan.reference is None else planes(scan.reference),
@@ -73,5 +73,5 @@ def volumes_of(planes: Tensor, axis: int, depth: int) -> Tensor:
 
 
 def _are_volumes(scan: Scan) -> bool:
-    """Whether it holds Cartesian 3-D volumes, without lead axes."""
+    """Whether the scan holds Cartesian 3-D volumes without lead axes."""
     return scan.ndim == 3 and scan.trajectory is None and scan.kspace.ndim == 5

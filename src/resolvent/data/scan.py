@@ -1,4 +1,4 @@
-"""`Scan`: the measured data of one file, as every reader returns it and every writer takes it back."""
+"""`Scan`: the measured data of one file, which every reader returns and every writer accepts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scan(Brief):
-    """k-space as measured, with what is known about it. Frozen: every change makes a new scan.
+    """Measured k-space, with what is known about it. Frozen: every change makes a new scan.
 
-    The fields are `KSpace`, `Mask`, `Maps` and `Image` of `resolvent._types`; whether they are is checked by
-    `validated`, with a message that names the file, and not by their type.
+    The fields are `KSpace`, `Mask`, `Maps` and `Image` of `resolvent._types`. `validated` checks this, with a message
+    that names the file; the types do not.
 
     Attributes:
         kspace: ``(batch, coil, *lead, *spatial)``, centred, zero where not measured, readout oversampling removed.
@@ -31,18 +31,18 @@ class Scan(Brief):
         coil_maps: ``(batch, coil, *lead or 1, *spatial)`` if the file has them; else `maps` estimates them.
         noise: standard deviation of the complex noise of one k-space sample (``E|n|^2 = noise^2``), in units of
             `kspace`; 0 if there is none, None if unknown: models then estimate it.
-        geometry: position in the patient, if the file says so.
-        reference: image known to be right (simulations, published sets), else None.
+        geometry: position in the patient, if the file states it.
+        reference: the reference image (simulations, published data sets), else None.
         scale: `kspace` times `scale` is in the units of the file.
         ndim: number of spatial axes, 2 or 3.
         source: the path it was read from.
-        calibration: lines that were measured for the maps only (a separate calibration scan), on the same matrix;
-            `maps` are then estimated from it.
-        trajectory: of a non-Cartesian scan; the last `ndim` axes of k-space and mask are then those of its samples.
+        calibration: lines that were measured only for the maps (a separate calibration scan), on the same matrix;
+            `maps` are then estimated from them.
+        trajectory: for a non-Cartesian scan; the last `ndim` axes of k-space and mask are then those of its samples.
         readout: the spatial axis that is frequency encoded, -1 for columns or -2 for rows (-3: partitions); None if
-            unknown, or if all are phase encoded. `undersample` leaves out no part of a readout.
+            unknown, or if all are phase encoded. `undersample` never leaves out part of a readout.
         counters: what the lead axes count ("contrast", "phase", "repetition" or "set", as in MRD), one name for each;
-            empty if unknown. Images in MRD and DICOM are numbered so.
+            empty if unknown. Images in MRD and DICOM are numbered accordingly.
     """
 
     kspace: Tensor
@@ -60,7 +60,7 @@ class Scan(Brief):
     counters: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Conjugates that PyTorch has put off are taken: NumPy, and a complex tensor seen as a real one, need them."""
+        """Resolve the lazy conjugates of PyTorch, which NumPy and views of complex tensors as real do not support."""
         for name in ("kspace", "coil_maps", "reference"):
             values = getattr(self, name)
             if isinstance(values, Tensor):
@@ -71,11 +71,11 @@ class Scan(Brief):
         """The maps of the file, or ESPIRiT maps estimated from the densely sampled centre of k-space."""
         if self.coil_maps is not None:
             return self.coil_maps
-        from resolvent.data.espirit import espirit  # which takes a Scan
+        from resolvent.data.espirit import espirit  # that module needs Scan
 
         if self.calibration is None:
             return espirit(self)
-        maps = espirit(self.calibration)  # of one frame: they serve all
+        maps = espirit(self.calibration)  # of one frame, used for all
         lead = (1,) * (self.kspace.ndim - self.calibration.kspace.ndim)
         return maps.reshape(*maps.shape[:2], *lead, *maps.shape[2:])
 
@@ -85,13 +85,13 @@ class Scan(Brief):
         return tuple(self.kspace.shape[-self.ndim :]) if self.trajectory is None else self.trajectory.matrix
 
     def operator(self, maps: Maps | None = None) -> LinearOperator:
-        """A of the scan: `SENSE`, or `NonCartesian` where it has a trajectory.
+        """The operator A of the scan: `SENSE`, or `NonCartesian` if it has a trajectory.
 
         Args:
             maps: coil maps; those of the scan by default.
 
         Raises:
-            ShapeError, DataError: maps that do not fit; several map sets with a trajectory.
+            ShapeError, DataError: the maps do not fit, or have several sets with a trajectory.
         """
         from resolvent.linop import SENSE, NonCartesian
 
@@ -112,7 +112,7 @@ class Scan(Brief):
 
     @property
     def sets(self) -> int:
-        """Number of map sets: the maps have one axis more than k-space where there are several."""
+        """Number of map sets: with several, the maps have one axis more than k-space."""
         maps = self.coil_maps
         return maps.shape[2] if maps is not None and maps.ndim > self.kspace.ndim else 1
 
@@ -130,9 +130,9 @@ class Scan(Brief):
 
     @property
     def complete(self) -> bool:
-        """Whether every sample was measured of one block around the centre; outside of it k-space may be zero.
+        """Whether every sample of one block around the centre was measured; outside the block k-space may be zero.
 
-        Files of fastMRI and others fill k-space up with zeros; so does partial Fourier.
+        Files of fastMRI and others pad k-space with zeros; so does partial Fourier.
         """
         from resolvent.data.validation import filled
 
@@ -146,12 +146,12 @@ class Scan(Brief):
         return replace(self, **changes)  # pyright: ignore[reportArgumentType]
 
     def entry(self, number: int) -> Scan:
-        """One entry of the batch: a slice of a stack, a volume or a series. What all entries share stays as it is.
+        """One entry of the batch: a slice of a stack, a volume or a series. Parts that all entries share are kept.
 
-        The rest lies in memory as if it were alone, so what is computed of it does not depend on the others.
+        Its own parts are contiguous in memory, so results computed from them do not depend on the other entries.
 
         Raises:
-            DataError: there is none of that number.
+            DataError: there is no entry of that number.
 
         >>> import torch
         >>> stack = Scan(kspace=torch.ones(3, 2, 4, 4) + 0j, mask=torch.ones(1, 4, 4))
@@ -184,10 +184,10 @@ class Scan(Brief):
         )
 
     def validated(self) -> Scan:
-        """This scan, once its parts are found usable and in agreement with each other.
+        """This scan, after checking that its parts are usable and agree with each other.
 
         Raises:
-            ShapeError, DataError: one sentence of fact with file, part and axis, one of remedy (`data.validation`).
+            ShapeError, DataError: a sentence with file, part and axis, and one with the remedy (`data.validation`).
         """
         from resolvent.data.validation import check
 
@@ -195,10 +195,10 @@ class Scan(Brief):
         return self
 
     def single(self) -> Scan:
-        """The same scan in single precision, the one in which models compute; unchanged if it is so.
+        """The same scan in single precision, in which models compute; unchanged if it is already.
 
         k-space in double precision is first divided by the power of two next to its largest number, as are ``noise``
-        and ``reference``, and ``scale`` is multiplied by it: what lies beyond the range of single precision fits, too.
+        and ``reference``, and ``scale`` is multiplied by it, so data beyond the range of single precision also fit.
 
         >>> import torch
         >>> wide = Scan(kspace=torch.full((1, 2, 4, 4), 2e300 + 0j, dtype=torch.complex128), mask=torch.ones(1, 4, 4))
@@ -243,7 +243,7 @@ class Scan(Brief):
             where = f" in {self.source}" if self.source else ""
             raise DataError(f"k-space is zero everywhere (kspace{where}). Check the export; there is nothing to see.")
         kspace = _divided(self.kspace, peak)
-        parts = kspace.split(1 if self.trajectory is None else self.n_coils, 1)  # a coil at a time where that is free
+        parts = kspace.split(1 if self.trajectory is None else self.n_coils, 1)  # coil by coil where that costs nothing
         rest = max(float(coil_images(self.replace(kspace=part)).abs().max()) for part in parts)
         return self.replace(
             kspace=_divided(kspace, rest),
@@ -254,7 +254,7 @@ class Scan(Brief):
 
 
 def coil_images(scan: Scan) -> Tensor:
-    """The zero-filled image of each coil, ``(batch, coil, *lead, *spatial)``; nothing else is known of the coils."""
+    """The zero-filled image of each coil, ``(batch, coil, *lead, *spatial)``; no maps are needed."""
     from resolvent.linop import NonCartesian, ifft
 
     if scan.trajectory is None:
@@ -266,7 +266,7 @@ def coil_images(scan: Scan) -> Tensor:
 
 
 def _divided(values: Tensor, by: float) -> Tensor:
-    """Complex over real without the squares by which a complex division leaves the range of float32."""
+    """Complex divided by real, without the squares of a complex division, which may overflow in float32."""
     if not values.is_complex():
         return values / by
     return torch.view_as_complex(torch.view_as_real(values) / by)

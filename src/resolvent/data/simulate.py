@@ -32,14 +32,14 @@ def simulate(
     phase: bool = True,
     ndim: int = 2,
 ) -> Scan:
-    """Make the scan that a known image would have given: ``y = M (F S x + n)``, ``x = image exp(i phase)``.
+    """Simulate the scan of a known image: ``y = M (F S x + n)``, ``x = image exp(i phase)``.
 
-    The noise is white and complex with ``E|n|^2 = sigma^2`` a sample and
+    The noise is white and complex with ``E|n|^2 = sigma^2`` per sample and
 
         snr_db = 10 log10( mean over the object of |x|^2 / sigma^2 ),
 
-    the object being the pixels above 5 % of the largest magnitude. F is orthonormal and ``sum_c |s_c|^2 = 1``, so
-    sigma is also the noise of one pixel of the coil-combined, fully sampled image.
+    where the object is the set of pixels above 5 % of the largest magnitude. F is orthonormal and
+    ``sum_c |s_c|^2 = 1``, so sigma is also the noise of one pixel of the coil-combined, fully sampled image.
 
     Args:
         image: ``(batch, *lead, *spatial)``, or ``spatial`` alone, real or complex; or a `Volume`, whose geometry and
@@ -49,16 +49,16 @@ def simulate(
         mask_kind: see `make_mask`.
         snr_db: signal to noise in dB as above; None for no noise.
         seed: fixes coils, phase, noise and mask.
-        maps: coil maps ``(batch or 1, coil, *lead or 1, *spatial)`` instead of birdcage coils; used as they are.
-        phase: whether to multiply the image by a smooth random phase; off for images that have their own.
+        maps: coil maps ``(batch or 1, coil, *lead or 1, *spatial)`` instead of birdcage coils; used unchanged.
+        phase: whether to multiply the image by a smooth random phase; False for images with their own phase.
         ndim: number of spatial axes of a tensor, 2 or 3.
 
     Returns:
         A `Scan` with reference x, true maps, and noise sigma (0 without noise).
 
     Raises:
-        DataError: an image that is zero or not finite, or a mask or an SNR that is not possible.
-        ShapeError: an image with fewer than `ndim` axes, or maps that do not fit it.
+        DataError: the image is zero or not finite, or the mask or SNR is not possible.
+        ShapeError: the image has fewer than `ndim` axes, or the maps do not fit it.
 
     >>> scan = simulate(torch.ones(32, 32), n_coils=4, acceleration=2)
     >>> scan.kspace.shape, scan.mask.shape, scan.n_coils
@@ -101,19 +101,19 @@ def simulate(
 
 
 def undersample(scan: Scan, acceleration: float, mask_kind: str = "gaussian2d", seed: int = 0) -> Scan:
-    """Leave out samples of a complete scan, so that a reconstruction can be compared with the full one.
+    """Undersample a complete scan retrospectively, so that a reconstruction can be compared with the full one.
 
-    The maps are those of the file or, failing that, ESPIRiT maps of the undersampled scan, or of its separate
-    calibration lines, alone: nothing that was left out enters. The reference is ``sum_c conj(s_c) F^-1 k_c`` of the
-    full k-space k with those same maps, so the images to be compared have the same coil weighting, phase and
+    The maps are those of the file. If it has none, ESPIRiT estimates them from the undersampled scan, or from its
+    separate calibration lines, without any sample that was left out. The reference is ``sum_c conj(s_c) F^-1 k_c`` of
+    the full k-space k with the same maps, so the images to be compared have the same coil weighting, phase and
     background.
 
     Args:
-        scan: see `Scan.complete`; where its k-space was filled up with zeros the mask is that of the whole matrix, but
-            for these.
+        scan: a scan that is complete, see `Scan.complete`; where its k-space is padded with zeros, the mask of the
+            whole matrix is drawn, and the padding left out.
         acceleration: see `make_mask`.
-        mask_kind: `kind` of `make_mask`. The lines of a 1-D kind run along the readout where the scan knows it, else
-            along y. With one lead axis (time) the mask differs from frame to frame.
+        mask_kind: `kind` of `make_mask`. The lines of a 1-D kind run along the readout if the scan knows it, else along
+            y. With one lead axis (time) the mask differs from frame to frame.
         seed: fixes the mask.
 
     Raises:
@@ -160,17 +160,17 @@ def undersample(scan: Scan, acceleration: float, mask_kind: str = "gaussian2d", 
 def _mask(
     kind: str, shape: tuple[int, ...], lead: tuple[int, ...], acceleration: float, seed: int, readout: int | None = None
 ) -> Tensor:
-    """``(1, *lead or 1, *shape)``: along one lead axis (time) every frame has its own mask, otherwise all share one."""
+    """A mask ``(1, *lead or 1, *shape)``: with one lead axis (time) every frame has its own, otherwise it is shared."""
     if len(lead) == 1:
         return make_mask(kind, shape, acceleration, seed=seed, frames=lead[0], readout=readout)
     return make_mask(kind, shape, acceleration, seed=seed, readout=readout).reshape(1, *(1,) * len(lead), *shape)
 
 
 def birdcage_maps(n_coils: int, shape: tuple[int, ...], *, seed: int | None = None) -> Tensor:
-    """Smooth coil sensitivities of loops around the object, ``sum_c |s_c|^2 = 1`` at every pixel.
+    """Smooth coil sensitivity maps of loops around the object, ``sum_c |s_c|^2 = 1`` at every pixel.
 
-    ``s_c(p) ~ 1 / conj(p - p_c)`` in the plane of complex numbers: magnitude falls with distance from the loop, phase
-    turns around it. In 3-D, rings of at most 8 loops along z and the full distance in the magnitude.
+    ``s_c(p) ~ 1 / conj(p - p_c)`` in the complex plane: the magnitude falls with the distance from the loop, the phase
+    turns around it. In 3-D there are rings of at most 8 loops along z, and the magnitude follows the 3-D distance.
 
     Args:
         n_coils: number of loops, at least 1.
@@ -182,7 +182,7 @@ def birdcage_maps(n_coils: int, shape: tuple[int, ...], *, seed: int | None = No
         complex64, ``(n_coils, *shape)``.
 
     Raises:
-        DataError: fewer than one coil.
+        DataError: there is less than one coil.
     """
     if n_coils < 1:
         raise DataError(f"A scan cannot have {n_coils} coils. Pass n_coils of at least 1.")
@@ -208,9 +208,9 @@ def birdcage_maps(n_coils: int, shape: tuple[int, ...], *, seed: int | None = No
 
 
 def smooth_phase(shape: tuple[int, ...], *, seed: int) -> Tensor:
-    """A random smooth phase map in radians, as B0 offsets and receive chains leave it.
+    """A random smooth phase map in radians, like that from B0 offsets and receive chains.
 
-    A random polynomial of degree 2 (constant anywhere in a turn, other coefficients of std 1 rad at the edge) plus six
+    A random polynomial of degree 2 (uniform constant term, other coefficients with std 1 rad at the edge) plus six
     cosines of at most 1.5 periods over the field of view (std 0.4 rad together).
 
     Args:
@@ -235,7 +235,7 @@ def smooth_phase(shape: tuple[int, ...], *, seed: int) -> Tensor:
 
 
 def noise_at(snr_db: float, magnitude: Tensor) -> float:
-    """The sigma of `simulate`, the noise of a sample with which an object has the signal to noise `snr_db`.
+    """The sigma of `simulate`: the noise of a sample at which the object has the signal to noise `snr_db`.
 
     ``sigma^2 = 10^(-snr_db / 10) mean |x|^2`` over the pixels above 5 % of the largest magnitude.
 
@@ -244,7 +244,7 @@ def noise_at(snr_db: float, magnitude: Tensor) -> float:
         magnitude: ``|x|``, of any shape.
 
     Raises:
-        DataError: `snr_db` is nothing of that.
+        DataError: `snr_db` is out of range.
 
     >>> noise_at(20.0, torch.tensor([0.0, 0.04, 1.0, 1.0]))
     0.1
@@ -256,7 +256,7 @@ def noise_at(snr_db: float, magnitude: Tensor) -> float:
 
 
 def add_noise(kspace: Tensor, sigma: float, seed: int) -> Tensor:
-    """Add white complex Gaussian noise, ``E|n|^2 = sigma^2`` a sample, half of it in each of the two channels.
+    """Add white complex Gaussian noise, ``E|n|^2 = sigma^2`` per sample, half of it in each of the two channels.
 
     It is added to every sample: multiply by the mask afterwards.
     """

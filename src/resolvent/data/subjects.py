@@ -1,4 +1,4 @@
-"""Subjects of a data set: what training, tuning and testing must not share."""
+"""Subjects of a data set: training, tuning and testing must not share any."""
 
 from __future__ import annotations
 
@@ -43,27 +43,28 @@ class Subject:
 
     @property
     def phase(self) -> bool:
-        """Whether the images have a phase of their own: an imaginary part that is not zero everywhere."""
+        """Whether the images have a phase: an imaginary part that is not zero everywhere."""
         return self.images is not None and self.images.is_complex() and bool(self.images.imag.any())
 
 
 def read_subjects(path: str | Path, ndim: int = 2, trim: int = 0) -> list[Subject]:
-    """The subjects of a file: every scan or image that `read` knows, and HDF5 files of image stacks.
+    """The subjects of a file: every scan or image that `read` supports, and HDF5 files of image stacks.
 
     A stack is a dataset ``magnitude`` or ``image`` ``(slices, y, x)``, or ``image_ri`` with real and imaginary part
-    along a last axis; an attribute ``scale`` multiplies it. Subjects are groups that hold a stack each; or the values
-    of a dataset ``subject``, one a slice; else the file is one subject.
+    along the last axis; an attribute ``scale`` multiplies it. Subjects are the groups of the file that hold a stack; or
+    the values of a dataset ``subject``, one for each slice; else the file is one subject.
 
     Args:
         path: the file.
-        ndim: 2 for slices, those of all axes before the last two, of which empty ones are left out; 3 for one volume or
-            one series of frames a subject.
-        trim: images left out at both ends of each stack: where a volume was resampled, its last planes are half empty.
+        ndim: 2 for slices (along all axes before the last two; empty ones are left out); 3 for one volume or one series
+            of frames per subject.
+        trim: number of images left out at both ends of each stack: the last planes of a resampled volume are half
+            empty.
 
     Raises:
         FormatError, CorruptFileError: as `read`.
-        DataError: a subject without signal, or without images once it is trimmed.
-        ShapeError: images of fewer than three axes.
+        DataError: a subject has no signal, or no images after trimming; a scan is not Cartesian.
+        ShapeError: images have fewer than three axes, or subject ids do not fit the slices.
     """
     path = str(path)
     stacks = dict(_stacks(path)) if detect(path) == "hdf5" else {}
@@ -88,7 +89,7 @@ def in_turn(subjects: Sequence[Subject]) -> list[Subject]:
 
 
 def _stacks(path: str) -> Iterator[tuple[str, np.ndarray]]:
-    import h5py  # not before there is such a file
+    import h5py  # only if there is such a file
 
     from resolvent.data.io.hdf5 import load, open_hdf5
 

@@ -1,4 +1,4 @@
-"""Trajectories: where in k-space the samples of a radial or spiral scan lie."""
+"""Trajectories: the places of the samples of radial and spiral scans in k-space."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def radial(spokes: int, shape: tuple[int, ...], *, oversampling: int = 2, first:
     Args:
         spokes: number of spokes.
         shape: matrix ``(y, x)`` or ``(z, y, x)``; a spoke reaches ``N / 2`` on every axis.
-        oversampling: samples of a spoke over the largest N.
-        first: number of the first spoke, so that frames of a series go on where the one before ended.
+        oversampling: samples of a spoke divided by the largest N.
+        first: number of the first spoke, so that a frame of a series can continue where the last one ended.
 
     Returns:
         float64 ``(spoke, sample, 2)``, in 3-D ``(1, spoke, sample, 3)``, in cycles per field of view.
@@ -53,8 +53,8 @@ def spiral(arms: int, shape: tuple[int, int], *, turns: float | None = None, sam
     Args:
         arms: number of arms.
         shape: ``(y, x)``.
-        turns: of an arm; by default those for which neighbours are one cycle per field of view apart.
-        samples: of an arm, at even steps of its length; by default those that lie half a cycle apart.
+        turns: number of turns of an arm; by default neighbours are one cycle per field of view apart.
+        samples: number of samples of an arm, evenly spaced along it; by default they are half a cycle apart.
 
     Returns:
         float64 ``(arm, sample, 2)``, in cycles per field of view.

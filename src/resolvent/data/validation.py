@@ -1,4 +1,4 @@
-"""The border check of a `Scan`: every reader calls it, and so does whoever adds maps or a mask to a scan."""
+"""The validation of a `Scan`: every reader calls it, and so does all code that adds maps or a mask to a scan."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from resolvent.data.scan import Scan
 
 ISOLATED = 0.01
-"""Share of exact zeros among measured samples that is taken for chance (quantised data), not for missing samples."""
+"""Fraction of exact zeros among measured samples that counts as chance (quantised data), not as missing samples."""
 
 
 def check(scan: Scan) -> None:
@@ -57,7 +57,7 @@ def check(scan: Scan) -> None:
 
 
 def check_kspace(kspace: Tensor, ndim: int, where: str) -> None:
-    """Axes ``(batch, coil, *lead, *spatial)``, complex, finite, and some signal in every batch item."""
+    """Check k-space: axes ``(batch, coil, *lead, *spatial)``, complex, finite, some signal in every batch item."""
     check_complex(kspace.dtype, where)
     if kspace.ndim < 2 + ndim or 0 in kspace.shape:
         raise ShapeError(
@@ -76,10 +76,10 @@ def check_kspace(kspace: Tensor, ndim: int, where: str) -> None:
 
 
 def check_complex(dtype: object, where: str, name: str = "kspace") -> None:
-    """K-space is complex, as a tensor and as it is stored: a reader must not make complex numbers of real ones.
+    """Check that k-space is complex, as a tensor or as stored: a reader must not convert real numbers to complex.
 
     Raises:
-        DataError: it is not.
+        DataError: it is not complex.
     """
     if "complex" not in str(dtype):
         raise DataError(
@@ -89,9 +89,9 @@ def check_complex(dtype: object, where: str, name: str = "kspace") -> None:
 
 
 def check_maps(maps: Tensor, kspace: Tensor, ndim: int, where: str, matrix: tuple[int, ...] | None = None) -> None:
-    """Maps ``(batch, coil, *lead or 1, *spatial)`` that fit k-space; one lead axis more is the map set.
+    """Check that maps ``(batch, coil, *lead or 1, *spatial)`` fit k-space; one additional lead axis is the map set.
 
-    The matrix is that of k-space, or `matrix` where k-space has a trajectory.
+    The matrix is that of k-space, or `matrix` if k-space has a trajectory.
     """
     advice = "Pass maps estimated from the same scan."
     if not maps.is_complex() or maps.ndim < 2 + ndim:
@@ -131,10 +131,10 @@ def check_maps(maps: Tensor, kspace: Tensor, ndim: int, where: str, matrix: tupl
 
 
 def infer_mask(kspace: Tensor, ndim: int) -> Tensor:
-    """Where k-space was measured, for a file that does not say: float ``(batch or 1, *lead or 1, *spatial)``.
+    """The mask of a file that does not state it: float ``(batch or 1, *lead or 1, *spatial)``, from the zeros.
 
-    A sample counts as unmeasured only if it is exactly zero in all coils. If the samples that are left fill lines
-    (along any one spatial axis) up to one percent of holes, the holes are chance and count as measured.
+    A sample counts as unmeasured only if it is exactly zero in all coils. If the other samples fill lines (along any
+    one spatial axis) except for at most one percent of holes, the holes are chance and count as measured.
     """
     seen = kspace.any(dim=1)
     candidates = [seen]
@@ -147,10 +147,10 @@ def infer_mask(kspace: Tensor, ndim: int) -> Tensor:
 
 
 def filled(seen: Tensor, ndim: int) -> tuple[slice, ...] | None:
-    """The block of the last `ndim` axes that holds all that was seen, if all of it was, up to chance; else None.
+    """The block of the last `ndim` axes that contains all seen samples, if it is full, up to chance; else None.
 
     Args:
-        seen: bool ``(..., *spatial)``; the block is one for all that stands before the spatial axes.
+        seen: bool ``(..., *spatial)``; one block is used for all axes before the spatial ones.
         ndim: number of spatial axes.
     """
     block = []
@@ -164,12 +164,12 @@ def filled(seen: Tensor, ndim: int) -> tuple[slice, ...] | None:
 
 
 def constant(values: Tensor, axis: int) -> bool:
-    """Whether nothing changes along an axis."""
+    """Whether the values are constant along an axis."""
     return bool((values == values.narrow(axis, 0, 1)).all())
 
 
 def shared(mask: Tensor, ndim: int) -> Tensor:
-    """The mask with a length of 1 on each axis before the last `ndim` along which nothing changes."""
+    """The mask with length 1 on each axis before the last `ndim` along which it is constant."""
     for axis in range(mask.ndim - ndim):
         if constant(mask, axis):
             mask = mask.narrow(axis, 0, 1)
@@ -179,8 +179,8 @@ def shared(mask: Tensor, ndim: int) -> Tensor:
 def masked(kspace: Tensor, mask: Tensor, ndim: int, where: str) -> Tensor:
     """K-space times mask, where the file holds more samples than its mask admits (retrospective undersampling).
 
-    Only k-space that is complete, but for zeros around it, is masked; anything else is left as it is, so that `check`
-    sees the contradiction.
+    Only k-space that is complete, except for zeros around it, is masked. Anything else is left unchanged, so that
+    `check` finds the contradiction.
 
     Raises:
         DataError: the mask admits far less energy than it would if fft-shifted: its centre is not at ``N // 2``.
@@ -234,7 +234,7 @@ def _check_mask(kspace: Tensor, mask: Tensor, ndim: int, where: str) -> None:
 
 
 def _remedy(seen: Tensor, kept: Tensor, ndim: int) -> str:
-    """What would make mask and k-space agree, if something simple does."""
+    """A simple change that makes mask and k-space agree, if there is one; else general advice."""
     axes = tuple(range(-ndim, 0))
     for shift in (torch.fft.fftshift, torch.fft.ifftshift):
         if _agree(seen, shift(kept, dim=axes)):
@@ -261,7 +261,7 @@ def _fits(mask: Tensor, kspace: Tensor, ndim: int) -> bool:
 
 def _finite(values: Tensor, what: str, where: str, name: str = "") -> None:
     ends = torch.stack((torch.view_as_real(values) if values.is_complex() else values).aminmax())
-    if torch.isfinite(ends).all():  # one pass and no copy: the ends of what holds NaN are NaN
+    if torch.isfinite(ends).all():  # one pass and no copy: with NaN values, minimum and maximum are NaN
         return
     bad = ~torch.isfinite(values)
     first = tuple(bad.nonzero()[0].tolist())

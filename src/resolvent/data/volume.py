@@ -1,4 +1,4 @@
-"""`Volume`: an image that came from a file, with what is known about it."""
+"""`Volume`: an image read from a file, with its geometry."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from resolvent.data.places import Geometry
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Volume(Brief):
-    """An image that came from a file: `simulate` makes a scan of it.
+    """An image read from a file, from which `simulate` can make a scan.
 
     Attributes:
         image: ``(batch, *lead, *spatial)``; slices of a 2-D stack lie along ``batch``.
         geometry: position in the patient, if the file says so.
         source: the path it was read from.
         ndim: number of spatial axes, 2 or 3.
-        counters: those of `Scan`.
+        counters: see `Scan`.
     """
 
     image: Tensor

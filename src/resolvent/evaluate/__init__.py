@@ -1,4 +1,4 @@
-"""The paper's experiments on a data set: accuracy, convergence, robustness and cost, as tables and figures."""
+"""The experiments of the paper on a data set: accuracy, convergence, robustness and cost, as tables and figures."""
 
 from resolvent.evaluate.methods import Method, load_models
 from resolvent.evaluate.robustness import Search

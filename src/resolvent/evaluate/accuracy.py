@@ -1,4 +1,4 @@
-"""Accuracy: how near the images are to the truth, and whether one method is better than another beyond chance."""
+"""Accuracy: scores of the images against the reference, and significance tests between methods."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resolvent.evaluate.store import Row, plain
 
 MEASURES = ("psnr", "ssim", "nmse")
 SAMPLING = ("acceleration", "mask", "snr", "coils", "size")
-"""Columns that say how a scan is sampled."""
+"""Columns that describe how a scan is sampled."""
 PERFECT = 200.0
 """PSNR of an image without error, in dB."""
 ALL = "all"
@@ -24,9 +24,9 @@ ALL = "all"
 
 
 def measure(method: Method, case: Case, keep: Callable[[Tensor], None] | None = None) -> list[Row]:
-    """PSNR, SSIM and NMSE of one scan, with seconds and what is known of the solve; `case.reference` is the truth.
+    """PSNR, SSIM and NMSE of one scan against `case.reference`, with seconds and the facts about the solve.
 
-    The image is handed to `keep`, if there is one.
+    `keep`, if there is one, is called with the image.
     """
     image, facts = method.reconstruct(case.y, case.A, case.noise)
     if keep is not None:
@@ -36,11 +36,11 @@ def measure(method: Method, case: Case, keep: Callable[[Tensor], None] | None = 
 
 
 def summarise(rows: list[Row]) -> list[Row]:
-    """A row for each method, sampling and data file, and for all files together if there are several.
+    """One row for each method, sampling and data file, and for all files together if there are several.
 
-    Scores are averaged over the slices of a subject first: mean, standard deviation and test are over subjects, since
+    Scores are first averaged over the slices of a subject: mean, standard deviation and test are over subjects, since
     slices of one head are not independent. `p` and `p_ssim` are two-sided p-values of Wilcoxon's signed-rank test of
-    the method against the one with the best mean (`best`, `best_ssim`), not corrected for several comparisons; with
+    the method against the one with the best mean (`best`, `best_ssim`), not corrected for multiple comparisons; with
     n subjects none is below ``2^(1 - n)``. `seconds` is the median over scans.
     """
     files = list(dict.fromkeys(row["data"] for row in rows))
@@ -52,7 +52,7 @@ def summarise(rows: list[Row]) -> list[Row]:
 
 
 def _compared(rows: list[Row]) -> list[Row]:
-    """The methods on one set of scans."""
+    """The rows of all methods on one set of scans."""
     first = rows[0]
     methods = list(dict.fromkeys(row["method"] for row in rows))
     by_subject = {
@@ -93,7 +93,7 @@ def subject_means(rows: list[Row], name: str) -> dict[tuple[str, str], float]:
 
 
 def paired_p(scores: dict[tuple[str, str], float], others: dict[tuple[str, str], float]) -> float | None:
-    """Two-sided p-value of Wilcoxon's signed-rank test over the subjects; None where there is nothing to test.
+    """Two-sided p-value of Wilcoxon's signed-rank test over subjects; None with fewer than two differences.
 
     Source: F. Wilcoxon, Biometrics Bulletin 1:80-83 (1945), in SciPy's `wilcoxon`.
     """
@@ -111,7 +111,7 @@ def _place(row: Row) -> tuple[str, ...]:
 
 
 def _sorted(rows: list[Row], files: list[str]) -> list[Row]:
-    """By file in the order given, all together last, then by sampling; methods keep their order."""
+    """Sort by file in the given order, all files together last, then by sampling; methods keep their order."""
     order = {name: number for number, name in enumerate([*files, ALL])}
     return sorted(rows, key=lambda r: (order[r["data"]], r["mask"], r["acceleration"], _place(r)))
 

@@ -1,4 +1,4 @@
-"""`Bench`: does the tasks of a study, each once, and says how far it is."""
+"""`Bench`: runs the tasks of a study, each once, and reports progress."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from resolvent.evaluate.scans import Case, Spec
 from resolvent.evaluate.store import Row, Store
 
 KEPT = 4
-"""Scans that are held in memory."""
+"""Number of scans kept in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +27,11 @@ class Task:
     """One method on one scan.
 
     Attributes:
-        experiment: what is measured.
+        experiment: name of the experiment.
         method: the method.
         spec: the scan.
-        work: measures.
-        settings: of the experiment, which go into the rows.
+        work: the measurement.
+        settings: settings of the experiment, which go into the rows.
     """
 
     experiment: str
@@ -42,12 +42,12 @@ class Task:
 
     @property
     def kind(self) -> tuple[str, str]:
-        """Tasks of one kind take about the same time."""
+        """The kind of the task; tasks of one kind take about the same time."""
         return self.experiment, self.method.name
 
     @property
     def text(self) -> str:
-        """What is being done, for a person."""
+        """A description of the task for a person."""
         how = self.spec.acquisition
         scan = f"{self.spec.subject.name}/{self.spec.number}, {how.mask} R = {how.acceleration:g}"
         settings = "".join(f", {name} {value:g}" for name, value in self.settings.items() if name == "epsilon")
@@ -55,12 +55,12 @@ class Task:
 
 
 class Bench:
-    """Does tasks that the store does not hold yet, and keeps the scans that it made last.
+    """Runs tasks that are not yet in the store, and caches the most recent scans.
 
     Args:
         store: results.
-        made: what every row says of the study: seed, version, commit.
-        say: told how far it is, before each task.
+        made: columns that every row has: seed, version, commit.
+        say: called with a progress message before each task.
     """
 
     def __init__(self, store: Store, made: Row, say: Callable[[str], None]) -> None:
@@ -68,7 +68,7 @@ class Bench:
         self._cases: OrderedDict[str, Case] = OrderedDict()
 
     def row(self, task: Task) -> Row:
-        """What the rows of a task depend on, and their first columns."""
+        """Everything that the rows of a task depend on; these are also their first columns."""
         about = {"experiment": task.experiment, **task.method.about, **task.spec.about}
         return {**about, **task.settings, **self._made}
 
@@ -85,7 +85,7 @@ class Bench:
         return [found for row in rows for found in self._store[row]]
 
     def image(self, method: Method, spec: Spec) -> Tensor:
-        """The image of a scan: that which was kept, else computed now."""
+        """The image of a scan: the saved one, else computed now."""
         path = self._path(method, spec)
         if not path.exists():
             case = self.case(spec)
@@ -93,7 +93,7 @@ class Bench:
         return torch.from_numpy(np.load(path))
 
     def keep(self, method: Method, spec: Spec, image: Tensor) -> None:
-        """Keep the image of a scan in a file."""
+        """Save the image of a scan in a file."""
         path = str(self._path(method, spec))
         with whole(path, [path]) as drafts:
             np.save(drafts[0], image.numpy(force=True))
@@ -102,7 +102,7 @@ class Bench:
         return self._store.beside(self.row(Task("image", method, spec, lambda case: [])), ".npy")
 
     def case(self, spec: Spec) -> Case:
-        """The scan, made unless it is one of the last."""
+        """The scan, from the cache of recent ones or made now."""
         name = json.dumps(spec.about)
         if name not in self._cases:
             self._cases[name] = spec.make()
@@ -113,7 +113,7 @@ class Bench:
 
 
 class Pace:
-    """How many tasks are done, how fast, and when the rest will be, from the mean time of each kind.
+    """Progress: tasks done, their rate, and the remaining time, from the mean time of each kind of task.
 
     Args:
         left: number of tasks of each kind.
@@ -125,13 +125,13 @@ class Pace:
         self._total = sum(left.values())
 
     def took(self, kind: tuple[str, str], seconds: float) -> None:
-        """A task is done."""
+        """Record that a task is done."""
         self._left[kind] -= 1
         self._seconds.setdefault(kind, []).append(seconds)
 
     @property
     def remaining(self) -> float | None:
-        """Seconds left, None before any task is done; kinds with no finished task count as the mean of the others."""
+        """Seconds left; None before any task is done. Kinds without a finished task count as the mean of all."""
         times = [t for of in self._seconds.values() for t in of]
         if not times:
             return None

@@ -1,4 +1,4 @@
-"""Convergence: how a solve approaches the solution, whether the start matters, and what more iterations change."""
+"""Convergence: how a solve approaches the solution, and the effect of the start and of more iterations."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from resolvent.monotone import ScanContext
 from resolvent.solve import norm
 
 REFERENCE, REFERENCE_STEPS = 1e-9, 1000
-"""Relative distance to which the reference is solved, in double precision, and the limit of its steps."""
+"""Relative accuracy of the reference solve, in double precision, and its maximum number of steps."""
 CLOSE = 1e-5
-"""Relative distance at which a solve is no longer followed: the rounding of single precision is near."""
+"""Relative distance at which a solve is no longer followed, since rounding in single precision is near."""
 MULTIPLES = (1, 2, 3, 4)
-"""Iterations, in multiples of those of a network or of a converged solve."""
+"""Numbers of iterations, in multiples of those of a network or of a converged solve."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +35,12 @@ class Posed:
     """The equation of a scan, with its solution to a relative 1e-9 in double precision.
 
     Attributes:
-        equation: what is solved.
+        equation: the equation.
         exact: the same in double precision.
-        solution: None where the reference solve did not converge: there is nothing to be distant from.
-        starts: where solves begin, by name.
-        scale: units of the data over units of the model.
-        seconds: spent on posing the equation.
+        solution: the reference; None if its solve did not converge: there is then no distance.
+        starts: the starts of the solves, by name.
+        scale: units of the data divided by units of the model.
+        seconds: time to set up the equation.
     """
 
     equation: Equation
@@ -55,9 +55,9 @@ def follow(method: Method, case: Case) -> list[Row]:
     """Every step of the solve of a `MOL` from each start; no rows for other methods.
 
     A row holds the number of the step, the distance ``|x - x*| / |x*|`` of its image to the reference, the residual
-    ``|G(x)| / |lam A^H b|`` in double precision and the seconds since the measurements were given (the time of looking
-    at the iterates is taken out). Start "plain" is the start "sense" without Anderson's acceleration: the iteration of
-    the theory.
+    ``|G(x)| / |lam A^H b|`` in double precision, and the seconds since the measurements were passed (without the time
+    of these measurements). Start "plain" is the start "sense" without Anderson acceleration: the iteration of the
+    theory.
     """
     if not isinstance(method.model, MOL):
         return []
@@ -67,10 +67,10 @@ def follow(method: Method, case: Case) -> list[Row]:
 
 
 def starts(method: Method, case: Case) -> list[Row]:
-    """The image of a `MOL` from each start, solved as it is for a user: its distance to the reference and the bound.
+    """The image of a `MOL` from each start, solved as for a user: its distance to the reference and the bound.
 
-    `distance` is ``|x - x*| / |x*|``; `within` says whether ``|x - x*| / |x|`` is at most what the certificate allows,
-    which is relative to the image that a user has.
+    `distance` is ``|x - x*| / |x*|``; `within` says whether ``|x - x*| / |x|`` is at most the bound of the certificate,
+    which is relative to the returned image.
     """
     if not isinstance(method.model, MOL):
         return []
@@ -89,10 +89,10 @@ def starts(method: Method, case: Case) -> list[Row]:
 
 
 def prolong(method: Method, case: Case) -> list[Row]:
-    """What 1 to 4 times the iterations make of the image: its change ``|x_k - x_1| / |x_1|``, and its PSNR.
+    """The effect of 1 to 4 times the iterations on the image: its change ``|x_k - x_1| / |x_1|``, and its PSNR.
 
-    Iterations are those of an unrolled network (a module that takes `steps`), and of a `MOL` the evaluations in which
-    it converges. No rows for other methods, such as networks in which every step has weights of its own.
+    Iterations are those of an unrolled network (a module that takes `steps`); for a `MOL` they are the evaluations
+    until it converges. No rows for other methods, such as networks in which every step has its own weights.
     """
     run = _iterated(method, case)
     if run is None:
@@ -113,7 +113,7 @@ def prolong(method: Method, case: Case) -> list[Row]:
 
 @lru_cache(maxsize=1)
 def pose(model: MOL, case: Case) -> Posed:
-    """The equation of a scan and its exact solution; the last one is kept."""
+    """The equation of a scan and its reference solution; the last one is cached."""
     with torch.no_grad():
         began = time.perf_counter()
         equation, scale, context = model.pose(case.y, case.A, case.noise)
@@ -125,7 +125,7 @@ def pose(model: MOL, case: Case) -> Posed:
 
 
 def _starts(equation: Equation, context: ScanContext) -> dict[str, Tensor]:
-    """Zero, the zero-filled image, SENSE, and noise as large as it; and what the score offers, if it does."""
+    """Zero, the zero-filled image, SENSE, noise of the size of SENSE, and the start of the score, if it has one."""
     like = context.sense
     noise = torch.randn(like.shape, dtype=like.dtype, generator=torch.Generator().manual_seed(0)).to(like.device)
     found = {
@@ -183,7 +183,7 @@ def _iterated(method: Method, case: Case) -> tuple[int, Callable[[int], Tensor]]
     if isinstance(model, MOL):
         solve = model.solve
         once = solve(case.y, case.A, tol=TOL, max_steps=MAX_STEPS, noise=case.noise).solution.evaluations
-        least = torch.finfo(torch.float32).tiny  # never reached: all the steps are done
+        least = torch.finfo(torch.float32).tiny  # never reached: all steps are done
 
         def solved(count: int) -> Tensor:
             return solve(case.y, case.A, tol=least, max_steps=count, noise=case.noise).image

@@ -1,4 +1,4 @@
-"""Cost: seconds of a reconstruction, and seconds and memory of a training step, in units of the unrolled network's."""
+"""Cost: seconds of a reconstruction; seconds and memory of a training step, relative to the unrolled network."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from resolvent.mol.equation import Work
 from resolvent.mol.model import MOL
 
 REPEATS = 3
-"""Runs whose median time is taken, after one that is not timed."""
+"""Number of timed runs, whose median is taken, after one run that is not timed."""
 
 
 def measure(method: Method, case: Case) -> list[Row]:
-    """Seconds of a reconstruction; of a network also those of a training step, and the bytes saved for its gradient.
+    """Seconds of a reconstruction; for a network also those of a training step, and the bytes saved for its gradient.
 
-    `saved_bytes` counts the tensors that autograd keeps between forward and backward pass, each storage once, weights
-    left out: no machine changes it. It is the memory that grows with the iterations of an unrolled network. A MOL is
-    measured at the accuracies of its attributes; `evaluations` and `adjoint_evaluations` are those of its step.
+    `saved_bytes` counts the tensors that autograd keeps between forward and backward pass, each storage once, without
+    the weights: it does not depend on the machine. This is the memory that grows with the iterations of an unrolled
+    network. A MOL is measured at the accuracies of its attributes; `evaluations` and `adjoint_evaluations` are those of
+    its training step.
     """
     method.reconstruct(case.y, case.A, case.noise)
     seconds = [method.reconstruct(case.y, case.A, case.noise)[1]["seconds"] for _ in range(REPEATS)]
@@ -39,16 +40,16 @@ def measure(method: Method, case: Case) -> list[Row]:
 
 
 def iterations(model: nn.Module) -> int | None:
-    """Iterations of an unrolled network: the `steps` that it takes, or that it was built with; None for any other."""
+    """Number of iterations of an unrolled network: its `steps`, or those it was built with; None for any other."""
     steps = getattr(model, "steps", getattr(model, "config", {}).get("steps"))
     return steps if isinstance(steps, int) else None
 
 
 @contextmanager
 def saved_storages(weights: nn.Module) -> Iterator[dict[int, torch.UntypedStorage]]:
-    """Filled with what autograd keeps of what runs inside, each storage once, no weights: the same on any machine."""
+    """A dictionary of the storages that autograd saves inside this context, each once, without the weights."""
     own = {p.untyped_storage().data_ptr() for p in weights.parameters()}
-    saved: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice
+    saved: dict[int, torch.UntypedStorage] = {}  # keeps the storages alive, so that no address is used twice
 
     def keep(t: Tensor) -> Tensor:
         storage = t.untyped_storage()
@@ -61,7 +62,7 @@ def saved_storages(weights: nn.Module) -> Iterator[dict[int, torch.UntypedStorag
 
 
 def training_step(model: nn.Module, case: Case) -> Row:
-    """One forward and backward pass of the mean squared error of one scan; the model is not changed."""
+    """One forward and backward pass with the mean squared error of one scan; the model is not changed."""
     model = copy.deepcopy(model).train().requires_grad_(True)
     times, kept, facts = [], 0, {}
     for _ in range(REPEATS + 1):
@@ -83,7 +84,7 @@ def training_step(model: nn.Module, case: Case) -> Row:
 
 
 def summarise(rows: list[Row]) -> list[Row]:
-    """Medians over scans, and ratios to the unrolled network with the most iterations, if one is among the methods."""
+    """Medians over scans, and ratios to the unrolled network with the most iterations, if there is one."""
     found: list[Row] = []
     for method in dict.fromkeys(row["method"] for row in rows):
         own = [row for row in rows if row["method"] == method]

@@ -1,4 +1,4 @@
-"""The reconstructions under test: classical ones and models, behind one call."""
+"""The reconstructions under test, classical ones and models, with one common call."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from resolvent.mol.model import MOL
 from resolvent.mol.weights import describe, load
 
 TOL, MAX_STEPS = 1e-3, 200
-"""Relative distance to the solution that models are solved to, as a user's are, and the limit of evaluations."""
+"""Relative distance to the solution at which solves stop (the default of users), and the limit of evaluations."""
 
 Noise = Tensor | float | None
 """Standard deviation of the complex noise of a sample; None where it is unknown."""
 Call = Callable[[Tensor, LinearOperator, Noise], Tensor]
-"""From measurements, physics and noise level to the image."""
+"""Maps measurements, physics and noise level to the image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +33,14 @@ class Method:
     """A reconstruction under test.
 
     Attributes:
-        name: as it stands in tables; unique among the methods of a study.
-        call: the image, differentiable in y where the method is.
+        name: name in tables; unique among the methods of a study.
+        call: computes the image, differentiable in y where the method is.
         model: the network; None for a classical method.
-        weight: of a regularised method, for scans in units in which the largest coil image is 1. None where it has
-            none, or follows its own rule.
-        tuned: what `weight` was chosen on: files, and the number of scans.
-        hold: of a linear method, the linear map that it is for given data, its weight held.
-        tol: relative distance to the solution; of a `MOL`.
+        weight: weight of a regularised method, for scans in units in which the largest coil image is 1. None if the
+            method has none, or follows its own rule.
+        tuned: the data on which `weight` was chosen: files, and the number of scans.
+        hold: for a linear method, returns its linear map for given data, with the weight held fixed.
+        tol: relative distance to the solution, for a `MOL`.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Method:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a row says of the method; of a model its architecture too: the number of steps is in no weight."""
+        """Columns that describe the method; for a model also its architecture, since weights do not hold all of it."""
         identity = getattr(self.model, "identity", {})
         architecture = describe(self.model) if isinstance(self.model, MOL | baselines.Baseline) else None
         return {
@@ -66,9 +66,9 @@ class Method:
         }
 
     def reconstruct(self, y: Tensor, A: LinearOperator, noise: Noise) -> tuple[Tensor, dict[str, Any]]:
-        """The image, with the seconds it took; of a `MOL` also how the solve ended and its certificate.
+        """The image and the seconds it took; for a `MOL` also how the solve ended, and its certificate.
 
-        An image that is not finite counts as a black one, and `finite` says so.
+        An image that is not finite is replaced by zeros, and `finite` is False.
         """
         began = time.perf_counter()
         facts: dict[str, Any] = {}
@@ -85,7 +85,7 @@ class Method:
         return (image if facts["finite"] else torch.zeros_like(image)), facts
 
     def precise(self, tol: float) -> Method:
-        """The same with images of the accuracy `tol`, where it can be set: solves, and linear solves in a network."""
+        """The same method with images of accuracy `tol` where it can be set: solves, and linear solves in a network."""
         if self.model is None:
             return self
         model = copy.deepcopy(self.model).eval().requires_grad_(False)
@@ -97,13 +97,13 @@ class Method:
 
 @dataclass(frozen=True, eq=False)
 class Regularised:
-    """A classical method with a weight to be chosen.
+    """A classical method whose weight is still to be chosen.
 
     Attributes:
-        name: as it stands in tables.
+        name: name in tables.
         function: ``f(y, A, *, weight, noise)``.
-        first: the weight at which the search for the best one begins, and that which is taken without a search.
-        rule: of a linear method, the weight for given data where none was chosen.
+        first: the weight at which the search for the best one starts, and the one used without a search.
+        rule: for a linear method, the weight for given data if none was chosen.
     """
 
     name: str
@@ -118,7 +118,7 @@ class Regularised:
         return Method(self.name, call, weight=weight, tuned=tuned, hold=hold)
 
     def by_rule(self) -> Method:
-        """The method with the weight of its own rule; without one, with the first weight."""
+        """The method with the weight of its own rule, or with the first weight if it has no rule."""
         rule = self.rule
         if rule is None:
             return self.at(self.first)
@@ -147,18 +147,18 @@ def regularised(name: str) -> Regularised:
     function = getattr(baselines, {"tv": "total_variation", "wavelet": "wavelet"}[name])
 
     def along_all_axes(y: Tensor, A: LinearOperator, *, weight: float, noise: Noise) -> Tensor:
-        return function(y, A, weight=weight, noise=noise, ndim=y.ndim - 2)  # in a series along time, too
+        return function(y, A, weight=weight, noise=noise, ndim=y.ndim - 2)  # in a series also along time
 
     return Regularised(name, along_all_axes, 3e-3)
 
 
 def load_models(names: Sequence[str]) -> list[Method]:
-    """Models of the package or folders of models, frozen.
+    """Packaged models, or folders of models, as frozen methods.
 
-    A name that two of them share is replaced by what was asked for.
+    A name that two of them share is replaced by the one passed in `names`.
 
     Raises:
-        ModelError: see `resolvent.load`; and a model that is named twice.
+        ModelError: see `resolvent.load`; also if a model is named twice.
     """
     if len(set(names)) < len(names):
         raise ModelError(f"A model is named twice in {', '.join(names)}. Name each once.")

@@ -1,4 +1,4 @@
-"""Figures of a study as PNG and SVG: for print, and for readers who do not tell red from green."""
+"""Figures of a study as PNG and SVG, suitable for print and for colour-blind readers."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 INK, FAINT, GRID = "#1b1f24", "#57606a", "#e1e4e8"
 COLOURS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#d55e00", "#0072b2", "#cc79a7", "#8c6d31")
-"""Okabe and Ito's palette (jfly.uni-koeln.de/color), without its yellow, which paper does not show, and a brown."""
+"""The palette of Okabe and Ito (jfly.uni-koeln.de/color), without its yellow, which is faint in print; and a brown."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 PLAIN = (0, (4, 1.5))
 """Line style of the iteration without acceleration."""
 
 
 def write(folder: Path, found: dict[str, list[Row]]) -> list[Path]:
-    """Draw every figure of which there are results, as ``NAME.png`` and ``NAME.svg``.
+    """Draw every figure for which there are results, as ``NAME.png`` and ``NAME.svg``.
 
     Args:
-        folder: where.
-        found: rows by experiment, of `Study.run`.
+        folder: the folder of the files.
+        found: rows by experiment, from `Study.run`.
 
     Returns:
-        The files, each of which appeared whole.
+        The files, each written atomically.
     """
     style = _Style([row["method"] for row in found["accuracy"]])
     figures = {"accuracy": accuracy(found["accuracy"], style)}
@@ -46,7 +46,7 @@ def write(folder: Path, found: dict[str, list[Row]]) -> list[Path]:
 
 
 def accuracy(rows: list[Row], style: _Style) -> Figure:
-    """PSNR and SSIM against acceleration, a column of panels for each mask; bars are deviations between subjects."""
+    """PSNR and SSIM against acceleration, one column of panels for each mask; bars are deviations between subjects."""
     files = {row["data"] for row in rows}
     shown = [row for row in rows if row["data"] == ALL] if len(files) > 1 else rows
     panels: dict[tuple[Any, ...], list[Row]] = {}
@@ -74,7 +74,7 @@ def accuracy(rows: list[Row], style: _Style) -> Figure:
 
 
 def convergence(steps: list[Row], iterations: list[Row], style: _Style) -> Figure:
-    """One scan: the first model from every start, all models against seconds and steps; what more iterations change."""
+    """One scan: first model from every start, all models against seconds and steps, and effect of more iterations."""
     scan = steps[0]["scan_seed"]
     rows = [row for row in steps if row["scan_seed"] == scan]
     figure, axes = _figure(2, 2, width=9.2, height=6.4)
@@ -87,7 +87,7 @@ def convergence(steps: list[Row], iterations: list[Row], style: _Style) -> Figur
     for start in starts.methods:
         own = [row for row in first if row["start"] == start]
         axes[0][0].semilogy([r["step"] for r in own], [r["distance"] for r in own], label=start, **starts.line(start))
-    if first:  # else there is no solution to be distant from
+    if first:  # else there is no reference solution
         axes[0][0].legend(frameon=False, fontsize=8, labelcolor=INK)
     panels = ((axes[0][1], "elapsed", "distance"), (axes[1][0], "step", "residual"))
     for ax, x, y in panels:
@@ -113,7 +113,7 @@ def convergence(steps: list[Row], iterations: list[Row], style: _Style) -> Figur
 
 
 def robustness(gaussian: list[Row], worst: list[Row], samples: list[Row], style: _Style) -> Figure:
-    """PSNR under white noise and under the worst perturbation found, its gain beside the bound, and more samples."""
+    """PSNR under white noise and under the worst perturbation found, its gain and the bound, and more samples."""
     figure, axes = _figure(2, 2, width=9.2, height=6.4)
     bounded = [row for row in worst if row.get("gain_bound") and row["gain_bound_kind"] != "exact"]
     dashes = {True: ("bound, proved", "--"), False: ("bound, conditioning held or estimated", ":")}
@@ -142,7 +142,7 @@ def robustness(gaussian: list[Row], worst: list[Row], samples: list[Row], style:
 
 
 def cost(rows: list[Row], style: _Style) -> Figure:
-    """Bars: seconds of a reconstruction, seconds and saved megabytes of a training step."""
+    """Bar charts: seconds of a reconstruction, seconds and saved megabytes of a training step."""
     from matplotlib.ticker import MaxNLocator
 
     panels = (
@@ -166,7 +166,7 @@ def cost(rows: list[Row], style: _Style) -> Figure:
 
 
 class _Style:
-    """Colour, marker and line of each method, by its place in the study."""
+    """Colour, marker and line of each method, by its position in the study."""
 
     def __init__(self, methods: Sequence[str]) -> None:
         self.methods = list(dict.fromkeys(methods))
@@ -181,7 +181,7 @@ class _Style:
 
     def line(self, method: str) -> dict[str, Any]:
         place = self.methods.index(method)
-        marker = MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]  # a colour that comes again has another one
+        marker = MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]  # a repeated colour gets another marker
         return {"color": self.colour(method), "marker": marker, "markersize": 5, "linewidth": 1.5}
 
 
@@ -196,21 +196,21 @@ def _figure(rows: int, columns: int, *, width: float, height: float) -> tuple[Fi
 
 
 def _legend(figure: Figure, handles: Sequence[Line2D]) -> None:
-    """Above the panels."""
+    """Draw the legend above the panels."""
     columns = max(1, min(len(handles), int(figure.get_figwidth() / 1.9)))
     text = {"fontsize": 8.5, "labelcolor": INK, "handlelength": 3.2}
     figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False, **text)
 
 
 def _line(label: str, dash: Any) -> Line2D:
-    """A line of no method, for a legend."""
+    """A legend line that belongs to no method."""
     from matplotlib.lines import Line2D
 
     return Line2D([], [], label=label, color=FAINT, linestyle=dash)
 
 
 def _points(ax: Axes, points: list[Row], measure: str, style: _Style, method: str) -> None:
-    """Means with their deviations, moved a little aside so that bars of methods do not cover each other."""
+    """Means with their deviations, shifted slightly so that the bars of methods do not overlap."""
     place = style.methods.index(method) - (len(style.methods) - 1) / 2
     x = [row["acceleration"] + 0.06 * place for row in points]
     deviations = [row[f"{measure}_std"] or 0 for row in points]
@@ -247,7 +247,7 @@ def _mean(values: list[float]) -> float:
 
 
 def _save(figure: Figure, base: Path) -> list[Path]:
-    """PNG and SVG; the same bytes for the same results."""
+    """Save as PNG and SVG; the same results give the same bytes."""
     from matplotlib import rc_context
 
     paths = [base.with_suffix(suffix) for suffix in (".png", ".svg")]

@@ -1,4 +1,4 @@
-"""Where a number comes from: version, commit, machine."""
+"""The provenance of results: version, commit, machine."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from resolvent._version import __version__
 
 @lru_cache(maxsize=1)
 def provenance() -> dict[str, str | None]:
-    """Version of the package, and the commit where it runs from a git checkout; "+" marks uncommitted changes."""
+    """Version of the package, and the commit if it runs from a git checkout; "+" marks uncommitted changes."""
     return {"version": __version__, "commit": commit(Path(__file__).parents[1])}
 
 
 def commit(folder: Path) -> str | None:
-    """The commit of a folder under version control, None if it is under none."""
+    """The commit of a folder under version control, else None."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
@@ -34,7 +34,7 @@ def commit(folder: Path) -> str | None:
 
 
 def machine() -> dict[str, str | int]:
-    """What seconds depend on."""
+    """The properties of the machine that timings depend on."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,

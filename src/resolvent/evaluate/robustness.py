@@ -1,4 +1,4 @@
-"""Robustness: what changes of the data do to the image: white noise, the worst that a search finds, empty data."""
+"""Robustness: the effect of changes of the data on the image: white noise, the worst found by a search, empty data."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from resolvent.solve import lanczos, norm
 LEVELS = (0.0025, 0.005, 0.01, 0.02, 0.025, 0.05, 0.08)
 """Norms of the perturbations, relative to that of the data."""
 ACCELERATIONS = (2.0, 3.0, 4.0, 6.0, 8.0)
-"""At which a method that was made for one acceleration is tried."""
+"""Accelerations at which every method is tested, including methods made for one acceleration."""
 WINDOW, WINDOW_LEVEL = 15, 0.01
 """Side of the window, and level, of the search for a local artefact."""
 SLACK = 0.2
-"""Fall of the PSNR, in dB, that counts as none when samples are added."""
+"""Loss of PSNR, in dB, that is ignored when samples are added."""
 ACCURACY = 0.02
-"""Of images that are compared with each other, relative to the perturbation."""
+"""Accuracy of images that are compared with each other, relative to the perturbation."""
 LINEAR_STEPS = 100
-"""Limit of the steps of Lanczos."""
+"""Maximum number of Lanczos steps."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """How long the worst case is searched for; see `resolvent.mol.attack`."""
+    """Length of the search for the worst case; see `resolvent.mol.attack`."""
 
     steps: int = 200
     starts: int = 6
@@ -47,20 +47,20 @@ class Search:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Arguments of `attack`; one start at a time, which takes the memory of one image."""
+        """Arguments of `attack`; one start at a time, which needs the memory of one image."""
         return {**vars(self), "together": 1}
 
     @property
     def about(self) -> Row:
-        """What a row says of it."""
+        """Columns that describe the search."""
         return {**vars(self), "methods": "+".join(self.methods)}
 
 
 def gaussian(method: Method, case: Case, epsilon: float, draws: int) -> list[Row]:
     """White noise on the measured samples, of norm ``epsilon |y|``: mean PSNR and gain ``|dx| / |d|`` over the draws.
 
-    The method is not told of it: its noise level stays that of the scan, as in the search for the worst case. An image
-    that is not finite has no gain (`failed`).
+    The noise level passed to the method stays that of the scan, as in the search for the worst case. An image that is
+    not finite has no gain (`failed`).
     """
     told, method = case.level, method.precise(ACCURACY * epsilon)
     clean, facts = method.reconstruct(case.y, case.A, told)
@@ -79,10 +79,10 @@ def gaussian(method: Method, case: Case, epsilon: float, draws: int) -> list[Row
 
 
 def worst(method: Method, case: Case, epsilon: float, search: Search) -> list[Row]:
-    """The worst perturbation that was found: PSNR, gain, that of white noise, and the bound where one is known.
+    """The worst perturbation found: PSNR, gain, the gain of white noise, and the bound if one is known.
 
-    A lower bound of the worst case, except for linear methods, whose worst case is a singular vector. Where a search
-    is not possible, because the method has no gradient or its solve does not converge, the row says why (`failed`).
+    A lower bound of the worst case, except for linear methods, whose worst case is a singular vector. If a search is
+    not possible, because the method has no gradient or its solve does not converge, the row says why (`failed`).
     """
     if method.hold is not None:
         return [_linear(method, case, epsilon)]
@@ -94,7 +94,7 @@ def worst(method: Method, case: Case, epsilon: float, search: Search) -> list[Ro
 
 
 def local(method: Method, case: Case, epsilon: float, search: Search, side: int) -> list[Row]:
-    """The largest error in a window that a search found, over the largest magnitude of the image; or why none was."""
+    """The largest error in a window found by a search, relative to the largest magnitude; or why there is none."""
     found = _attacked(method, case, epsilon, window=side, **search.options)
     if isinstance(found, str):
         return [{"gain": None, "failed": found}]
@@ -102,9 +102,9 @@ def local(method: Method, case: Case, epsilon: float, search: Search, side: int)
 
 
 def honesty(method: Method, case: Case, epsilon: float, search: Search) -> list[Row]:
-    """The gain that the search finds for SENSE over the exact one, its largest singular value: at most 1.
+    """The gain that the search finds for SENSE divided by the exact gain, its largest singular value: at most 1.
 
-    Says how much a search of this length leaves unfound where it can be known. No rows for other methods.
+    This shows how much a search of this length misses, where it can be known. No rows for other methods.
     """
     if method.name != "sense" or method.hold is None:
         return []
@@ -116,10 +116,10 @@ def honesty(method: Method, case: Case, epsilon: float, search: Search) -> list[
 
 
 def empty(method: Method, case: Case) -> list[Row]:
-    """Zeros, and noise of the level of the scan, in place of data: the size of the image that comes of nothing.
+    """Images of empty data: zeros, and noise of the level of the scan, in place of the data.
 
-    `size` is ``|x|`` over that of the reference, `gain` is ``|x| / |y|``, `correlation` that of ``|x|`` with the
-    magnitude of the reference over the pixels. A method may refuse (`refused`): zeros are no scan.
+    `size` is ``|x|`` relative to the reference, `gain` is ``|x| / |y|``, `correlation` is that of ``|x|`` with the
+    magnitude of the reference over the pixels. A method may refuse such data (`refused`).
     """
     sampled = sampled_by(case.A, case.y)
     noise = sampled * torch.randn(case.y.shape, dtype=case.y.dtype, generator=torch.Generator().manual_seed(0))
@@ -141,7 +141,7 @@ def empty(method: Method, case: Case) -> list[Row]:
 
 
 def _attacked(method: Method, case: Case, epsilon: float, **options: Any) -> Attack | str:
-    """What a search finds, or why there is none."""
+    """The result of a search, or why there is none."""
     try:
         if isinstance(method.model, MOL):
             return attack_model(method.model, case.y, case.A, epsilon, noise=case.level, **options)
@@ -156,9 +156,9 @@ def _attacked(method: Method, case: Case, epsilon: float, **options: Any) -> Att
 
 
 def _linear(method: Method, case: Case, epsilon: float) -> Row:
-    """The worst case of a linear method, its weight held: its gain depends on neither epsilon nor y.
+    """The worst case of a linear method with its weight held fixed: the gain depends on neither epsilon nor y.
 
-    A singular vector and its negative have the same gain; the PSNR is the lower one of the two.
+    A singular vector and its negative have the same gain; the PSNR is the lower of the two.
     """
     clean, change, gain, quiet = _singular(method, case)
     size = epsilon * norm(case.y)
@@ -176,7 +176,7 @@ def _linear(method: Method, case: Case, epsilon: float) -> Row:
 
 @lru_cache(maxsize=1)
 def _singular(method: Method, case: Case) -> tuple[Tensor, Tensor, float, float]:
-    """Of a linear R the image ``R y``, ``R v`` with the first singular vector v, its norm, and the mean norm of noise.
+    """For a linear R: ``R y``, ``R v`` with the first singular vector v, ``|R v|``, and mean ``|R n|`` for noise n.
 
     v is the eigenvector of ``R^H R`` that Lanczos finds; the product with R^H is the gradient of R.
     """
@@ -219,10 +219,10 @@ def _white(case: Case, seed: int) -> Tensor:
 
 
 def summarise(rows: list[Row]) -> list[Row]:
-    """Means over scans of `gaussian` or `worst` rows, one row a method and level, and the largest gain.
+    """Means over scans of `gaussian` or `worst` rows, and the largest gain; one row for each method and level.
 
-    `below_bound` says whether every gain stayed below its bound, up to the error of its images; only a bound whose
-    kind is "proved" claims that. `failed` counts the scans of which there is no gain.
+    `below_bound` says whether every gain is below its bound, up to the error of its images; only a bound of kind
+    "proved" claims that. `failed` counts the scans without a gain.
     """
     found = []
     for method, epsilon in dict.fromkeys((row["method"], row["epsilon"]) for row in rows):
@@ -245,7 +245,7 @@ def summarise(rows: list[Row]) -> list[Row]:
 
 
 def by_acceleration(rows: list[Row]) -> list[Row]:
-    """Mean PSNR of each method at each acceleration; `rises` where more samples never cost more than 0.2 dB."""
+    """Mean PSNR of each method at each acceleration; `rises` if more samples never cost more than 0.2 dB."""
     found = []
     for method in dict.fromkeys(row["method"] for row in rows):
         own = [row for row in rows if row["method"] == method]

@@ -1,4 +1,4 @@
-"""The scans of a study: which subjects and slices, sampled how; each is made once, and all methods see the same."""
+"""The scans of a study: which subjects and slices, and how they are sampled. All methods use the same scans."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from resolvent.linop import SENSE, estimate_noise, ifft
 Layout = Literal["slices", "volumes", "series"]
 """What a scan is: a slice, a 3-D volume, or a series of slices over time."""
 SNR_DB = 30.0
-"""Of simulated scans, where none is asked for."""
+"""Signal to noise of simulated scans, in dB, by default."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Acquisition:
 
     Attributes:
         acceleration: see `resolvent.data.make_mask`.
-        mask: its kind.
-        snr: signal to noise in dB, see `resolvent.simulate`. None: 30 for a simulated scan, and nothing added to a
+        mask: kind of the mask.
+        snr: signal to noise in dB, see `resolvent.simulate`. None: 30 for a simulated scan, and no added noise for a
             measured one.
-        coils: of a simulated scan.
-        size: rows and columns of a simulated scan; those of the image where None.
+        coils: number of coils of a simulated scan.
+        size: rows and columns of a simulated scan; None for those of the image.
     """
 
     acceleration: float
@@ -53,9 +53,9 @@ class Case:
 
     Attributes:
         y: ``(1, coil, *lead, *spatial)``.
-        A: its physics.
-        noise: its level; None where the file does not say: it is then estimated.
-        reference: what the image should be.
+        A: the physics.
+        noise: the noise level; None if the file does not state it: it is then estimated.
+        reference: the reference image.
         readout: see `Scan`.
     """
 
@@ -67,23 +67,23 @@ class Case:
 
     @property
     def level(self) -> float:
-        """The noise level, estimated where it is not known."""
+        """The noise level, estimated if it is not known."""
         return float(estimate_noise(self.y, self.A.ndim)) if self.noise is None else self.noise
 
 
 @dataclass(frozen=True, eq=False)
 class Spec:
-    """What a scan is made of: enough to make it again.
+    """The specification of a scan: enough to make it again.
 
     Attributes:
         subject: images or a measured scan.
-        number: of the slice among those of the subject that are not empty; 0 for a volume or a series.
+        number: number of the slice among the non-empty slices of the subject; 0 for a volume or a series.
         acquisition: how it is sampled.
         seed: fixes coils, phase, noise and mask. It follows from the seed of the study and the names of file, subject
             and slice, so it is the same at every acquisition, and in a study of fewer subjects.
-        sha256: of the file.
+        sha256: hash of the file.
         layout: what the scan is.
-        tone: exponent of the magnitudes of a simulated scan: another contrast.
+        tone: exponent applied to the magnitudes of a simulated scan, to change the contrast.
     """
 
     subject: Subject
@@ -96,7 +96,7 @@ class Spec:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a row says of the scan: two that differ in anything have another."""
+        """Columns that describe the scan; different scans have different columns."""
         scan = self.subject.scan
         acquisition = vars(self.acquisition) | {"coils": self.acquisition.coils if scan is None else scan.n_coils}
         if scan is None:
@@ -115,7 +115,7 @@ class Spec:
         }
 
     def make(self) -> Case:
-        """Simulate the scan, or leave samples out of a measured one."""
+        """Simulate the scan, or undersample a measured one."""
         scan = self._simulated() if self.subject.scan is None else self._undersampled(self.subject.scan)
         unit = scan.normalised()
         assert unit.reference is not None
@@ -124,7 +124,7 @@ class Spec:
 
     @property
     def possible(self) -> bool:
-        """Whether there is such a scan: a mask of few lines may be none, or leave none to make maps of."""
+        """Whether the scan can be made: with few lines there may be no such mask, or too few to estimate maps from."""
         try:
             self.make()
         except DataError:
@@ -148,12 +148,12 @@ class Spec:
         )
 
     def _undersampled(self, scan: Scan) -> Scan:
-        """The maps are estimated from what is kept, with its noise; the reference is the full scan as measured."""
+        """The undersampled scan; its maps come from the kept, noisy samples, its reference from the full scan."""
         full, how = scan.entry(self.number), self.acquisition
         if how.snr is None:
             return undersample(full, how.acceleration, how.mask, self.seed)
         unit = full.normalised()
-        magnitude = torch.linalg.vector_norm(ifft(unit.kspace, full.ndim), dim=1)  # of all coil images together
+        magnitude = torch.linalg.vector_norm(ifft(unit.kspace, full.ndim), dim=1)  # root sum of squares over the coils
         sigma = unit.scale / full.scale * noise_at(how.snr, magnitude)
         noise = None if full.noise is None else math.hypot(full.noise, sigma)
         noisy = full.replace(kspace=add_noise(full.kspace, sigma, self.seed), noise=noise)
@@ -169,12 +169,12 @@ class Files:
     Attributes:
         paths: the files.
         layout: what a scan is.
-        subjects: of each file, the first so many; all where None.
-        slices: of each subject, so many, evenly spaced; all where None.
-        seed: of the study.
+        subjects: number of subjects of each file, from the first; None for all.
+        slices: number of slices of each subject, evenly spaced; None for all.
+        seed: seed of the study.
 
     Raises:
-        DataError: two files of one name.
+        DataError: two files have the same name.
     """
 
     paths: Sequence[str]
@@ -192,7 +192,7 @@ class Files:
             )
 
     def specs(self, acquisition: Acquisition) -> list[Spec]:
-        """The scans at one acquisition, a subject after the other.
+        """The scans at one acquisition, one subject after the other.
 
         Raises:
             FormatError, CorruptFileError, DataError, ShapeError: see `resolvent.data.subjects.read_subjects`.
@@ -204,7 +204,7 @@ class Files:
         ]
 
     def few(self, acquisition: Acquisition, count: int) -> list[Spec]:
-        """The middle slices of the first subjects, as many of one file as of another, `count` together."""
+        """The middle slices of `count` subjects, taken from the files in turn."""
         digests = {subject.source: digest for subject, digest in self._all}
         return [
             self._spec(subject, _length(subject) // 2, acquisition, digests[subject.source])
@@ -217,7 +217,7 @@ class Files:
 
     @cached_property
     def _all(self) -> list[tuple[Subject, str | None]]:
-        """The subjects, with the hashes of their files."""
+        """All subjects, with the hashes of their files."""
         ndim = 2 if self.layout == "slices" else 3
         return [
             (subject, digest and digest[:16])
@@ -228,7 +228,7 @@ class Files:
 
 
 def resized(images: Tensor, size: int | None) -> Tensor:
-    """Planes made square by zeros around them, then interpolated (antialiased) to `size`; largest magnitude 1."""
+    """Planes padded to squares with zeros, interpolated (antialiased) to `size`, scaled to a largest magnitude of 1."""
     if size is None:
         return images
     rows, columns = images.shape[-2:]
@@ -250,7 +250,7 @@ def _length(subject: Subject) -> int:
 
 
 def _spread(length: int, count: int | None) -> list[int]:
-    """`count` of the numbers below `length`, in the middle of equal parts."""
+    """`count` numbers below `length`, each in the middle of one of `count` equal parts."""
     if count is None or count >= length:
         return list(range(length))
     return [int((i + 0.5) * length / count) for i in range(count)]

@@ -1,4 +1,4 @@
-"""Shifts: scans that are not like those before, one difference at a time."""
+"""Distribution shifts: scans that differ from the usual ones, in one respect at a time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from resolvent.linop import SENSE
 
 @dataclass(frozen=True)
 class Shift:
-    """A difference: of how a scan is simulated, or of what becomes of its data and maps.
+    """One difference: in the simulation of a scan, or in its data and maps.
 
     Attributes:
-        name: as it stands in tables.
-        spec: simulates the scan in another way; None for a measured scan, whose coils and noise are given.
+        name: name in tables.
+        spec: changes the simulation; returns None for a measured scan, whose coils and noise are given.
         case: changes the data or the maps of the scan.
     """
 
@@ -32,7 +32,7 @@ class Shift:
 
 
 def sampled(**changes: float) -> Callable[[Spec], Spec | None]:
-    """A simulated scan with other coils or pixels; ``snr`` is added to what it was."""
+    """A simulated scan with another number of coils or pixels; ``snr`` is added to the usual value."""
 
     def other(spec: Spec) -> Spec | None:
         if spec.subject.scan is not None:
@@ -46,7 +46,7 @@ def sampled(**changes: float) -> Callable[[Spec], Spec | None]:
 
 
 def toned(exponent: float) -> Callable[[Spec], Spec | None]:
-    """A simulated scan of another contrast: magnitudes to a power."""
+    """A simulated scan of another contrast: the magnitudes are raised to a power."""
 
     def other(spec: Spec) -> Spec | None:
         return None if spec.subject.images is None else replace(spec, tone=exponent)
@@ -55,7 +55,7 @@ def toned(exponent: float) -> Callable[[Spec], Spec | None]:
 
 
 def wrong_maps(error: float) -> Callable[[Case], Case]:
-    """Maps off by `error`: ``s' ~ s + e t`` with another ring of coils t, again ``sum_c |s'_c|^2 = 1`` where s is."""
+    """Maps wrong by `error`: ``s' ~ s + e t`` with another ring of coils t; ``sum_c |s'_c|^2 = 1`` where s is not 0."""
 
     def other(case: Case) -> Case:
         maps = case.A.maps
@@ -70,9 +70,9 @@ def wrong_maps(error: float) -> Callable[[Case], Case]:
 
 
 def moved(pixels: float) -> Callable[[Case], Case]:
-    """The object moves along the readout for the last third of the lines: a phase ramp in k-space.
+    """The object is displaced along the readout for the last third of the lines: a phase ramp in k-space.
 
-    Readouts run along the columns where the scan does not say otherwise.
+    Readouts run along the columns unless the scan says otherwise.
     """
 
     def other(case: Case) -> Case:
@@ -102,22 +102,22 @@ SHIFTS = (
     Shift("moved by 1 pixel", case=moved(1.0)),
     Shift("moved by 3 pixels", case=moved(3.0)),
 )
-"""All that is tried."""
+"""All shifts of a study."""
 
 
 def shifted(method: Method, case: Case, *, shift: Shift) -> list[Row]:
-    """Scores of a scan to whose data and maps something happened."""
+    """Scores of a scan whose data or maps were changed."""
     return measure(method, shift.case(case))
 
 
 def summarise(rows: list[Row]) -> list[Row]:
-    """Means over the scans of each method and shift, and the change of PSNR, from that of the same scans without it."""
+    """Means over the scans of each method and shift, and the change of PSNR relative to the same scans without it."""
     found = []
     for method in dict.fromkeys(row["method"] for row in rows):
         own = [row for row in rows if row["method"] == method]
         still = {_scan(row): row["psnr"] for row in own if row["shift"] == "none"}
         for shift in dict.fromkeys(row["shift"] for row in own):
-            of = [row for row in own if row["shift"] == shift]  # of measured scans only some shifts
+            of = [row for row in own if row["shift"] == shift]  # measured scans have only some shifts
             row: Row = {"method": method, "shift": shift}
             row |= {score: fmean(r[score] for r in of) for score in ("psnr", "ssim")}
             row |= {"change": fmean(r["psnr"] - still[_scan(r)] for r in of), "scans": len(of)}
@@ -126,5 +126,5 @@ def summarise(rows: list[Row]) -> list[Row]:
 
 
 def _scan(row: Row) -> tuple[object, ...]:
-    """Which scan it was, whatever was done to it."""
+    """Which scan it is, regardless of the shift."""
     return tuple(row.get(name) for name in ("data", "subject", "slice"))

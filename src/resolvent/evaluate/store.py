@@ -1,4 +1,4 @@
-"""`Store`: results as they come, in a file that an interrupted run goes on from."""
+"""`Store`: results in a file, written as they come, from which an interrupted run continues."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Row = dict[str, Any]
 
 
 class Store:
-    """Rows of finished tasks, one line of JSON a task, appended at once.
+    """Rows of finished tasks, one line of JSON for each task, appended at once.
 
-    A task is known by what its rows depend on. One that is there is not done again; a line that was cut off by an
-    interruption is left out.
+    A task is identified by everything its rows depend on. A task in the store is not done again; a line that an
+    interruption cut off is ignored.
 
     Args:
-        path: the file, made with the first result.
+        path: the file, created with the first result.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,7 +35,7 @@ class Store:
         self._cut = bool(lines[-1])  # a line without an end
 
     def beside(self, task: Row, suffix: str) -> Path:
-        """A file for what a task makes that is no row, in a folder beside the results."""
+        """The path of a file for output of a task that is not a row, in a folder beside the results."""
         folder = self._path.parent / "images"
         folder.mkdir(exist_ok=True)
         return folder / (key(task) + suffix)
@@ -47,7 +47,7 @@ class Store:
         return self._found[key(task)]
 
     def add(self, task: Row, rows: list[Row]) -> None:
-        """Keep what a task found; each row gets what it depends on in front."""
+        """Store the rows of a task; each row starts with the columns of the task."""
         rows = [plain({**task, **row}) for row in rows]
         self._found[key(task)] = rows
         line = json.dumps({"key": key(task), "rows": rows}, allow_nan=False, ensure_ascii=False)
@@ -57,17 +57,17 @@ class Store:
 
 
 def key(task: Row) -> str:
-    """A short name of a task: the same for the same content."""
+    """A short key of a task: the same for the same content."""
     return hashlib.sha256(json.dumps(plain(task), sort_keys=True).encode()).hexdigest()[:24]
 
 
 def plain(row: Row) -> Row:
-    """Six significant digits, and None for what is not finite."""
+    """The row with numbers rounded to six significant digits, and None for those that are not finite."""
     return {name: _digits(value) for name, value in row.items()}
 
 
 def common(rows: list[Row]) -> Row:
-    """What a summary repeats of its rows; where they differ, everything that they say."""
+    """The columns that a summary repeats from its rows; where rows differ, all their values."""
     scan = ("acceleration", "mask", "snr", "coils", "size")
     names = (*scan, "weight", "tuned", "model_sha256", "version", "commit", "seed", "data", "data_sha256")
     said = {name: list(dict.fromkeys(row.get(name) for row in rows)) for name in names}

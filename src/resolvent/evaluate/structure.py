@@ -1,4 +1,4 @@
-"""Small structures: are those that are there seen, and is nothing seen that is not there?"""
+"""Small structures: whether a reconstruction shows those that exist, and shows none that do not."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from resolvent.evaluate.store import Row, common, plain
 from resolvent.solve import norm
 
 SHAPES = ("1", "2", "4", "8", "text")
-"""Squares of so many pixels, and letters of 5 x 5 pixels."""
+"""Squares with this side in pixels, and letters of 5 x 5 pixels."""
 CONTRASTS = (0.1, 0.5, 1.0)
-"""Change of the magnitude, relative to what is there."""
+"""Change of the magnitude, relative to the image there."""
 TOGETHER, APART = 9, 8
-"""Structures put into one image, and the pixels between them."""
+"""Largest number of structures in one image, and the pixels between them."""
 MARGIN = 4
-"""Pixels around a structure in which a change belongs to it."""
+"""Distance in pixels from a structure within which a change is attributed to it."""
 _LETTERS = ("11111 10000 11110 10000 11111", "11111 00100 00100 00100 00100", "10001 10001 11111 10001 10001")
 
 
 @dataclass(frozen=True)
 class Insertions:
-    """What is put where: all of one shape and contrast; see `inserted`."""
+    """The inserted structures, all of one shape and contrast per image; see `inserted`."""
 
     shapes: tuple[str, ...] = SHAPES
     contrasts: tuple[float, ...] = CONTRASTS
@@ -38,14 +38,15 @@ class Insertions:
 
 
 def structures(method: Method, case: Case, *, shape: str, contrast: float, draws: int) -> list[Row]:
-    """How much of small structures a reconstruction shows, and what it shows elsewhere on their account.
+    """How much of small structures a reconstruction shows, and what they change elsewhere in the image.
 
-    Structures d are added to the object, hence ``A d`` to the data, their noise unchanged. With the change D of the
-    image, `recovery` is ``Re <D, d> / |d|^2`` on the pixels of each structure, 1 if it is all there: mean and least of
-    all; `false` is the largest ``|D|`` more than 4 pixels away from every structure, over the largest magnitude.
+    Structures d are added to the object, hence ``A d`` to the data, with the same noise. With the change D of the
+    image, `recovery` is ``Re <D, d> / |d|^2`` on the pixels of each structure, 1 if it is fully recovered: the mean and
+    the smallest value. `false` is the largest ``|D|`` more than 4 pixels from every structure, relative to the largest
+    magnitude.
     """
     told, reference = case.level, case.reference
-    near = max_pool2d if case.A.ndim == 2 else max_pool3d  # in a volume across the planes, too
+    near = max_pool2d if case.A.ndim == 2 else max_pool3d  # in a volume also across the planes
     found, elsewhere = [], 0.0
     for seed in range(draws):
         parts = inserted(reference, shape, contrast, seed)
@@ -64,10 +65,10 @@ def structures(method: Method, case: Case, *, shape: str, contrast: float, draws
 
 
 def inserted(reference: Image, shape: str, contrast: float, seed: int) -> list[Image]:
-    """Up to nine structures at random places inside the object, each an image that is zero elsewhere.
+    """Up to nine structures at random places inside the object, each as an image that is zero elsewhere.
 
-    They lie in the last two axes, in the middle of the others. Each has `contrast` times the mean magnitude under it,
-    and the phase of the image.
+    They lie in the plane of the last two axes, in the middle of the others. Each has `contrast` times the mean
+    magnitude of the image there, and its phase.
     """
     rng = np.random.default_rng([seed, len(shape)])
     index = (0, *(n // 2 for n in reference.shape[1:-2]))
@@ -101,7 +102,7 @@ def _pattern(shape: str, rng: np.random.Generator) -> Tensor:
 
 
 def summarise(rows: list[Row]) -> list[Row]:
-    """One row a method, acceleration, shape and contrast: means over scans, the least recovery, the largest false."""
+    """Means over scans, smallest `recovery` and largest `false`, for each method, acceleration, shape and contrast."""
     names = ("method", "acceleration", "shape", "contrast")
     found = []
     for key in dict.fromkeys(tuple(row[name] for name in names) for row in rows):

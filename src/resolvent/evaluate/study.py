@@ -1,4 +1,4 @@
-"""A study: which methods are measured how on which scans, in which order."""
+"""`Study`: which methods are measured on which scans, how, and in which order."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from resolvent.evaluate.tuning import climb
 BASELINES = ("zero-filled", "sense", "tv", "wavelet")
 """Classical methods."""
 PERTURBATIONS = ("gaussian", "worst", "local", "samples", "structures", "shifts", "empty", "honesty")
-"""What `Study.robustness` does to the data."""
+"""The perturbations of the data in `Study.robustness`."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """What is to be measured.
+    """The definition of a study.
 
     Attributes:
         files: the test data.
-        acquisitions: how scans are sampled. Convergence, robustness and cost look at the first.
-        models: networks, of `load_models`.
+        acquisitions: how scans are sampled. Convergence, robustness and cost use the first.
+        models: networks, from `load_models`.
         baselines: names of `BASELINES`.
-        tune: data on whose probes the weights of baselines are chosen; by their own rules where None.
+        tune: data on whose probes the weights of baselines are chosen; None to use their own rules.
         convergence: follow the solves.
         robustness: perturb the data.
-        perturbations: in which ways, of `PERTURBATIONS`.
-        cost: time and memory of a training step.
+        perturbations: the kinds of perturbation, of `PERTURBATIONS`.
+        cost: measure time and memory of a training step.
         probes: number of scans for tuning, convergence and robustness, the middle slices of as many subjects.
         levels: norms of perturbations, relative to the data.
-        search: for the worst case.
-        draws: of white noise, at each level.
-        accelerations: at which all methods are tried for robustness.
-        insertions: small structures that are put into scans.
+        search: the search for the worst case.
+        draws: number of draws of white noise at each level.
+        accelerations: accelerations at which robustness is tested.
+        insertions: small structures that are inserted into scans.
         shifts: differences between scans.
     """
 
@@ -69,7 +69,7 @@ class Study:
     shifts: Sequence[Shift] = SHIFTS
 
     def quick(self) -> Study:
-        """The same with one probe, two levels, a short search and three accelerations: to see that everything runs."""
+        """A small version (one probe, two levels, a short search, three accelerations) to check that all runs."""
         return replace(
             self,
             probes=1,
@@ -82,11 +82,11 @@ class Study:
         )
 
     def run(self, store: Store, say: Callable[[str], None] = lambda text: None) -> dict[str, list[Row]]:
-        """Measure what the store does not hold yet.
+        """Run all measurements that are not yet in the store.
 
         Args:
-            store: results so far; it is added to.
-            say: told how far it is.
+            store: results so far; new ones are added to it.
+            say: called with progress messages.
 
         Returns:
             Rows by experiment: "scans" and their summary "accuracy"; with convergence "steps", "starts" and
@@ -94,7 +94,7 @@ class Study:
             "honesty"; and "cost".
 
         Raises:
-            DataError: there is nothing to measure, or a name of two methods.
+            DataError: there is no method, two have the same name, or a baseline or perturbation is unknown.
         """
         names = [*self.baselines, *(model.name for model in self.models)]
         if not names or len(set(names)) < len(names) or not set(self.baselines) <= set(BASELINES):
@@ -135,7 +135,7 @@ class Study:
         return found
 
     def example(self, store: Store) -> tuple[Case, dict[str, Tensor]]:
-        """The first scan and its images by the names of the methods, kept beside the results."""
+        """The first scan and its images, by the names of the methods; the images are saved beside the results."""
         bench = self._bench(store, lambda text: None)
         spec, methods = self._shown, _Chosen(self, bench).at(self.acquisitions[0])
         return bench.case(spec), {method.name: bench.image(method, spec) for method in methods}
@@ -206,7 +206,7 @@ class Study:
         ]
 
     def _shifted(self, methods: Sequence[Method], probes: Sequence[Spec]) -> list[Task]:
-        """Scans that are not like the others, one difference at a time."""
+        """Scans with one of the shifts each."""
         return [
             _task("shifts", shift.shifted, method, other, {"shift": one.name}, shift=one)
             for probe in probes
@@ -217,7 +217,7 @@ class Study:
         ]
 
     def _perturbed(self, method: Method, spec: Spec) -> list[Task]:
-        """What is done to the data of one scan."""
+        """The perturbations of the data of one scan."""
         noise = partial(_task, "gaussian", robustness.gaussian, method, spec)
         return [
             _task("empty", robustness.empty, method, spec),
@@ -234,11 +234,11 @@ class Study:
 
 
 class _Chosen:
-    """The methods at each acquisition, with the weights chosen for it, once.
+    """The methods at each acquisition, with weights that are chosen once for it.
 
     Args:
-        study: which methods.
-        bench: does what choosing takes.
+        study: defines the methods.
+        bench: runs the tasks of the choice.
     """
 
     def __init__(self, study: Study, bench: Bench) -> None:

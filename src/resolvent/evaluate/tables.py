@@ -1,4 +1,4 @@
-"""Tables of a study: CSV and JSON with every number, and Markdown to include in a page."""
+"""Tables of a study: CSV and JSON with all numbers, and Markdown to include in a page."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from resolvent.data.io.output import to_json, whole
 from resolvent.evaluate.store import Row
 
 Cell = Callable[[Row], str]
-"""From a row to the text of a cell."""
+"""Maps a row to the text of a cell."""
 
 
 def write(folder: Path, found: dict[str, list[Row]], about: dict[str, Any]) -> list[Path]:
-    """Write ``NAME.csv`` of every experiment, ``results.json`` of all and ``NAME.inc`` of those that a page shows.
+    """Write ``NAME.csv`` for every experiment, ``results.json`` for all, and ``NAME.inc`` for those shown on a page.
 
     Args:
-        folder: where.
+        folder: the folder of the files.
         found: rows by experiment.
-        about: what ``results.json`` says of the study beside them.
+        about: information about the study for ``results.json``.
 
     Returns:
-        The files, each of which appeared whole.
+        The files, each written atomically.
     """
     texts = {f"{name}.csv": as_csv(rows) for name, rows in found.items() if rows}
     texts |= {f"{name}.inc": PAGES[name](found[name]) for name in PAGES if found.get(name)}
@@ -41,7 +41,7 @@ def write(folder: Path, found: dict[str, list[Row]], about: dict[str, Any]) -> l
 
 
 def as_csv(rows: list[Row]) -> str:
-    """All columns of all rows, in the order in which they come."""
+    """CSV of all columns of all rows, in order of appearance."""
     columns = dict.fromkeys(name for row in rows for name in row)
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(columns), lineterminator="\n")
@@ -51,14 +51,14 @@ def as_csv(rows: list[Row]) -> str:
 
 
 def markdown(rows: Sequence[Row], columns: dict[str, Cell]) -> str:
-    """A table; every cell is made by the function of its column."""
+    """A Markdown table; the function of each column makes its cells."""
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(cell(row) for cell in columns.values()) + " |" for row in rows]
     return "\n".join(lines) + "\n"
 
 
 def number(name: str, form: str, *, times: float = 1.0, unit: str = "") -> Cell:
-    """A number in a format, or nothing where there is none."""
+    """A formatted number, or nothing where there is none."""
 
     def cell(row: Row) -> str:
         value = row.get(name)
@@ -68,7 +68,7 @@ def number(name: str, form: str, *, times: float = 1.0, unit: str = "") -> Cell:
 
 
 def two_digits(value: float) -> str:
-    """Seconds as they are read: 0.035, 2.3, 150.
+    """Seconds with two digits: 0.035, 2.3, 150.
 
     >>> two_digits(0.0347), two_digits(147.3)
     ('0.035', '150')
@@ -82,7 +82,7 @@ def seconds(name: str) -> Cell:
 
 
 def spread(name: str, form: str, best: str) -> Cell:
-    """``mean ± deviation``, bold where it is the best."""
+    """``mean ± deviation``, bold for the best."""
 
     def cell(row: Row) -> str:
         deviation = row.get(f"{name}_std")
@@ -93,12 +93,12 @@ def spread(name: str, form: str, best: str) -> Cell:
 
 
 def text(name: str) -> Cell:
-    """The value as it is."""
+    """The value as text."""
     return lambda row: "" if row.get(name) is None else str(row[name])
 
 
 def sampling_text(row: Row) -> str:
-    """How scans were sampled, and which they are: ``val.h5 · gaussian2d, R = 4 · 30 dB · 8 coils · 96 pixels``."""
+    """Data and sampling of the scans: ``val.h5 · gaussian2d, R = 4 · 30 dB · 8 coils · 96 pixels``."""
     snr = "as measured" if row["snr"] is None else f"{row['snr']:g} dB"
     size = "" if row["size"] is None else f" · {row['size']} pixels"
     return f"{row['data']} · {row['mask']}, R = {row['acceleration']:g} · {snr} · {row['coils']} coils{size}"
@@ -111,7 +111,7 @@ def _p(row: Row) -> str:
 
 
 def _gain(row: Row) -> str:
-    """The mean gain, and of how many scans it is where that is not all."""
+    """The mean gain, and the number of its scans if some failed."""
     gain, failed = number("gain", ".3g")(row), row.get("failed")
     return f"{gain} ({row['scans']} of {row['scans'] + failed} scans)".strip() if failed else gain
 
@@ -230,7 +230,7 @@ _COLUMNS: dict[str, dict[str, Cell]] = {
         "memory": number("saved_bytes_ratio", ".2f"),
     },
 }
-"""Of the experiments whose table has a line for each row."""
+"""Columns of the experiments whose table has one line for each row."""
 
 PAGES: dict[str, Callable[[list[Row]], str]] = {
     "accuracy": _accuracy,

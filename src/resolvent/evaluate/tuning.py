@@ -1,24 +1,24 @@
-"""The weight of a regularised method, chosen on scans that it will not be tested on."""
+"""The choice of the weight of a regularised method, on other scans than the test scans."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 FACTOR = 2.0
-"""From one weight that is tried to the next: at the top, half of it costs less than 0.1 dB."""
+"""Ratio of successive weights: near the maximum, half of the ratio costs less than 0.1 dB."""
 REACH = 16
-"""Limit of the climb, in factors from where it began."""
+"""Limit of the search, in factors from its start."""
 
 
 def climb(score: Callable[[float], float], first: float) -> float:
-    """The weight with the best score on the grid ``first * 2^k``, found by going uphill from `first`.
+    """The weight with the best score on the grid ``first * 2^k``, found by hill climbing from `first`.
 
-    Both neighbours of it are worse, so it is the best of the grid if the score has a single maximum, as that of a
-    regularised reconstruction has.
+    Both its neighbours are worse, so it is the best of the grid if the score has a single maximum, as it has for a
+    regularised reconstruction.
 
     Args:
         score: mean PSNR at a weight.
-        first: where to begin.
+        first: the weight at which to start.
 
     >>> climb(lambda weight: -abs(weight - 7), 1.0)
     8.0

@@ -1,4 +1,4 @@
-"""Other libraries: their operators here, models from here there. Nothing of theirs is imported."""
+"""Interfaces to other libraries: their operators here, our models there. None of these libraries is imported."""
 
 from resolvent.interop.deepinv import DeepinvReconstructor, from_deepinv, to_channels, to_complex
 from resolvent.interop.foreign import ForeignOperator

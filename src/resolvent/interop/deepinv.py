@@ -1,4 +1,4 @@
-"""deepinv: its physics as an operator here, a model from here as a reconstructor there."""
+"""deepinv: its physics as an operator here, our models as reconstructors there."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def to_complex(x: Tensor) -> Image:
 def to_channels(x: Image) -> Tensor:
     """Complex ``(batch, ...)`` to ``(batch, 2, ...)``, real and imaginary part as channels.
 
-    The layout of deepinv: the axes after the channels stay. (Networks here see the axes before the spatial ones as
+    The layout of deepinv: the axes after the channels stay. (Networks here treat the axes before the spatial ones as
     part of the batch, see `resolvent.monotone.channels`.)
 
     >>> import torch
@@ -54,16 +54,16 @@ def to_channels(x: Image) -> Tensor:
 def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> ForeignOperator:
     """A ``LinearPhysics`` of deepinv as a `LinearOperator`: ``A``, and ``A_adjoint`` for the adjoint.
 
-    It holds a copy, which later updates of `physics` do not reach (tensors are shared, not copied). The linear solves
+    It holds a copy, so later updates of `physics` do not affect it (tensors are shared, not copied). The linear solves
     and their gradients are those of this library. A must be linear over the complex numbers (see
-    `resolvent.testing.check_linear`): what treats both channels alike is. Certificates rest on ``A_adjoint`` and on
-    `norm`, which are tried at random vectors (see `ForeignOperator`).
+    `resolvent.testing.check_linear`), as is any map that treats both channels alike. Certificates rest on ``A_adjoint``
+    and on `norm`, which are tested at random vectors (see `ForeignOperator`).
 
     Args:
         physics: maps ``(batch, 2, *image)`` to ``(batch, 2, *measurements)``; k-space of ``MultiCoilMRI`` is
             ``(batch, 2, coil, *spatial)`` there and ``(batch, coil, *spatial)`` here.
-        norm: proved bound of ``|A|``. Known for ``MRI`` and ``MultiCoilMRI``; ``physics.compute_norm`` is none: it
-            estimates from below.
+        norm: proved bound of ``|A|``. Known for ``MRI`` and ``MultiCoilMRI``. ``physics.compute_norm`` is not a bound:
+            it estimates the norm from below.
         batch: number of samples, if the physics differs from sample to sample. Known for ``MRI`` and ``MultiCoilMRI``.
 
     Raises:
@@ -100,7 +100,7 @@ def from_deepinv(physics: Any, *, norm: float | None = None, batch: int = 1) -> 
 
 
 class DeepinvReconstructor(nn.Module):
-    """A model as a ``Reconstructor`` of deepinv: ``reconstructor(y, physics)``, for its ``Trainer`` too.
+    """A model as a ``Reconstructor`` of deepinv: ``reconstructor(y, physics)``, also for its ``Trainer``.
 
     The image is that of ``model(y, A)``, with its gradient to weights, lam and y, real and imaginary part as channels.
     For the certificate: ``model.solve(to_complex(y), from_deepinv(physics))``.
@@ -121,17 +121,17 @@ class DeepinvReconstructor(nn.Module):
             y: measurements ``(batch, 2, ...)``.
             physics: a ``LinearPhysics``.
             noise: standard deviation of the complex noise of a sample; by default that of the noise model of the
-                physics, ``sqrt(2) sigma``, else it is estimated from multi-coil k-space.
+                physics, ``sqrt(2) sigma``, or else an estimate from multi-coil k-space.
 
         Raises:
-            DataError: the model goes by the noise level, and none of these says it.
+            DataError: the model needs the noise level, and it cannot be found in any of these ways.
         """
         A = from_deepinv(physics, norm=self.norm, batch=len(y))
         return to_channels(self.model(to_complex(y), A, noise))
 
 
 class _FromDeepinv(ForeignOperator):
-    """The operator of a clone."""
+    """The operator of a copy of the physics."""
 
     def __init__(self, physics: Any, norm: float, batch: int, support: Tensor | None, frequency: Tensor | None) -> None:
         super().__init__(norm, batch, support, frequency)
@@ -144,7 +144,7 @@ class _FromDeepinv(ForeignOperator):
         return to_complex(self.physics.A_adjoint(to_channels(y)))
 
     def noise(self, y: Tensor) -> Tensor:
-        """That of the noise model, complex: ``sqrt(2) sigma``; without one `estimate_noise` of multi-coil k-space."""
+        """The complex noise of the noise model, ``sqrt(2) sigma``; else `estimate_noise` of multi-coil k-space."""
         sigma = getattr(getattr(self.physics, "noise_model", None), "sigma", None)
         if sigma is not None:
             sigma = torch.as_tensor(sigma, dtype=y.real.dtype, device=y.device).reshape(-1)

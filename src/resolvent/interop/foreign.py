@@ -1,4 +1,4 @@
-"""`ForeignOperator`: a linear operator of another library, with what the solvers ask of one."""
+"""`ForeignOperator`: a linear operator of another library, with the interface that the solvers need."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from resolvent.linop import LinearOperator, Sampling
 from resolvent.linop.trials import adjoint_error, norm_found
 
 TOLERANCE = 1e-4
-"""Of what is tried, relative: far above the rounding of single precision."""
+"""Relative tolerance of the tests: far above the rounding of single precision."""
 STEPS = 5
 """Power iterations from a random image: less work than a solve."""
 
 
 class ForeignOperator(LinearOperator):
-    """``A x``, computed elsewhere for a whole batch, given for the samples that are asked for.
+    """``A x``, computed by another library for a whole batch, and returned for the selected samples.
 
-    A solve goes on with the samples that have not converged. Of operators that belong to samples each (maps, masks of a
-    batch) another library has no selection; so the others are filled with zeros, and their results left out.
+    A solve continues with the samples that have not converged. Other libraries cannot select samples of operators that
+    differ between samples (maps, masks of a batch); so the other samples are filled with zeros, and their results left
+    out.
 
-    `certify` rests on both that are declared here, the adjoint and the norm. Both are tried once, at random vectors and
-    in a few power iterations, when the first measurements come: that finds what is grossly wrong, and proves nothing
-    right. Beyond that they are taken on trust.
+    `certify` relies on the declared adjoint and norm. Both are tested once, at random vectors and in a few power
+    iterations, when the first measurements arrive. This finds gross errors, but proves nothing correct; beyond that
+    they are taken on trust.
 
     Args:
         norm: a bound of the largest singular value of A: proved, not estimated.
         batch: number of samples, if the operator differs from sample to sample; 1 if they share it.
-        support: the pixels that A sees, 1 or 0, ``(batch or 1, *image)``, axes may be 1; None if it sees them all.
-        frequency: of each sample of k-space how far from its middle it is, see `LinearOperator.frequency`.
+        support: the pixels that A sees, 1 or 0, ``(batch or 1, *image)``, axes may be 1; None if A sees them all.
+        frequency: distance of each k-space sample from the centre, see `LinearOperator.frequency`.
 
     Raises:
         DataError: the bound is not a positive number.
@@ -80,7 +81,7 @@ class ForeignOperator(LinearOperator):
         """``A^H y``, in the precision of y.
 
         Raises:
-            DataError: it is not the adjoint of `forward`, or the norm is above the bound that was given.
+            DataError: it is not the adjoint of `forward`, or the norm exceeds the declared bound.
         """
         x = self._of_samples(self.back, y)
         if self.reached is None:
@@ -88,7 +89,7 @@ class ForeignOperator(LinearOperator):
         return x
 
     def measured(self, y: Tensor) -> Tensor:
-        """``y`` where A of a random image is not zero: elsewhere nothing was measured, as far as A says."""
+        """``y`` where A of a random image is not zero: elsewhere, according to A, nothing was measured."""
         if self.reached is None:
             with torch.no_grad():
                 self.adjoint(y)
@@ -98,17 +99,17 @@ class ForeignOperator(LinearOperator):
 
     @property
     def norm_bound(self) -> Tensor:
-        """The bound that was given."""
+        """The declared bound."""
         return self.norm
 
     @property
     def support(self) -> Tensor | None:
-        """The pixels that were given."""
+        """The declared pixels."""
         return self.seen
 
     @property
     def frequency(self) -> Tensor | None:
-        """That which was given."""
+        """The declared distances."""
         return self.radius
 
     def weighted(self, w: Tensor) -> LinearOperator:
@@ -124,7 +125,7 @@ class ForeignOperator(LinearOperator):
 
     @torch.no_grad()
     def _try(self, image: Tensor, data: Tensor) -> Tensor:
-        """The adjoint at a random x, and a y that is ``A x`` and as much that is random; the norm from that x on.
+        """Test the adjoint at a random x and at ``A x`` plus a random y of equal norm, and the norm starting from x.
 
         Returns:
             where ``A x`` is not zero, for the whole batch or, if the samples share A, once.
@@ -162,7 +163,7 @@ class ForeignOperator(LinearOperator):
                     "Pass as many, or an operator that all samples share."
                 )
             return change(t).to(t.dtype)
-        earlier = (self.rows[:, None] == self.rows).tril(-1).sum(1)  # how often a sample was asked for before
+        earlier = (self.rows[:, None] == self.rows).tril(-1).sum(1)  # how often a sample was selected before
         parts, places = [], []
         for turn in range(int(earlier.max()) + 1):
             places.append((earlier == turn).nonzero()[:, 0])
@@ -173,7 +174,7 @@ class ForeignOperator(LinearOperator):
 
 
 def copied(module: nn.Module, change: Callable[[Tensor], Tensor] = lambda t: t) -> nn.Module:
-    """The module with tables of its own, its tensors changed; what updates do is to rebind tensors in the tables."""
+    """The module with its own tables of changed tensors, so that updates, which rebind tensors, do not affect it."""
     new = copy.copy(module)
     for table in ("_buffers", "_parameters"):
         vars(new)[table] = {name: None if t is None else change(t) for name, t in vars(module)[table].items()}

@@ -1,4 +1,4 @@
-"""Linear operators of SigPy and MRpro as operators here: by their calls, so neither library need be installed."""
+"""Linear operators of SigPy and MRpro as operators here: they are only called, so neither library need be installed."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def from_sigpy(
     """A ``sigpy.linop.Linop`` of one sample, applied to each sample of a batch.
 
     Images are ``(batch, *linop.ishape)`` and measurements ``(batch, *linop.oshape)``: ``(batch, *spatial)`` and
-    ``(batch, coil, *spatial)`` for ``sigpy.mri.linop.Sense``. NumPy computes: on the CPU, and without a gradient to
-    what is inside the operator. Certificates rest on ``linop.H`` and on `norm`, which are tried at random vectors
-    (see `ForeignOperator`).
+    ``(batch, coil, *spatial)`` for ``sigpy.mri.linop.Sense``. It computes with NumPy: on the CPU, and without a
+    gradient to the contents of the operator. Certificates rest on ``linop.H`` and on `norm`, which are tested at random
+    vectors (see `ForeignOperator`).
 
     Args:
         linop: has ``ishape``, ``oshape``, ``H``, and is called with an array.
         norm: proved bound of ``|A|``; 1 for ``Sense`` with maps of unit sum of squares.
         support: the pixels in which some map is not zero, ``(1, *linop.ishape)``, 1 or 0; others stay 0.
-        frequency: of k-space, as `LinearOperator.frequency`; without it no ring of it counts less than another.
+        frequency: as `LinearOperator.frequency`; without it all rings of k-space have the same weight.
 
     Raises:
-        DataError: `linop` is no such operator.
+        DataError: `linop` is not such an operator.
 
     >>> import numpy as np, sigpy.linop, torch
     >>> A = from_sigpy(sigpy.linop.FFT((4, 4)), norm=1.0)
@@ -51,17 +51,17 @@ def from_mrpro(
 
     Images are ``(batch, z, y, x)`` here and ``(batch, coil = 1, z, y, x)`` there, k-space ``(batch, coil, k2, k1, k0)``
     in both: for 2-D, z is a lead axis of length 1. Certificates rest on ``operator.adjoint`` and on `norm`, which are
-    tried at random vectors (see `ForeignOperator`).
+    tested at random vectors (see `ForeignOperator`).
 
     Args:
-        operator: called with a tensor it returns a tuple of one tensor, as does its ``adjoint``.
+        operator: called with a tensor, it returns a tuple of one tensor, as does its ``adjoint``.
         norm: proved bound of ``|A|``; 1 for an orthonormal transform with maps of unit sum of squares.
         batch: number of samples, if the operator differs from sample to sample.
         support: the pixels in which some map is not zero, ``(batch or 1, z, y, x)``, 1 or 0; others stay 0.
-        frequency: that of `from_sigpy`.
+        frequency: see `from_sigpy`.
 
     Raises:
-        DataError: `operator` is no such operator.
+        DataError: `operator` is not such an operator.
 
     Source: F. Zimmermann et al., MRpro, https://github.com/PTB-MR/mrpro.
     """
@@ -76,7 +76,7 @@ def _demand(operator: Any, *needed: str, package: str) -> None:
 
 
 class _Each(torch.autograd.Function):
-    """A NumPy map of each sample; the gradient is its adjoint."""
+    """A NumPy map applied to each sample; the gradient uses its adjoint."""
 
     @staticmethod
     def forward(ctx: Any, t: Tensor, there: Any, back: Any) -> Tensor:
@@ -114,7 +114,7 @@ class _FromSigPy(ForeignOperator):
 
 
 class _FromMRpro(ForeignOperator):
-    """An image has an axis of coils of length 1 there."""
+    """An operator of MRpro, whose images have a coil axis of length 1."""
 
     def __init__(
         self, operator: Any, norm: float, batch: int, support: Tensor | None, frequency: Tensor | None

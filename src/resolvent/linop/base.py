@@ -1,4 +1,4 @@
-"""`LinearOperator`: what the solvers and the model need to know about the physics."""
+"""`LinearOperator`: the interface through which the solvers and the model use the physics."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from resolvent._errors import DataError
 
 
 class LinearOperator(nn.Module, ABC):
-    """A linear map A from images to measurements, complex to complex, one independent map a sample of the batch.
+    """A linear map A from images to measurements, complex to complex, independent for each sample of the batch.
 
-    Operators are immutable: their tensors cannot be rebound, because a solve and its gradient must see the same A.
-    A new operator is made by building it again. ``A.to(device)`` moves it; its precision is that of what it was made
-    of, or that of `to_double`.
+    Operators are immutable: their tensors cannot be rebound, because a solve and its gradient must use the same A.
+    To change one, build a new operator. ``A.to(device)`` moves it. Its precision is that of the tensors it was built
+    from; `to_double` gives a copy in double precision.
 
-    Every tensor of a subclass, registered as a buffer, has a batch axis first, of length 1 if all samples share it.
+    Every tensor of a subclass is a buffer whose first axis is the batch, of length 1 if all samples share it.
     """
 
     @abstractmethod
@@ -38,13 +38,14 @@ class LinearOperator(nn.Module, ABC):
     def gradient(self, x: Tensor, y: Tensor) -> Tensor:
         """``A^H (A x - y)``, the gradient of ``|A x - y|^2 / 2``.
 
-        The difference is taken among the measurements. ``N x - A^H y`` is the same but for rounding: its rounding error
-        may be any image, also one that A does not see and the data cannot correct; here it lies in the range of A^H.
+        The difference is taken in the space of the measurements. ``N x - A^H y`` is equal except for rounding, but its
+        rounding error may be any image, even one that A does not see and the data cannot correct. Here the error
+        lies in the range of A^H.
         """
         return self.adjoint(self(x) - y)
 
     def preconditioner(self, shift: float, lam: Tensor) -> Callable[[Tensor], Tensor] | None:
-        """A cheap Hermitian positive definite map near ``(shift I + lam N)^-1``, or None if the operator has none.
+        """A cheap Hermitian positive definite approximation of ``(shift I + lam N)^-1``, or None if there is none.
 
         Args:
             shift: weight of the identity, positive.
@@ -55,32 +56,32 @@ class LinearOperator(nn.Module, ABC):
     @property
     @abstractmethod
     def norm_bound(self) -> Tensor:
-        """Proved upper bound of the largest singular value of A, one a sample: shape ``(batch or 1,)``."""
+        """Proved upper bound of the largest singular value of A, for each sample: shape ``(batch or 1,)``."""
 
     @property
     def magnitude(self) -> Tensor | float:
-        """A power of two near ``|A|`` if that may be anything, ``(batch or 1,)``: coil maps have no scale of their own.
+        """A power of two near ``|A|`` where the scale of A is arbitrary, as with coil maps; ``(batch or 1,)``.
 
-        Models in units of the scan take lam over its square: their image is that of ``A / magnitude``, over it.
+        Models in units of the scan divide lam by its square: their image is that of ``A / magnitude``, divided by it.
         """
         return 1.0
 
     @property
     def support(self) -> Tensor | None:
-        """The pixels that A sees, 1 or 0, in the shape of an image (axes may be 1); None if it sees them all."""
+        """The pixels that A sees, 1 or 0, in the shape of an image (axes may be 1); None if A sees them all."""
         return None
 
     @property
     def compensation(self) -> Tensor | None:
-        """Weights of the measurements that even out their density; None if it is even. They enter no equation."""
+        """Density compensation weights of the measurements; None if the density is even. They enter no equation."""
         return None
 
     def zero_filled(self, y: Tensor, back: Tensor | None = None) -> Tensor:
-        """The image that shows y without a solve: ``A^H y``, the density of the measurements evened out.
+        """The zero-filled image, which needs no solve: ``A^H y``, with density compensation where there is one.
 
         Args:
             y: measurements.
-            back: ``A^H y``, if it is known: no work is done then where the density is even.
+            back: ``A^H y``, if it is known: it is returned unchanged where the density is even.
         """
         if self.compensation is not None:
             return self.adjoint(self.compensation * y)
@@ -88,34 +89,34 @@ class LinearOperator(nn.Module, ABC):
 
     @property
     def elementwise(self) -> bool:
-        """Whether A multiplies each number of x by one of its own: then ``A @ B`` measures what B does, and less."""
+        """Whether A multiplies each number of x by a factor: then ``A @ B`` measures a part of what B measures."""
         return False
 
     def measured(self, y: Tensor) -> Tensor:
-        """The part of y that was measured: zero where `adjoint` takes no notice of it."""
+        """The part of y that was measured: y, set to zero where `adjoint` ignores it."""
         return y
 
     @property
     def frequency(self) -> Tensor | None:
-        """How far from the middle of k-space a sample is, 1 at the edge; None if the measurements are no such samples.
+        """Distance of each sample from the centre of k-space, 1 at the edge; None if y holds no k-space samples.
 
-        In the shape of y with a coil axis of length 1, other axes may be 1, too. Where it is known there is `weighted`.
+        In the shape of y with a coil axis of length 1; other axes may also be 1. Where it is known, `weighted` works.
         """
         return None
 
     def weighted(self, w: Tensor) -> LinearOperator:
-        """``diag(w) A``, with real weights in (0, 1] of the shape of `frequency`; each sample may have its own."""
+        """``diag(w) A``, with real weights in (0, 1] in the shape of `frequency`; each scan may have its own."""
         raise NotImplementedError(f"{type(self).__name__.strip('_')} knows no frequencies, and weights none.")
 
     def by_frame(self, y: Tensor) -> Tensor:
-        """Samples of y, frame by frame: ``(batch, *lead, samples)``, or ``(batch, samples)`` without lead axes."""
+        """The samples of y, frame by frame: ``(batch, *lead, samples)``, or ``(batch, samples)`` without lead axes."""
         return y.flatten(1)
 
     def noise(self, y: Tensor) -> Tensor:
-        """Standard deviation of the complex noise of a sample of y, as far as y shows it, ``(batch,)``.
+        """Standard deviation of the complex noise of one number of y, estimated from y, ``(batch,)``.
 
         Raises:
-            DataError: measurements of this kind do not show it.
+            DataError: it cannot be estimated from measurements of this kind.
         """
         raise DataError(
             f"The measurements of {type(self).__name__.strip('_')} do not show the noise level. "
@@ -128,11 +129,11 @@ class LinearOperator(nn.Module, ABC):
         return _Adjoint(self)
 
     def __matmul__(self, inner: LinearOperator) -> LinearOperator:
-        """``A @ B``, first B, then A: ``(A B) x = A (B x)``."""
+        """``A @ B`` applies first B, then A: ``(A B) x = A (B x)``."""
         return _Product(self, inner)
 
     def select(self, index: Tensor) -> Self:
-        """The operators of the samples `index` (integer tensor); tensors of batch size 1 serve every sample."""
+        """The operators of the samples `index` (integer tensor); tensors of batch size 1 are shared by all samples."""
         return self._map(lambda t: t if t.shape[0] == 1 else t[index], lambda part: part.select(index))
 
     def to_double(self) -> Self:
@@ -140,7 +141,7 @@ class LinearOperator(nn.Module, ABC):
         return self._map(doubled, lambda part: part.to_double())
 
     def extra_repr(self) -> str:
-        """Of each tensor its shape; and the precision."""
+        """The shape of each tensor, and the precision."""
         shapes = [f"{name}={tuple(t.shape)}" for name, t in self.named_buffers(recurse=False)]
         kinds = {str(t.dtype)[6:]: None for t in self.buffers(recurse=False)}
         return ", ".join([*shapes, *kinds])
@@ -157,7 +158,7 @@ class LinearOperator(nn.Module, ABC):
         return new
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Refuse another precision: PyTorch would drop the imaginary parts, or leave complex numbers as they are."""
+        """Refuse a change of precision: PyTorch would drop imaginary parts, or leave complex tensors unchanged."""
         for t in self.buffers():
             if fn(t.flatten()[:1].detach()).dtype != t.dtype:
                 raise DataError(
@@ -233,21 +234,21 @@ class _Product(LinearOperator):
     @property
     def norm_bound(self) -> Tensor:
         outer = self.outer.norm_bound
-        return outer * self.inner.norm_bound.to(outer.device)  # that of an operator without tensors is a constant
+        return outer * self.inner.norm_bound.to(outer.device)  # an operator without tensors has its bound on the CPU
 
     @property
     def magnitude(self) -> Tensor | float:
-        """The product of both."""
+        """The product of both magnitudes."""
         return self.outer.magnitude * self.inner.magnitude
 
     @property
     def compensation(self) -> Tensor | None:
-        """That of the measurements of A."""
+        """The weights of A, whose measurements these are."""
         return self.outer.compensation
 
     @property
     def elementwise(self) -> bool:
-        """Whether both are."""
+        """Whether both operators are elementwise."""
         return self.outer.elementwise and self.inner.elementwise
 
     def measured(self, y: Tensor) -> Tensor:
@@ -256,11 +257,11 @@ class _Product(LinearOperator):
         return self.inner.measured(y) if self.outer.elementwise else y
 
     def by_frame(self, y: Tensor) -> Tensor:
-        """By the frames that A has; those of B where A is elementwise."""
+        """By the frames of A, or those of B where A is elementwise."""
         return (self.inner if self.outer.elementwise else self.outer).by_frame(y)
 
     def noise(self, y: Tensor) -> Tensor:
-        """What the measurements of A show; where A is elementwise, what those that it leaves of B show."""
+        """The noise as A estimates it; where A is elementwise, as B does from the measurements that A keeps."""
         return self.inner.noise(self.outer.measured(y)) if self.outer.elementwise else self.outer.noise(y)
 
     @property

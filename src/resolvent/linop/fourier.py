@@ -1,4 +1,4 @@
-"""The centred orthonormal Fourier transform, and the phases that centre it without moving a sample."""
+"""The centred orthonormal Fourier transform, and the phases that centre it without shifting arrays."""
 
 import cmath
 import math
@@ -24,15 +24,15 @@ def fft(x: Tensor, ndim: int = 2) -> Tensor:
 
 
 def ifft(k: Tensor, ndim: int = 2) -> Tensor:
-    """Inverse, and adjoint, of `fft`."""
+    """Inverse and adjoint of `fft`."""
     axes = tuple(range(-ndim, 0))
     return torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(k, dim=axes), dim=axes, norm="ortho"), dim=axes)
 
 
 def grid_frequency(mask: Tensor, axes: Sequence[int]) -> Tensor:
-    """How far the samples of a grid lie from the middle of k-space along `axes`, 1 at the edge of one.
+    """Distance of the samples of a grid from the centre of k-space along `axes`, 1 at the edge of each axis.
 
-    In the shape of `mask` (real numbers, the spatial axes last), all axes but these of length 1.
+    In the shape of `mask` (real, the spatial axes last), with length 1 along all other axes.
     """
     squares = mask.new_zeros((1,) * mask.ndim)
     for axis in axes:
@@ -43,7 +43,7 @@ def grid_frequency(mask: Tensor, axes: Sequence[int]) -> Tensor:
 
 
 def varying(mask: Tensor, ndim: int) -> tuple[int, ...]:
-    """Those of the last `ndim` axes along which the mask is not constant."""
+    """The axes, of the last `ndim`, along which the mask is not constant."""
     return tuple(axis for axis in range(-ndim, 0) if bool((mask != mask.narrow(axis, 0, 1)).any()))
 
 

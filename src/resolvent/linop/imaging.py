@@ -1,4 +1,4 @@
-"""Physics of other imaging problems: blur, missing pixels, lower resolution. They are composed with ``@``."""
+"""Operators of other imaging problems: blur, missing pixels, lower resolution. Compose them with ``@``."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Blur(LinearOperator):
     """``A x = k * x``, the convolution with a kernel; measurements have the axes of the image.
 
     ``(A x)[p] = sum_q k[q] x[p - q + h]``, ``h = size // 2`` on every axis: the middle of the kernel is its origin.
-    Beyond the border the image goes on periodically (``circular``), or is zero (``zero``: the kernel then runs on a
-    grid enlarged by its size, so nothing wraps round).
+    Beyond the border the image is continued periodically (``circular``) or with zeros (``zero``: the convolution is
+    done on a grid enlarged by the kernel size, so nothing wraps around).
 
     Args:
         kernel: real or complex, ``(batch or 1, *size)`` or only ``size``, no larger than the image.
-        shape: spatial shape of the image, ``(y, x)`` or ``(z, y, x)``; axes before it are carried along.
+        shape: spatial shape of the image, ``(y, x)`` or ``(z, y, x)``; any axes before it are batch or lead axes.
         boundary: ``circular`` or ``zero``.
 
     Raises:
@@ -88,16 +88,16 @@ class Blur(LinearOperator):
 
 
 class Sampling(LinearOperator):
-    """``A x = mask x``: pixels (or any measurements) that are missing. With ``@`` it leaves out samples of others.
+    """``A x = mask x``: missing pixels (or any missing measurements). With ``@`` it masks the samples of others.
 
     The image is to be filled in where the mask is zero, so `support` is None: every pixel may be filled.
 
     Args:
-        mask: real weights in [0, 1], 1 where measured: ``(batch or 1, *axes)``, the axes those of x, or 1; or only
-            ``(y, x)``, for any x that ends in them.
+        mask: real weights in [0, 1], 1 where measured: ``(batch or 1, *axes)``, with the axes of x, or 1; or only
+            ``(y, x)``, for any x that ends in these axes.
 
     Raises:
-        DataError: the mask leaves [0, 1], or is zero everywhere.
+        DataError: the mask has values outside [0, 1], or is zero everywhere.
 
     >>> import torch
     >>> Sampling(torch.eye(2))(torch.ones(1, 2, 2, dtype=torch.complex64)).real.tolist()
@@ -124,7 +124,7 @@ class Sampling(LinearOperator):
 
     @property
     def elementwise(self) -> bool:
-        """It is."""
+        """True: the mask multiplies each number."""
         return True
 
     def measured(self, y: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ class Sampling(LinearOperator):
 
     def _check(self, x: Tensor) -> None:
         pairs = zip(reversed(x.shape), reversed(self.mask.shape), strict=False)
-        own = self.mask.shape[0] > 1  # one mask a sample: then its first axis must be that of the batch
+        own = self.mask.shape[0] > 1  # one mask for each sample: then its first axis must be the batch
         fits = (x.ndim == self.mask.ndim if own else x.ndim >= self.mask.ndim) and all(m in (1, n) for n, m in pairs)
         if not fits:
             raise ShapeError(
@@ -153,12 +153,12 @@ class Sampling(LinearOperator):
 
 
 class Still(LinearOperator):
-    """``A x = (x, ..., x) / sqrt(frames)``: one image for all frames of a series. With ``@`` the scanner sees them.
+    """``A x = (x, ..., x) / sqrt(frames)``: one image for all frames of a series. Compose it with a scanner by ``@``.
 
-    An isometry, ``A^H A = I``. The frames lie along the axis before the last two, which has length one in x.
+    An isometry, ``A^H A = I``. The frames lie along the third axis from the end, which has length one in x.
 
     Args:
-        frames: their number.
+        frames: number of frames.
 
     >>> import torch
     >>> Still(4)(torch.ones(1, 1, 2, 3, dtype=torch.complex64)).shape
@@ -179,21 +179,21 @@ class Still(LinearOperator):
 
     @property
     def norm_bound(self) -> Tensor:
-        """1, but for rounding: proved."""
+        """1, apart from rounding: proved."""
         return _rounded(torch.ones(1, device="cpu"), torch.ones(1, device="cpu"))
 
 
 class Decimation(LinearOperator):
     """``A x``: every `factor`-th pixel along each spatial axis, from the first.
 
-    ``Decimation(...) @ Blur(...)`` is a camera of lower resolution; to undo it is super-resolution.
+    ``Decimation(...) @ Blur(...)`` is a camera of lower resolution; inverting it is super-resolution.
 
     Args:
         factor: at least 1.
         shape: spatial shape of the image.
 
     Raises:
-        DataError: a factor below 1.
+        DataError: the factor is below 1.
 
     >>> import torch
     >>> A = Decimation(2, (4, 5)) @ Blur(torch.ones(2, 2) / 4, (4, 5))
@@ -227,7 +227,7 @@ class Decimation(LinearOperator):
 
 
 def fourier(mask: Tensor) -> SENSE:
-    """Single-coil Fourier sampling: `SENSE` with one coil that sees everything alike.
+    """Single-coil Fourier sampling: `SENSE` with one coil of uniform sensitivity.
 
     Args:
         mask: ``(batch or 1, *spatial)``, spatial of 2 or 3 axes, 1 where measured.
@@ -248,5 +248,5 @@ def _demand_shape(x: Tensor, shape: tuple[int, ...]) -> None:
 
 
 def _rounded(bound: Tensor, like: Tensor) -> Tensor:
-    """The bound in double precision, enlarged by what the rounding of the operator may add."""
+    """The bound in double precision, with a margin for the rounding of the operator."""
     return bound.detach().double() * (1 + 8 * torch.finfo(like.dtype).eps)

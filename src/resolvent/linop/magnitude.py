@@ -1,4 +1,4 @@
-"""The scale of coil maps, which have none of their own."""
+"""The scale of coil maps, which is arbitrary."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from resolvent._types import Maps
 
 
 def magnitude_of(maps: Maps) -> Tensor:
-    """The power of two nearest to the largest root of the sum of squares of coil maps, ``(batch,)``: of most maps 1.
+    """The power of two nearest to the largest root sum of squares of coil maps, ``(batch,)``: 1 for most maps.
 
-    And 1 where all maps of a sample are zero.
+    It is 1 where all maps of a sample are zero.
 
     >>> import torch
     >>> magnitude_of(torch.full((1, 4, 2, 2), 3.0 + 0j))

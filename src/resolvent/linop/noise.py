@@ -1,4 +1,4 @@
-"""The noise level of k-space, estimated from its outer samples when no noise scan says it."""
+"""The noise level of k-space, estimated from its outer samples when there is no noise scan."""
 
 from __future__ import annotations
 
@@ -8,41 +8,43 @@ from torch import Tensor
 from resolvent._types import KSpace
 
 WIDTHS = (1, 2, 3)
-"""Samples along each axis of the patches that are looked at."""
+"""Widths of the patches, in samples along each axis."""
 
 
 def estimate_noise(kspace: KSpace, ndim: int = 2, radius: Tensor | None = None) -> Tensor:
-    """Standard deviation sigma of the complex noise of one k-space sample, ``E|n|^2 = sigma^2``, of each scan.
+    """Estimate sigma, the standard deviation of the complex noise of one k-space sample, ``E|n|^2 = sigma^2``.
 
-    Patches of k-space of k x k samples in all coils are vectors of which signal fills only some directions (an object
-    is smaller than the field of view, coils are smooth), white noise all alike. So the smallest eigenvalue of their
-    covariance is noise, and where signal fills all directions too large, never too small::
+    A patch of k x k samples in all coils is a vector. Signal fills only some directions of the space of these vectors
+    (an object is smaller than the field of view, coils are smooth); white noise fills all of them equally. So the
+    smallest eigenvalue of their covariance is noise; where signal fills all directions it is too large, never too
+    small::
 
         sigma^2 = min over k = 1, 2, 3 of  lambda_min(R_k) / lambda_min(R_k of white noise of sigma 1)
 
-    R_k is made of the completely measured patches farthest from the centre: a tenth of them (a fortieth with
-    one coil), or 16 for each of their dimensions (50 for k = 1), as far as there are; a k with less than four for each,
-    or larger than an axis, is left out. The white noise is one draw in the same places.
+    R_k is computed from the completely measured patches farthest from the centre: a tenth of them (a fortieth with
+    one coil), or 16 for each dimension of the vectors (50 for k = 1) if that is more, or all if there are fewer. A k
+    with fewer than four patches for each dimension, or larger than an axis, is left out. The white noise is one draw at
+    the same places.
 
-    It is the noise of the image that is looked for, which weak coils hardly reach. So a coil whose mean magnitude is a
-    share s of that of the median coil, less than a half, is scaled to ``1 - s`` of it: whatever gain a few coils have,
-    the estimate is at least half of what it is without them, and the weaker they are the less they count. Left out are
-    coils of zeros, and combinations of coils that are zero but for rounding, as where one coil is the copy of another.
+    The wanted noise is that of the image, to which weak coils contribute little. So a coil whose mean magnitude is s
+    times that of the median coil, with s below a half, is scaled to ``1 - s`` times it: whatever the gain of a few
+    coils, the estimate is at least half of the one without them, and weaker coils count less. Coils of zeros are left
+    out, and so are combinations of coils that are zero except for rounding (one coil is a copy of another).
 
-    An estimate: within 15 % for white noise 15 to 40 dB below the image and 8 coils. Too large where signal fills all
-    directions of all patches (few coils, hardly any noise; with one coil or no more samples than coils, and no patches,
-    it is the power in the corners, noise or not), too small if the noise of coils that are not weak is correlated
-    or unequal: then it is that of the quietest combination.
+    This is an estimate: within 15 % for white noise 15 to 40 dB below the image and 8 coils. It is too large where
+    signal fills all directions of all patches (few coils, hardly any noise; with one coil or no more samples than
+    coils, and no patches, it is the power in the corners, noise or not). It is too small if the noise of coils that
+    are not weak is correlated or unequal: then it is that of the quietest combination.
 
     Args:
         kspace: ``(batch, coil, *lead, *spatial)``, zero in all coils where not measured.
         ndim: number of spatial axes, the last ones.
-        radius: of samples that lie on no grid, their distance from the centre, in any unit,
-            ``(batch or 1, *lead or 1, *spatial)``. Patches then are k neighbours on the last axis, the readout:
+        radius: for samples that are not on a grid, their distance from the centre, in any unit,
+            ``(batch or 1, *lead or 1, *spatial)``. Patches are then k neighbours on the last axis, the readout:
             where it is oversampled, signal fills only a part of their directions.
 
     Returns:
-        ``(batch,)``, in the units of `kspace`; 0 for a scan of zeros, or of numbers too small to be held in full.
+        ``(batch,)``, in the units of `kspace`; 0 for a scan of zeros, or of subnormal numbers.
 
     Source: the smallest eigenvalues of a calibration matrix are its noise, M. Uecker et al., MRM 71:990-1001 (2014).
     """
@@ -52,7 +54,7 @@ def estimate_noise(kspace: KSpace, ndim: int = 2, radius: Tensor | None = None) 
 
 
 def _sigma(kspace: Tensor, ndim: int, radius: Tensor | None) -> Tensor:
-    """The estimate for one scan ``(coil, *lead, *spatial)``, brought to one precision and size."""
+    """The estimate for one scan ``(coil, *lead, *spatial)``, which is scaled to a maximum of 1 first."""
     size = kspace.abs().amax()
     if not bool(size >= torch.finfo(size.dtype).tiny):
         return torch.zeros((), dtype=kspace.real.dtype, device=kspace.device)
@@ -79,7 +81,7 @@ def _smallest(y: Tensor, white: Tensor, width: int, ndim: int, radius: Tensor | 
     total, unknowns = len(radii), len(y) * width**ndim
     if width > 1 and total < 4 * unknowns:
         return None
-    share = 10 if unknowns > 1 else 40  # one coil has no direction without signal, only places with hardly any
+    share = 10 if unknowns > 1 else 40  # one coil has no direction without signal, only places with little of it
     count = min(total, max(total // share, (50 if width == 1 else 16) * unknowns))
     outer = measured.nonzero()[radii.argsort(descending=True, stable=True)[:count]]
     p, reference = (_windows(t, width, ndim)[(slice(None), *outer.T)].movedim(0, 1).flatten(1) for t in (y, white))
@@ -89,7 +91,7 @@ def _smallest(y: Tensor, white: Tensor, width: int, ndim: int, radius: Tensor | 
 
 
 def _from_centre(shape: tuple[int, ...], width: int, device: torch.device) -> Tensor:
-    """Squared distances of the middles of patches on a grid; the border is at 1 along every axis."""
+    """Squared distances of the patch centres from the grid centre; the border is at 1 along every axis."""
     squares = torch.zeros((), device=device)
     for axis, size in enumerate(shape):
         place = (torch.arange(size - width + 1, device=device) + (width - 1) / 2 - size // 2) / (size / 2)
@@ -98,21 +100,21 @@ def _from_centre(shape: tuple[int, ...], width: int, device: torch.device) -> Te
 
 
 def _windows(t: Tensor, width: int, ndim: int) -> Tensor:
-    """All patches of `width` along the last `ndim` axes, a view; their own axes are the last ones."""
+    """All patches of `width` along the last `ndim` axes, as a view; the axes within a patch come last."""
     for axis in range(t.ndim - ndim, t.ndim):
         t = t.unfold(axis, width, 1)
     return t
 
 
 def _complete(measured: Tensor, width: int, ndim: int) -> Tensor:
-    """Which of the patches are measured everywhere: `_windows` with all their samples true, axis by axis."""
+    """Which patches are measured completely: those of `_windows` whose samples are all true, axis by axis."""
     for axis in range(measured.ndim - ndim, measured.ndim):
         measured = measured.unfold(axis, width, 1).all(-1)
     return measured
 
 
 def _eigenvalue(p: Tensor) -> Tensor:
-    """Smallest eigenvalue of ``E p p^H`` over the rows of `p`, of those that are more than the rounding of `p`."""
+    """Smallest eigenvalue of ``E p p^H`` over the rows of `p` that is larger than the rounding error of `p`."""
     rounding = torch.finfo(p.dtype).eps
     p = p.to(torch.complex128)
     values = torch.linalg.eigvalsh(p.mT @ p.conj() / len(p))

@@ -20,19 +20,19 @@ from resolvent.linop.shapes import check_batch, fits
 class NonCartesian(LinearOperator):
     """``A = M F S``: coil maps, Fourier transform at the places of a trajectory, mask.
 
-    ``(A x)_cj = mask_j N^(-1/2) sum_n maps_c[n] x[n] exp(-2 pi i k_j . (n - N // 2) / N)``: on the places of the grid
-    it is `SENSE`. A sample has the weight and the noise that a Cartesian sample has, so lam means the same; where
-    samples lie denser than the grid ``|A|`` exceeds 1, which no theorem of the model minds.
+    ``(A x)_cj = mask_j N^(-1/2) sum_n maps_c[n] x[n] exp(-2 pi i k_j . (n - N // 2) / N)``: at the places of the grid
+    it is `SENSE`. A sample has the weight and the noise of a Cartesian sample, so lam means the same. Where samples
+    are denser than the grid, ``|A|`` exceeds 1; the theorems of the model allow this.
 
-    ``A^H A = sum_c S_c^H T S_c`` never sees a sample: T, with ``T[n, n'] = q[n - n']`` and
-    ``q[d] = N^-1 sum_j mask_j^2 exp(2 pi i k_j . d / N)``, is a part of a circulant matrix on a grid of twice the size,
-    exactly. Its spectrum is computed once, in double precision.
+    ``A^H A = sum_c S_c^H T S_c`` needs no samples: T, with ``T[n, n'] = q[n - n']`` and
+    ``q[d] = N^-1 sum_j mask_j^2 exp(2 pi i k_j . d / N)``, is exactly a block of a circulant matrix on a grid of twice
+    the size. The spectrum of that matrix is computed once, in double precision.
 
     Args:
         maps: coil sensitivities ``(batch, coil, *lead or 1, *spatial)``, spatial ``(y, x)`` or ``(z, y, x)``.
         trajectory: places of the samples in cycles per field of view, within ``+- N / 2``,
             ``(batch or 1, *lead or 1, *samples, axis)``, or only ``(*samples, axis)``; the components in the order of
-            the spatial axes. It has as many axes of samples as the image has spatial axes, such as
+            the spatial axes. There are as many sample axes as the image has spatial axes, such as
             ``(readout, sample)`` in 2-D and ``(1, readout, sample)`` or ``(partition, readout, sample)`` in 3-D.
         mask: real weights in [0, 1], ``(batch or 1, *lead or 1, *samples)``; 1 everywhere by default. A constant: no
             gradient reaches it.
@@ -41,8 +41,8 @@ class NonCartesian(LinearOperator):
 
     Raises:
         ShapeError: the axes of maps, trajectory and mask do not agree.
-        DataError: numbers that are not finite, places outside the grid, or that require a gradient (none reaches them),
-            or finufft is not installed.
+        DataError: numbers are not finite, places lie outside the grid or require a gradient (none reaches them), or
+            finufft is not installed.
 
     Source: J. A. Fessler et al., Toeplitz-based iterative image reconstruction, IEEE TSP 53:3393-3402 (2005); A. H.
     Barnett et al., finufft, SIAM J. Sci. Comput. 41:C479 (2019).
@@ -109,7 +109,7 @@ class NonCartesian(LinearOperator):
         return (self.maps.conj() * self.coil_images(y)).sum(1)
 
     def coil_images(self, y: KSpace) -> Tensor:
-        """``F^H M y``, one image a coil: ``(batch, coil, *lead, *spatial)``."""
+        """``F^H M y``, one image for each coil: ``(batch, coil, *lead, *spatial)``."""
         self._check_kspace(y)
         grouped, places = self._grouped(self.mask * y, self.ndim)
         images = nufft_adjoint(grouped.flatten(2), places, self.spatial)
@@ -133,8 +133,8 @@ class NonCartesian(LinearOperator):
     def norm_bound(self) -> Tensor:
         """``sqrt(max spectrum * max over pixels of sum_c |maps_c|^2)``, a bound of ``|A|``, ``(batch or 1,)``.
 
-        T is a part of the circulant matrix, whose norm is its largest eigenvalue: proved, but for the error of the
-        transform in single precision, which is taken to be at most a relative 1e-5.
+        T is a block of the circulant matrix, whose norm is its largest eigenvalue. Proved, except for the relative
+        error of the transform in single precision, which is assumed to be at most 1e-5.
         """
         maps = self.maps.detach().to(torch.complex128)
         energy = (maps.real**2 + maps.imag**2).sum(1).flatten(1).amax(1)
@@ -153,7 +153,7 @@ class NonCartesian(LinearOperator):
 
     @property
     def compensation(self) -> Tensor:
-        """Of each sample its share of a grid cell (`nufft.compensation`), ``(batch or 1, 1, *lead or 1, *samples)``."""
+        """Density compensation weights (`nufft.compensation`), ``(batch or 1, 1, *lead or 1, *samples)``."""
         return self.weights
 
     def measured(self, y: KSpace) -> KSpace:
@@ -171,13 +171,13 @@ class NonCartesian(LinearOperator):
         return estimate_noise(self.measured(y), self.ndim, radius)
 
     def to_double(self) -> Self:
-        """The same operator in double precision, its spectrum computed anew."""
+        """The same operator in double precision, with its spectrum computed again."""
         new = super().to_double()
         new._buffers["spectrum"] = new._spectrum()
         return new
 
     def _spectrum(self) -> Tensor:
-        """Eigenvalues of the circulant matrix around T, ``(batch or 1, 1, *lead or 1, *2 spatial)``; real."""
+        """Eigenvalues of the circulant matrix that contains T, ``(batch or 1, 1, *lead or 1, *2 spatial)``; real."""
         own = self.trajectory.shape[: -1 - self.ndim]
         places = self.trajectory.reshape(-1, math.prod(self.samples), self.ndim)
         q = exponential_sums(self.mask.double().square().reshape(places.shape[:-1]), places, self.spatial)
@@ -199,7 +199,7 @@ class NonCartesian(LinearOperator):
         return values.reshape(-1, self.n_coils, *last), places.reshape(-1, math.prod(self.samples), self.ndim)
 
     def _ungrouped(self, values: Tensor, first: torch.Size, last: tuple[int, ...]) -> Tensor:
-        """The way back: ``first`` is (batch, coil, *lead)."""
+        """Inverse of `_grouped`; `first` is (batch, coil, *lead)."""
         if values.shape[0] == 1:
             return values.reshape(*first, *last)
         return values.reshape(first[0], *first[2:], first[1], *last).movedim(len(first) - 1, 1)

@@ -1,4 +1,4 @@
-"""The non-uniform Fourier transform and its adjoint, differentiable: finufft (extra ``nufft``), in torch."""
+"""The non-uniform Fourier transform and its adjoint, differentiable: finufft (extra ``nufft``) for torch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from resolvent._errors import DataError
 
 MISSING = "Non-Cartesian scans need the package finufft, which is not installed. Run: pip install 'resolvent[nufft]'."
 ACCURACY = {torch.complex64: 1e-6, torch.complex128: 1e-13}
-"""Relative error of a transform that is asked of finufft."""
+"""Relative accuracy requested from finufft."""
 STEPS = 15
-"""Iterations for the density of the samples."""
+"""Iterations for the density compensation."""
 
 
 def nufft(images: Tensor, places: Tensor) -> Tensor:
     """``k[j] = N^(-1/2) sum_n x[n] exp(-2 pi i k_j . (n - h) / N)``, ``h = N // 2``: `fft` at any place of k-space.
 
-    Differentiable in `images`, any number of times. Runs on the CPU, from and to the device of `images`.
+    Differentiable in `images`, any number of times. It is computed on the CPU; the result is on the device of `images`.
 
     Args:
         images: ``(trajectory, many, *spatial)``, complex.
@@ -57,9 +57,9 @@ def exponential_sums(weights: Tensor, places: Tensor, matrix: tuple[int, ...]) -
 
 
 def compensation(mask: Tensor, places: Tensor, matrix: tuple[int, ...]) -> Tensor:
-    """Weights w of samples with ``sum_i psi(k_j - k_i) w_i = 1``: about the share of a grid cell that a sample has.
+    """Density compensation weights: ``sum_i psi(k_j - k_i) w_i = 1``, about the share of a grid cell for each sample.
 
-    ``w <- w / (psi * w)`` with ``psi(k) = prod (sin(pi k) / (N sin(pi k / N)))^2``, which is 1 at 0, not negative, and
+    ``w <- w / (psi * w)`` with ``psi(k) = prod (sin(pi k) / (N sin(pi k / N)))^2``, which is 1 at 0, nonnegative, and
     zero at all other places of the grid. So w is 1 where samples are no denser than the grid, and less elsewhere.
     Masked samples have w = 0.
 
@@ -108,7 +108,7 @@ class _Adjoint(torch.autograd.Function):
 
 
 def _transform(kind: int, values: Tensor, places: Tensor, matrix: tuple[int, ...], shape: tuple[int, ...]) -> Tensor:
-    """Type 1 (samples to grid) or type 2 (grid to samples) of finufft, one plan a trajectory."""
+    """Type 1 (samples to grid) or type 2 (grid to samples) of finufft, with one plan for each trajectory."""
     try:
         import finufft
     except ImportError as error:

@@ -17,32 +17,33 @@ from resolvent.linop.noise import estimate_noise
 from resolvent.linop.shapes import check_batch, check_maps_and_mask, fits, image_mask
 
 _CACHE = 2**19
-"""Bytes of a coil image above which coils are transformed one by one."""
+"""Size of a coil image, in bytes, from which coils are transformed one by one."""
 
 
 class SENSE(LinearOperator):
     """``A = M F S``: coil maps, centred orthonormal Fourier transform, sampling mask.
 
     ``(A x)_c = mask * fft(sum_s maps_cs * x_s)``; the sum is over map sets (soft-SENSE; usually one set). The adjoint
-    includes the mask: ``A^H y = sum_c conj(maps_c) ifft(mask * y_c)``, whatever y holds where nothing was measured.
+    includes the mask, ``A^H y = sum_c conj(maps_c) ifft(mask * y_c)``, so values of y that were not measured are
+    ignored.
 
-    No sample is ever shifted: the centring of image and k-space is a phase (see `centring_phase`) that is multiplied
+    No array is ever shifted: the centring of image and k-space is a phase (see `centring_phase`) that is multiplied
     into the maps once, and cancels in `normal`. Along an axis on which the mask is constant (the readout) the two
-    transforms of `normal` cancel exactly, and are not done.
+    transforms of `normal` cancel exactly and are left out.
 
     Args:
         maps: coil sensitivities ``(batch, coil, *lead or 1, *spatial)``; with ``sets > 1``
             ``(batch, coil, set, *lead or 1, *spatial)``.
         mask: ``(batch or 1, *lead or 1, *spatial)``, or only ``spatial``, or with a coil axis of length 1; real
-            weights in [0, 1], 1 where measured. Lead axes of length 1 in maps and mask serve a lead of any length.
-        ndim: number of spatial axes, 2 or 3. It must be said where maps have three axes after the coils that are longer
-            than 1: they may be those of a volume, or change over time. Else it is 2.
+            weights in [0, 1], 1 where measured. Lead axes of length 1 in maps and mask fit a lead of any length.
+        ndim: number of spatial axes, 2 or 3. It is required if the maps have three axes longer than 1 after the coils,
+            which may be a volume or maps that change over time. Otherwise the default is 2.
         sets: number of map sets. The set is the first lead axis of the image.
-        coil_chunk: number of coils transformed at once in `normal` and `adjoint`: less memory, same numbers. By default
-            one where a coil image fills the cache of a core (that is also the fastest), else all.
+        coil_chunk: number of coils transformed at once in `normal` and `adjoint`: fewer need less memory and give the
+            same numbers. By default one if a coil image fills the cache of a core (also the fastest), else all.
 
     Raises:
-        ShapeError: the axes of maps and mask do not agree, or do not tell `ndim`.
+        ShapeError: the axes of maps and mask do not agree, or leave `ndim` open.
         DataError: maps or mask are not finite or all zero, or the mask leaves [0, 1].
 
     Source: K. P. Pruessmann et al., SENSE, MRM 42:952-962 (1999); M. Uecker et al., ESPIRiT, MRM 71:990-1001 (2014)
@@ -96,7 +97,7 @@ class SENSE(LinearOperator):
         self.register_buffer("weighted_maps", maps * phase)
         self.register_buffer("encode", constant * phase * mask)
         self.register_buffer("power", mask * mask)
-        every = tuple(range(-ndim, 0))  # of a mask that is learned the gradient needs, whatever its values
+        every = tuple(range(-ndim, 0))  # the gradient of a learned mask needs all axes, whatever its values
         self._normal_axes = every if mask.requires_grad else varying(mask, ndim)
         self.register_buffer("unit", magnitude_of(maps.detach()))
         self.register_buffer("seen", (maps.detach() != 0).any(1).to(self.power.dtype))
@@ -110,7 +111,7 @@ class SENSE(LinearOperator):
 
     @property
     def maps(self) -> Maps:
-        """The coil maps, as they were given."""
+        """The coil maps, as passed."""
         return self.weighted_maps * centring_phase(self.spatial, like=self.weighted_maps)[0].conj()
 
     @property
@@ -135,7 +136,7 @@ class SENSE(LinearOperator):
         """``A^H A x`` in one pass: no shift, and no transform along axes on which the mask is constant."""
         self._check_image(x)
         axes = self._normal_axes
-        power = self.power.to(x.dtype)  # once: a product of mixed types converts for each chunk of coils
+        power = self.power.to(x.dtype)  # once: a product of mixed types would convert it for each chunk of coils
 
         def coil_images(coils: slice) -> Tensor:
             part = _expand(self.weighted_maps[:, coils], x, self.sets)
@@ -157,10 +158,10 @@ class SENSE(LinearOperator):
     def preconditioner(self, shift: float, lam: Tensor) -> Callable[[Tensor], Tensor] | None:
         """``r -> F^H (F r / (sqrt(shift (shift + lam s^2)) + lam d))``, d the diagonal of ``F N F^H``, s `magnitude`.
 
-        N is not diagonal in k-space, as the coils have to unfold: about a frequency of density d its eigenvalues spread
-        from 0 to a few times d. So the geometric mean of the ends of the spectrum of ``shift I + lam N`` stands
-        where its lower end would; with `shift` itself there is no gain. A pair of transforms; N takes one a coil.
-        Pixels that no coil sees are apart: there the matrix is ``shift I``, and so is its inverse.
+        N is not diagonal in k-space, because the coils unfold aliasing: near a frequency of density d its eigenvalues
+        spread from 0 to a few times d. So the geometric mean of the ends of the spectrum of ``shift I + lam N`` takes
+        the place of its lower end, `shift`, with which nothing would be gained. It costs one pair of transforms; N
+        needs one for each coil. Pixels that no coil sees are treated apart: there the matrix is ``shift I``.
         """
         if not self._normal_axes:
             return None
@@ -185,7 +186,7 @@ class SENSE(LinearOperator):
             maps = maps.to(torch.complex128)
             gram = torch.einsum("bcs...,bct...->b...st", maps.conj(), maps)
             energy = torch.linalg.eigvalsh(gram)[..., -1]
-        encode = self.encode.detach().to(torch.complex128).abs()  # the mask, times phases as they were rounded
+        encode = self.encode.detach().to(torch.complex128).abs()  # the mask, times the rounded phases
         largest = torch.maximum(encode.square(), self.power.detach()).flatten(1).amax(1) * energy.flatten(1).amax(1)
         return largest.sqrt() * (1 + 8 * torch.finfo(self.power.dtype).eps)
 
@@ -220,14 +221,14 @@ class SENSE(LinearOperator):
         return y.movedim(1, -1 - self.ndim).flatten(-1 - self.ndim)
 
     def noise(self, y: KSpace) -> Tensor:
-        """`estimate_noise` of the corners of k-space, whatever y holds where nothing was measured."""
+        """`estimate_noise` of the outer k-space; values of y that were not measured are ignored."""
         self._check_kspace(y)
         return estimate_noise(self.measured(y), self.ndim)
 
     def _combined(self, coil_images: Callable[[slice], Tensor]) -> Tensor:
-        """``sum_c conj(maps_c) v_c`` of coil images v that are made chunk by chunk, and overwritten.
+        """``sum_c conj(maps_c) v_c`` of coil images v that are computed chunk by chunk, and overwritten.
 
-        Written as ``conj(sum_c maps_c conj(v_c))``, in place: a third of the time of the direct formula.
+        Computed in place as ``conj(sum_c maps_c conj(v_c))``: a third of the time of the direct formula.
         """
         total: Tensor | None = None
         for coils in self._chunks():
@@ -273,7 +274,7 @@ def _expand(maps: Tensor, x: Tensor, sets: int) -> Tensor:
 
 
 def _weighted_sum(maps: Tensor, v: Tensor, sets: int) -> Tensor:
-    """``sum_c maps_cs v_c``, in a real sum, which is faster; overwrites v unless the gradient of the maps needs it."""
+    """``sum_c maps_cs v_c``, as a sum of reals (faster); overwrites v unless the gradient of the maps needs it."""
     if sets > 1:
         weighted = maps * v.unsqueeze(2)
     else:
@@ -293,14 +294,14 @@ def _energy(maps: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 
 def _diagonal(energy: Tensor, power: Tensor, axes: tuple[int, ...], sets: int) -> Tensor:
-    """The diagonal of ``F N F^H``, F along `axes`: the density of samples, blurred as the coils blur k-space.
+    """The diagonal of ``F N F^H``, F along `axes`: the sampling density, blurred as the coils blur k-space.
 
-    Entry k is ``sum_l sum_c |s_c^(l - k)|^2 mask(l)^2``, see `_energy`, for each point of the other axes. In the shape
-    of an image, and in the order of a transform without shifts.
+    Entry k is ``sum_l sum_c |s_c^(l - k)|^2 mask(l)^2``, see `_energy`, for each point of the other axes. It has the
+    shape of an image, in the order of a transform without shifts.
     """
     if not axes:
         return power.new_zeros(1)
-    samples = torch.fft.ifftshift(power if sets > 1 else power[:, 0], dim=axes)  # the axis of coils serves the sets
+    samples = torch.fft.ifftshift(power if sets > 1 else power[:, 0], dim=axes)  # the coil axis stands for the sets
     return torch.fft.ifftn(
         torch.fft.fftn(energy, dim=axes).conj() * torch.fft.fftn(samples, dim=axes), dim=axes
     ).real.clamp_min(0)

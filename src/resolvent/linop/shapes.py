@@ -1,4 +1,4 @@
-"""Whether arrays fit an operator, and a mask its maps: axes, number of samples, values."""
+"""Checks that arrays fit an operator, and a mask its maps: axes, number of samples, values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from resolvent._errors import DataError, ShapeError
 
 
 def fits(shape: tuple[int, ...], lead: tuple[int, ...], last: tuple[int, ...]) -> bool:
-    """Whether `shape` is (lead, last); lead axes of length 1 in the operator serve any length.
+    """Whether `shape` is (lead, last); lead axes of length 1 in the operator fit any length.
 
     >>> fits((7, 4, 4), (1,), (4, 4)), fits((7, 4, 4), (5,), (4, 4))
     (True, False)
@@ -19,7 +19,7 @@ def fits(shape: tuple[int, ...], lead: tuple[int, ...], last: tuple[int, ...]) -
 
 
 def check_batch(batch: int, array: Tensor, name: str) -> None:
-    """Refuse an array of another number of samples than an operator of `batch`, unless that is 1.
+    """Refuse an array whose number of samples is not the `batch` of the operator, unless that is 1.
 
     Raises:
         ShapeError: the numbers differ.
@@ -32,16 +32,16 @@ def check_batch(batch: int, array: Tensor, name: str) -> None:
 
 
 def image_mask(mask: Tensor, maps: Tensor, first: int, ndim: int) -> Tensor:
-    """The mask of `maps` in image layout ``(batch or 1, *lead or 1, *spatial)``.
+    """The mask in image layout ``(batch or 1, *lead or 1, *spatial)``.
 
     Args:
         mask: in that layout, or only spatial, or with a coil axis of length 1.
-        maps: what it has to fit.
-        first: index of their first lead or spatial axis.
+        maps: the coil maps that it has to fit.
+        first: index of the first lead or spatial axis of the maps.
         ndim: number of spatial axes.
 
     Raises:
-        ShapeError: it does not fit.
+        ShapeError: mask and maps do not fit together.
     """
     axes = maps.ndim - first + 1  # of an image: batch, lead, spatial
     if mask.ndim == axes + 1 and mask.shape[1] == 1:
@@ -69,10 +69,10 @@ def image_mask(mask: Tensor, maps: Tensor, first: int, ndim: int) -> Tensor:
 
 
 def check_maps_and_mask(maps: Tensor, mask: Tensor) -> None:
-    """Refuse maps and masks, in image layout, with which nothing can be measured.
+    """Refuse maps and masks (in image layout) with which nothing can be measured.
 
     Raises:
-        DataError: maps or mask are not finite or all zero, or the mask leaves [0, 1].
+        DataError: maps or mask are not finite or all zero, or the mask has values outside [0, 1].
     """
     if not bool(torch.isfinite(maps).all()):
         raise DataError(

@@ -15,20 +15,20 @@ from resolvent.linop.base import LinearOperator
 class ParallelBeam(LinearOperator):
     """``A x = P x / |P|_bound``: sums of the image along parallel rays, ``(batch, *lead, angle, detector)``.
 
-    A pixel of the slice ``(y, x)``, its place p counted from the middle ``(size - 1) / 2``, is seen by the detector at
-    ``t = p_x cos a - p_y sin a`` (y points down), and shared linearly between the two bins, one pixel wide, on both
-    sides. The adjoint gathers with the same shares, so it is exact. ``|P| <= sqrt(max column sum * max row sum)``
-    (Schur), so ``|A| <= 1``: measurements are divided by `size`.
+    A pixel of the slice ``(y, x)``, at the position p relative to the centre ``(size - 1) / 2``, is projected to the
+    detector position ``t = p_x cos a - p_y sin a`` (y points down), and split linearly between the two neighbouring
+    bins, which are one pixel wide. The adjoint uses the same weights, so it is exact.
+    ``|P| <= sqrt(max column sum * max row sum)`` (Schur), so ``|A| <= 1``: measurements are divided by `size`.
 
     Args:
-        angles: radians, ``(angle,)``; the order and number are free.
+        angles: radians, ``(angle,)``; in any order and number.
         shape: ``(y, x)`` of the image.
 
     Attributes:
-        size: the bound of ``|P|`` that A was divided by: ``y = sinogram / A.size``.
+        size: the bound of ``|P|``, by which A is divided: ``y = sinogram / A.size``.
 
     Raises:
-        ShapeError: the angles have other axes, or the shape has not two.
+        ShapeError: the angles have other axes, or the shape does not have two.
         DataError: the angles require a gradient.
 
     Source: the pixel-driven projector, T. M. Peters, IEEE Trans. Nucl. Sci. 28:3641 (1981). Approximate for fine
@@ -52,7 +52,7 @@ class ParallelBeam(LinearOperator):
             raise DataError("the angles require a gradient, and none reaches them. Pass angles.detach().")
         self.shape = tuple(shape)
         self.bins = 2 * math.ceil(math.hypot(*(n - 1 for n in shape)) / 2 + 0.5) + 1
-        self.register_buffer("angles", angles.double()[None])  # one set for every sample
+        self.register_buffer("angles", angles.double()[None])  # shared by all samples
         rows = self._project(torch.ones(1, *shape, dtype=torch.complex128, device=angles.device)).real
         self.size = math.sqrt(float(rows.max()) * len(angles))  # a pixel's shares sum to 1 at every angle
 
@@ -75,13 +75,13 @@ class ParallelBeam(LinearOperator):
 
     @property
     def norm_bound(self) -> Tensor:
-        """1, but for rounding: proved.
+        """1, apart from rounding: proved.
 
-        A sum of k numbers errs by at most ``k eps / 2`` of the sum of their magnitudes. A bin collects at most 3 pixels
-        of each row, or of each column; a pixel 2 bins of each angle.
+        The error of a sum of k numbers is at most ``k eps / 2`` times the sum of their magnitudes. A bin collects at
+        most 3 pixels of each row, or of each column; a pixel collects 2 bins of each angle.
         """
         terms = max(3 * max(self.shape), 2 * self.angles.shape[1])
-        bound = 1 + (terms / 2 + 8) * torch.finfo(torch.float32).eps  # it does not know in what precision
+        bound = 1 + (terms / 2 + 8) * torch.finfo(torch.float32).eps  # the precision of x is not known here
         return torch.full((1,), bound, dtype=torch.float64, device=self.angles.device)
 
     def _project(self, x: Image) -> Tensor:
@@ -94,7 +94,7 @@ class ParallelBeam(LinearOperator):
         return torch.stack(lines, -2)
 
     def _shares(self, angle: Tensor) -> tuple[Tensor, Tensor]:
-        """The bin on the left of each pixel, and the share of the bin on its right."""
+        """The bin to the left of each pixel, and the share of the bin to its right."""
         y, x = (torch.arange(n, dtype=torch.float64, device=angle.device) - (n - 1) / 2 for n in self.shape)
         place = (x * angle.cos() - y[:, None] * angle.sin()).flatten() + (self.bins - 1) / 2
         left = place.floor()

@@ -1,4 +1,4 @@
-"""What an operator says of itself, tried at vectors: that refutes, and proves nothing."""
+"""Tests of an operator at random vectors: they can refute what it claims, and prove nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from resolvent.linop.base import LinearOperator
 
 
 def adjoint_error(A: LinearOperator, x: Tensor, y: Tensor) -> Tensor:
-    """``|<A x, y> - <x, A^H y>|`` over the larger of ``|A x| |y|`` and ``|x| |A^H y|``, ``(batch,)``.
+    """``|<A x, y> - <x, A^H y>|`` divided by the larger of ``|A x| |y|`` and ``|x| |A^H y|``, ``(batch,)``.
 
     Args:
         A: the operator.
@@ -23,14 +23,14 @@ def adjoint_error(A: LinearOperator, x: Tensor, y: Tensor) -> Tensor:
 
 
 def norm_found(A: LinearOperator, x: Tensor, steps: int) -> Tensor:
-    """The largest ``|A x|`` at an x of length 1 in power iterations, ``(batch,)`` in double precision.
+    """Lower bound of ``|A|``: the largest ``|A x|``, ``|x| = 1``, in power iterations, ``(batch,)``, double precision.
 
-    ``|A|`` is not less, whatever the adjoint is.
+    It holds whatever the adjoint is.
 
     Args:
         A: the operator.
-        x: a random image, where to start.
-        steps: number of iterations, an application of A and of the adjoint each.
+        x: a random image, the start.
+        steps: number of iterations, each with one application of A and one of the adjoint.
     """
     found = torch.zeros(len(x), dtype=torch.float64, device=x.device)
     for _ in range(steps):

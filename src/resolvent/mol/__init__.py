@@ -1,4 +1,4 @@
-"""Where the physics, the learned operator and the solvers meet."""
+"""The model, which combines the physics, the learned operator and the solvers."""
 
 from resolvent.mol.certificate import Certificate
 from resolvent.mol.equation import Work

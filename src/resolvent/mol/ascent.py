@@ -1,4 +1,4 @@
-"""Ascent on a sphere: how an attack searches. It finds local maxima, so that what it reports is a lower bound."""
+"""Ascent on a sphere, the search of an attack. It finds local maxima, so its results are lower bounds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 from resolvent.solve import along, inner, norm
 
 Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""From points of unit norm ``(n, ...)`` to the values ``(n,)`` that are to grow and their gradients ``(n, ...)``."""
+"""Maps points of unit norm ``(n, ...)`` to the values to maximise, ``(n,)``, and their gradients ``(n, ...)``."""
 
 DECAY = 0.999
-"""Of the second moment in Adam."""
+"""Decay of the second moment in Adam."""
 RATE = 0.5
 """First step of Adam, relative to the root mean square of the elements."""
 
@@ -25,7 +25,7 @@ class Ascent:
 
     Attributes:
         point: unit norm, ``(n, ...)``.
-        value: of the objective there, ``(n,)``.
+        value: the objective at that point, ``(n,)``.
         history: the best value after each evaluation, ``(steps, n)``.
     """
 
@@ -37,10 +37,10 @@ class Ascent:
 def pgd(objective: Objective, start: Tensor, steps: int) -> Ascent:
     """Projected gradient ascent with the largest step that helps.
 
-    From the best point u with gradient g the next is the projection of ``(1 - s) u + s g / |g|``. At s = 1, where it
-    begins, that is the projected gradient step of infinite length: for ``|R u|`` with a linear R it is the power
-    method of ``R^H R``, for a convex objective it never descends. Where the value did not grow, s is halved and the
-    step taken again from the best point; otherwise s is doubled, up to 1.
+    From the best point u with gradient g, the next point is the projection of ``(1 - s) u + s g / |g|``. The initial
+    s = 1 is a projected gradient step of infinite length: for ``|R u|`` with a linear R it is the power method of
+    ``R^H R``, and for a convex objective it never descends. Where the value did not grow, s is halved and the step is
+    repeated from the best point; otherwise s is doubled, up to 1.
 
     Args:
         objective: what is maximised, and its gradient.
@@ -67,9 +67,9 @@ def pgd(objective: Objective, start: Tensor, steps: int) -> Ascent:
 
 
 def adam(objective: Objective, start: Tensor, steps: int) -> Ascent:
-    """Adam, projected on the sphere after every step; the step length falls linearly to zero.
+    """Adam, projected onto the sphere after every step; the step length falls linearly to zero.
 
-    The second moment is that of the modulus of a complex element, so that the phase of the data does not matter.
+    The second moment is that of the modulus of each complex element, so the phase of the data does not matter.
 
     Args:
         objective: what is maximised, and its gradient.
@@ -102,7 +102,7 @@ METHODS: dict[str, Callable[[Objective, Tensor, int], Ascent]] = {"pgd": pgd, "a
 
 
 def _unit(v: Tensor, otherwise: Tensor) -> Tensor:
-    """``v / |v|`` of each sample; `otherwise` where that is no finite direction."""
+    """``v / |v|`` of each sample; `otherwise` where v is zero or not finite."""
     size = norm(v)
     sound = torch.isfinite(size) & (size > 0)
     return torch.where(along(sound, v), v / along(torch.where(sound, size, 1), v), otherwise)

@@ -1,4 +1,4 @@
-"""`Certificate`: what is known about one reconstruction, and how it is known."""
+"""`Certificate`: what is known about a reconstruction, and how it is known."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Certificate(Brief):
 
     Attributes:
         tier: "all-data": uniqueness, distance and data gain are proved. "per-scan": uniqueness and distance are proved,
-            the data gain only with conditioning, scale and lam held. "estimated": nothing is proved.
+            the data gain only with conditioning, scale and lam held fixed. "estimated": nothing is proved.
         m: monotonicity constant of F.
         distance: bound of ``|x - x*| / |x|``, x* the solution of the equation, x the returned image.
         distances: the same for each sample, ``(batch,)``.
         data_gain: bound of ``|x1* - x2*| / |b1 - b2|``.
-        data_gain_kind: "proved", "conditioning held" (proved for a change of the data that leaves conditioning,
-            scale and lam as they are) or "estimated".
+        data_gain_kind: "proved", "conditioning held" (proved for changes of the data that leave conditioning, scale
+            and lam unchanged) or "estimated".
         network_gain: bound of ``|x1* - x2*|`` for two networks that differ by at most 1 at x*: ``1 / m``.
         proved: whether uniqueness and `distance` are proved: the tier is not "estimated" and the residual was measured.
     """
@@ -55,10 +55,10 @@ class Certificate(Brief):
 
 
 def data_gain(lam: Tensor, m: float, norm_bound: Tensor | float, conditioning: float = 0.0) -> Tensor:
-    """Bound of ``|x_1* - x_2*| / |b_1 - b_2|``, whatever A is but for its norm.
+    """Bound of ``|x_1* - x_2*| / |b_1 - b_2|``, which depends on A only through its norm.
 
-    With D the change of the image, d that of the data, and ``|F_1(x) - F_2(x)| <= K |d|``, K = `conditioning`: the two
-    equations give ``lam |A D|^2 + m |D|^2 <= lam |A D| |d| + K |d| |D|``, so ``m g^2 - K g <= lam / 4`` for
+    Let D be the change of the image, d that of the data, and ``|F_1(x) - F_2(x)| <= K |d|``, K = `conditioning`. The
+    two equations give ``lam |A D|^2 + m |D|^2 <= lam |A D| |d| + K |d| |D|``, so ``m g^2 - K g <= lam / 4`` for
     ``g = |D| / |d|``, and ``m g <= lam |A| + K``::
 
         g <= (K + sqrt(K^2 + m lam)) / (2 m),      g <= (lam |A| + K) / m
@@ -66,7 +66,7 @@ def data_gain(lam: Tensor, m: float, norm_bound: Tensor | float, conditioning: f
     The smaller one is returned, ``(batch,)``; without conditioning the first is ``sqrt(lam / m) / 2``.
     """
     if isinstance(norm_bound, Tensor):
-        norm_bound = norm_bound.to(lam.device)  # an operator without tensors has it on the processor
+        norm_bound = norm_bound.to(lam.device)  # an operator without tensors has it on the CPU
     by_energy = (conditioning + (conditioning**2 + m * lam).sqrt()) / (2 * m)
     return torch.minimum(by_energy, (lam * norm_bound + conditioning) / m)
 
@@ -76,7 +76,7 @@ _WORTH = 0.85
 
 
 def _preimage(equation: Equation, exact: Equation, g: Tensor, shift: float, *, tol: float) -> tuple[Tensor, Tensor]:
-    """A p near ``(shift I + lam N)^-1 g``, found in single precision if that is the data's, and ``e = g - M p``."""
+    """A p near ``(shift I + lam N)^-1 g``, computed in the precision of the data, and ``e = g - M p``."""
 
     def system(part: Equation) -> tuple[Matrix, Matrix | None]:
         return lambda p: part.shifted(p, shift), part.A.preconditioner(shift, part.lam)
@@ -104,23 +104,23 @@ def certify(
         |G|_{M^-1}^2 <= <G, p> + |<p, e>| + |e|^2 / m      for any p with e = G - M p
         |x - x*| <= (|p'| + |e'| / c) / (1 - q)            for any p' with e' = G - (c I + lam N) p'
 
-    The second line accounts for a linear system that is solved inexactly, the third is Banach's bound of the step
-    ``T(x) = x - p'``, whose linear error is at most ``|e'| / c``. The smaller bound is reported; the energy is left out
-    where ``<G, p'>^2 / <p', M p'>``, which it cannot fall below, shows that it would gain little. For the data gain see
-    `data_gain`; `conditioning` is its K where that is proved, else 0, and the gain is that with the conditioning held.
+    The second line accounts for the inexact solution of the linear system. The third is Banach's bound for the step
+    ``T(x) = x - p'``, whose linear error is at most ``|e'| / c``. The smaller bound is reported; the energy bound is
+    left out where its lower bound ``<G, p'>^2 / <p', M p'>`` shows that it would gain little. For the data gain see
+    `data_gain`; `conditioning` is its K where that is proved, else 0: the gain then holds with the conditioning fixed.
 
-    Rounding: x is taken as the numbers it holds, and G, e, e' and the bounds are computed in double precision; p and p'
-    may be anything, and are found in single precision. The bounds are about the equation with the stored weights and
-    conditioning. One rounding of x to its own precision, by the scale of the data or by a file, is added; it is more
-    where ``scale * x``, the image, leaves the range of that precision. Below a relative distance of 1e-12 none is
+    Rounding: the bounds are for the stored values of x, and G, e, e' and the bounds are computed in double precision; p
+    and p' may be anything, and are computed in the precision of the data. The equation is that with the stored weights
+    and conditioning. One rounding of x to its own precision, by the scale of the data or by a file, is added; it is
+    larger where ``scale * x``, the image, leaves the range of that precision. No relative distance below 1e-12 is
     claimed. Nothing is bounded, and nothing proved, where m is not positive.
 
     Args:
-        equation: of the scans.
-        x: their images, in its units.
-        tier: of the model.
+        equation: equation of the scans.
+        x: their images, in the units of the equation.
+        tier: tier of the model.
         conditioning: K of the data gain.
-        scale: of the image that is returned over x, ``(batch,)``; 1 by default.
+        scale: ratio of the returned image to x, ``(batch,)``; 1 by default.
     """
     exact = equation.to_double()
     rounding = _rounding(x, scale)
@@ -133,7 +133,7 @@ def certify(
         p, e = _preimage(equation, exact, g, c, tol=0.1)
         by_step = (norm(p) + norm(e) / c) / (1 - exact.contraction)
 
-        # <G, p>^2 / <p, M p> <= |G|_{M^-1}^2: where even that gains less than a sixth, the second system is not solved
+        # <G, p>^2 / <p, M p> <= |G|_{M^-1}^2: if even this gains less than a sixth, the second system is not solved
         least = inner(g, p).clamp_min(0) / (m * inner(p, g - e - (c - m) * p)).clamp_min(0).sqrt()
         by_energy = torch.full_like(by_step, torch.inf)
         index = (~(least >= _WORTH * by_step)).nonzero().flatten()
@@ -165,7 +165,7 @@ def certify(
 
 
 def _rounding(x: Tensor, scale: Tensor | None) -> Tensor:
-    """What rounding ``scale * x`` to the precision of x loses of it, at least as of a number in range: ``(batch,)``."""
+    """Relative loss of rounding ``scale * x`` to the precision of x, at least that of normal numbers: ``(batch,)``."""
     least = max(torch.finfo(x.dtype).eps, 1e-12)
     if scale is None:
         return torch.full((len(x),), least, dtype=torch.float64, device=x.device)

@@ -29,17 +29,17 @@ def convert(path: str | Path, *, alpha: float = 0.01, m: float = 0.1) -> MOL:
     ridge of ``0.001 / alpha``, so its fixed points solve ``lam A^H (A x - b) + (1 + ridge) x - H(x) = 0``. The step
     size is not in the checkpoint. Images are in units in which the largest coil-image magnitude is 1.
 
-    The file is unpickled with tensors only allowed, in a process of its own that may not open a socket, start a program
-    or use more than a bounded time and memory.
+    The file is unpickled with only tensors allowed, in a separate process that may not open a socket or start a
+    program, and whose time and memory are limited.
 
     Args:
         path: a torch file.
         alpha: step size the model was trained with.
-        m: monotonicity aimed at in training; estimated, whatever it is.
+        m: monotonicity aimed at in training; reported as estimated, whatever its value.
 
     Raises:
-        ModelError: no such file, not a torch file, something in it besides tensors, or another layout; an alpha or m
-            that is none.
+        ModelError: the file does not exist, is not a torch file, holds more than tensors, or has another layout; alpha
+            or m is out of range.
     """
     path = Path(path)
     if not path.is_file():
@@ -62,7 +62,7 @@ def convert(path: str | Path, *, alpha: float = 0.01, m: float = 0.1) -> MOL:
 
 
 def _layout(tensors: dict[str, Tensor], path: Path) -> tuple[float, list[tuple[Tensor, Tensor]]]:
-    """Lam and the convolutions, with names and shapes checked."""
+    """The weight lam and the convolutions, with names and shapes checked."""
     remedy = "Expected f.lam and f.dw.net.N.conv.weight / .bias of 3x3 convolutions from 2 to 2 channels."
     depth = len([name for name in tensors if _CONV.fullmatch(name) and name.endswith("weight")])
     expected = {"f.lam", *(f"f.dw.net.{i}.conv.{part}" for i in range(depth) for part in ("weight", "bias"))}
@@ -110,7 +110,7 @@ def _isolated_read(path: Path) -> dict[str, Tensor]:
 
 
 def _confine() -> None:
-    """Give up what a reader of tensors does not need: time, memory, sockets and other programs."""
+    """Restrict this process to what reading tensors needs: limited time and memory, no sockets or other programs."""
     if sys.platform != "win32":
         import resource
 
@@ -139,5 +139,5 @@ if __name__ == "__main__":
     _confine()
     try:
         _extract(sys.argv[1], sys.argv[2])
-    except Exception as error:  # one line for the parent, whatever went wrong
+    except Exception as error:  # one line for the parent process, whatever went wrong
         sys.exit(" ".join(f"{type(error).__name__}: {error}".split())[:200])

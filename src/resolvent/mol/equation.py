@@ -17,14 +17,14 @@ from resolvent.solve.fixed_point import Step, reach
 from resolvent.solve.implicit import VectorJacobian
 
 INNER, WINDOW, EARLY = 0.2, 3, 20
-"""Error of the linear solve inside the first steps, relative to the length of the step; the window by which it is
-estimated; the number of those steps."""
+"""Error of the linear solve in the first steps, relative to the step length; the window by which it is estimated; the
+number of these steps."""
 
 Matrix = Callable[[Tensor], Tensor]
 
 
 class Accuracy(TypedDict):
-    """That of a linear solve, as `resolvent` takes it: the error allowed, and the window of an estimate."""
+    """Accuracy of a linear solve, as `resolvent` takes it: the allowed error, and the window of the estimate."""
 
     tol: float
     window: int
@@ -32,17 +32,17 @@ class Accuracy(TypedDict):
 
 @dataclass
 class Work:
-    """What was spent on an equation and on its gradient: numbers that no machine changes.
+    """The work done for an equation and its gradient, in counts that do not depend on the machine.
 
     Attributes:
-        applications: of N.
-        evaluations: of H, in the solve.
-        contraction: factor by which a step of the solve shortened the next, the geometric mean over the steps of the
-            slowest sample; None before a solve of two steps.
+        applications: applications of N.
+        evaluations: evaluations of H, in the solve.
+        contraction: ratio of the lengths of successive steps, the geometric mean over the steps of the slowest sample;
+            None before a solve of at least two steps.
         adjoint_evaluations: products with the transposed Jacobian of F, in the solve of the adjoint equation.
         adjoint_error: estimate of ``|w - w*| / |w|`` for the computed solution w of the adjoint equation, the worst of
-            the batch: a bound, as far as m and the errors of the linear solves are what they claim. None before a
-            backward pass. The error of the gradient ``(dG/dtheta)^H w`` is at most that times ``|w| |dG/dtheta|``.
+            the batch. It is a bound if m and the errors of the linear solves are what they claim. None before a
+            backward pass. The error of the gradient ``(dG/dtheta)^H w`` is at most this times ``|w| |dG/dtheta|``.
     """
 
     applications: int = 0
@@ -54,7 +54,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Equation:
-    """``G(x) = lam N x - lam A^H b + F(x)``, ``N = A^H A``: all that a solve needs, and nothing that it changes.
+    """``G(x) = lam N x - lam A^H b + F(x)``, ``N = A^H A``: all that a solve needs; a solve only changes `work`.
 
     Attributes:
         A: the physics.
@@ -63,8 +63,8 @@ class Equation:
         score: F, with its conditioning.
         c: centre of F: ``|F - c I|_Lip <= r = c - m``.
         m: monotonicity constant of F, with its kind.
-        work: counts the applications of N.
-        worth: weights of the measurements, in (0, 1], that A and y contain; None if they have none.
+        work: counts the work of all solves.
+        worth: weights of the measurements, in (0, 1], already applied to A and y; None if there are none.
     """
 
     A: LinearOperator
@@ -78,7 +78,7 @@ class Equation:
 
     @property
     def data(self) -> Tensor:
-        """``lam A^H b``, computed at each call; no solve needs it."""
+        """``lam A^H b``, computed at each call; solves do not use it."""
         back = self.A.adjoint(self.y.to(self.lam.dtype.to_complex()))
         return along(self.lam, back) * back
 
@@ -89,17 +89,17 @@ class Equation:
 
     @property
     def inexact(self) -> float:
-        """Error d of the computed step over its length in a long solve, ``d <= (1 - q) / 3``.
+        """Error d of a computed step relative to its length, after the first steps: ``d <= (1 - q) / 3``.
 
-        The length of the computed step then falls by ``(q + d) / (1 - d) < 1`` or more from one plain step to the next
-        (``|T(x') - x'| <= q |x' - x| + d |x' - x|`` for the computed x' of x), so convergence is proved for it, too.
-        The first `EARLY` steps are computed to `INNER` only, by an estimate: whatever they reach is a start for the
-        others, and mostly the end. How far it is from the solution a certificate measures.
+        The length of the computed step then falls at least by the factor ``(q + d) / (1 - d) < 1`` from one plain step
+        to the next (``|T(x') - x'| <= q |x' - x| + d |x' - x|`` for the computed x' of x), so convergence is also
+        proved for computed steps. The first `EARLY` steps are computed only to `INNER`, by an estimate: their result is
+        a start for the others, and mostly the end of the solve. A certificate measures its distance to the solution.
         """
         return min(INNER, (1 - self.contraction) / 3)
 
     def accuracies(self) -> Iterator[Accuracy]:
-        """That of each step of a solve."""
+        """The accuracy of each step of a solve."""
         early, late = Accuracy(tol=INNER, window=WINDOW), Accuracy(tol=self.inexact, window=0)
         return itertools.chain(itertools.repeat(early, EARLY), itertools.repeat(late))
 
@@ -114,16 +114,16 @@ class Equation:
         return shifted(self.A, self.lam, p, shift)
 
     def resolvent(self, rhs: Tensor, *, shift: float, tol: float, window: int = 0) -> Tensor:
-        """``(shift I + lam N)^-1 rhs`` by CG from zero, to an error of at most ``tol`` times the result."""
+        """``(shift I + lam N)^-1 rhs`` by CG from zero, to an error of at most `tol` times the norm of the result."""
         return resolvent(self.A, self.lam, rhs, shift=shift, tol=tol, window=window, work=self.work)
 
     def step(self, x: Tensor, alpha: float | None = None, *, tol: float | None = None, window: int = 0) -> Tensor:
         """``T(x) = (I + a lam N)^-1 (x - a F(x) + a lam A^H b)``, a the step size `alpha`, by default ``1 / c``.
 
-        A contraction: ``x - a F(x)`` has the Lipschitz constant ``|1 - a c| + a r``, least at ``a = 1 / c`` where it is
-        ``r / c``, and the resolvent 1. The fixed point does not depend on a. It is computed as
-        ``T(x) = x - (I / a + lam N)^-1 G(x)``, the same point, which starts the linear solve at x and asks of it an
-        accuracy relative to the length of the step: `tol`, by default `inexact`.
+        A contraction: ``x - a F(x)`` has the Lipschitz constant ``|1 - a c| + a r``, which is smallest, ``r / c``, at
+        ``a = 1 / c``; that of the resolvent is 1. The fixed point does not depend on a. T is computed in the equivalent
+        form ``T(x) = x - (I / a + lam N)^-1 G(x)``: the linear solve then starts from x, and its accuracy is relative
+        to the step length: `tol`, by default `inexact`.
         """
         shift = self.c if alpha is None else 1 / alpha
         return x - self.resolvent(self.residual(x), shift=shift, tol=tol or self.inexact, window=window)
@@ -139,15 +139,15 @@ class Equation:
     ) -> Solution:
         """The root of G; `tol` is the relative distance to it.
 
-        It is a bound as far as m, and the errors of the linear solves in the first steps, are what they claim to be;
-        `certify` measures what was reached.
+        `tol` is a bound if m, and the errors of the linear solves in the first steps, are what they claim to be;
+        `certify` measures the distance that was reached.
 
         Args:
             x0: the start.
             tol: relative distance.
-            max_steps: limit of network evaluations.
-            anderson: earlier points that are mixed.
-            see: is shown the image of every step.
+            max_steps: maximum number of network evaluations.
+            anderson: number of earlier points that are mixed.
+            see: called with the image of every step.
         """
         before, allowed = self.work.applications, self.accuracies()
         solution = fixed_point(
@@ -168,7 +168,7 @@ class Equation:
         return replace(solution, applications=self.work.applications - before)
 
     def _steps(self, allowed: Iterator[Accuracy], see: Callable[[Tensor], None]) -> Step:
-        """`step` as a solve takes it, call by call to the next accuracy."""
+        """`step` for a solve; each call uses the next accuracy."""
 
         def step(x: Tensor) -> Tensor:
             see(image := self.step(x, **next(allowed)))
@@ -177,7 +177,7 @@ class Equation:
         return step
 
     def attach(self, x: Tensor, *, tol: float, max_steps: int) -> Tensor:
-        """x, the root of G, with its gradient with respect to those of weights, lam, b and maps that have one.
+        """x, the root of G, with its gradient with respect to all of weights, lam, b and maps that require one.
 
         The adjoint equation ``(lam N + J_F^H) w = v`` is solved by the same contraction as the equation itself:
         ``w <- w - (c I + lam N)^-1 (J_G^H w - v)``.
@@ -216,11 +216,11 @@ class Equation:
         )
 
     def of(self, y: Tensor) -> Equation:
-        """The equation of other measurements, in the units of F and without their weights; all else is held."""
+        """The equation for other measurements y, in the units of F and not yet weighted; all else is held fixed."""
         return replace(self, y=y if self.worth is None else self.worth * y)
 
     def to_double(self) -> Equation:
-        """The same equation in double precision: the same weights and conditioning, its numbers not rounded again."""
+        """The same equation in double precision: the same weights and conditioning, without recomputing them."""
         lam = self.lam.detach().double()
         return replace(self, A=self.A.to_double(), y=self.y.detach(), lam=lam, score=self.score.to_double())
 
@@ -247,9 +247,9 @@ def resolvent(
         A: the physics, ``N = A^H A``.
         lam: weight ``(batch,)``.
         rhs: right-hand side.
-        shift: weight of the identity, positive: a lower bound of the eigenvalues, by which the error is known.
-        tol: error allowed, relative to the norm of the result.
-        window: that of the estimate by which a solve may end (see `conjugate_gradient`); 0 for bounds only.
+        shift: weight of the identity, positive: a lower bound of the eigenvalues, from which the error is bounded.
+        tol: allowed error, relative to the norm of the result.
+        window: window of the estimate by which a solve may end (see `conjugate_gradient`); 0 for bounds only.
         start: start of the iteration; zero by default.
         work: counts the applications of N.
     """

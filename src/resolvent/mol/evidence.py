@@ -1,4 +1,4 @@
-"""What the samples of a scan are worth: how much of an image they leave open, and how far they contradict the maps."""
+"""The quality of the samples of a scan: how much of an image they leave open, and how far they contradict the maps."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from resolvent.mol.equation import WINDOW, Work, resolvent
 from resolvent.solve import along, inner
 
 _FAITHFUL = 1000.0
-"""Weight of the data in the linear reconstruction whose misfit counts."""
+"""Weight of the data in the linear reconstruction that defines the misfit."""
 LOOSE = 0.1
-"""Its accuracy, which tells the misfit within a percent."""
+"""Accuracy of that reconstruction, which gives the misfit within a percent."""
 RINGS = 4
-"""Parts of k-space that have a misfit of their own."""
+"""Number of rings of k-space, each with its own misfit."""
 
 
 def unseen(A: LinearOperator, like: Image, ndim: int, work: Work | None = None) -> Tensor:
     """The part of the energy of a typical image that A does not measure, ``1 - <x, N x> / |x|^2``, ``(batch,)``.
 
     N is that of an A of magnitude 1 (see `LinearOperator.magnitude`), as in `misfit`. x is a sum of waves of random
-    phases with the spectrum of smooth pieces with sharp borders, ``|x^(k)|^2 ~ (1 + |k|^2)^-(ndim + 1)/2`` in mean, on
-    the pixels that A sees. So it matters which samples are missing: eight-fold undersampling leaves 8 % open where
-    samples are denser in the middle of the plane, and 30 % where whole lines are missing. It follows from mask and
-    maps, in which it is differentiable, and not from the measurements. One application of N.
+    phases with the mean spectrum of smooth pieces with sharp borders, ``|x^(k)|^2 ~ (1 + |k|^2)^-(ndim + 1)/2``, on the
+    pixels that A sees. So it matters which samples are missing: eight-fold undersampling leaves 8 % open where samples
+    are denser near the centre of k-space, and 30 % where whole lines are missing. The result depends on mask and maps,
+    in which it is differentiable, and not on the measurements. It costs one application of N.
 
     Args:
         A: the physics.
-        like: an image ``(batch, *lead, *spatial)``; each of the images along `lead` has the same x.
+        like: an image ``(batch, *lead, *spatial)``; x is the same for all images along `lead`.
         ndim: number of spatial axes.
         work: counts the application of N.
 
@@ -47,17 +47,17 @@ def unseen(A: LinearOperator, like: Image, ndim: int, work: Work | None = None) 
 
 
 def misfit(A: LinearOperator, y: KSpace, back: Image, *, tol: float = LOOSE, work: Work | None = None) -> Tensor:
-    """What no image explains: root mean square of ``A x - b`` over the measured samples, ring by ring of k-space.
+    """The part that no image explains: root mean square of ``A x - b`` over the measured samples, per ring of k-space.
 
     x is a linear reconstruction that follows the data closely, ``(I + 1000 N)^-1 1000 A^H b``. With exact maps the
-    misfit is the noise level, or less where there are hardly more samples than pixels; with maps that err, or a patient
-    that moved, it is more, and most of that is where the samples are largest. So it is shared out among `RINGS` of as
-    many samples each, from the middle of k-space outwards: with e_r the mean square that is left in ring r, and w_r
-    that of white noise in place of b, of which less is left where samples are sparse::
+    misfit is the noise level, or less where there are hardly more samples than pixels. With wrong maps, or a patient
+    that moved, it is larger, mostly where the samples are largest. So it is distributed over `RINGS` rings with equal
+    numbers of samples, from the centre of k-space outwards. With e_r the mean square residual in ring r, and w_r that
+    of white noise in place of b, which is smaller where samples are sparse::
 
         misfit_r^2 = mean(e) (e_r / w_r) / mean(e / w)
 
-    White noise has the same misfit in all rings, and so has all of it where A has no frequencies.
+    For white noise the misfit is the same in all rings. Where A has no frequencies there is one misfit for all samples.
 
     Args:
         A: the physics.
@@ -67,8 +67,8 @@ def misfit(A: LinearOperator, y: KSpace, back: Image, *, tol: float = LOOSE, wor
         work: counts the applications of N.
 
     Returns:
-        In units of y, of each sample that of its ring: in the shape of `LinearOperator.frequency`, or of length 1 along
-        all axes of y but the batch.
+        The misfit of the ring of each sample, in units of y: in the shape of `LinearOperator.frequency`, or of length 1
+        along all axes of y except the batch.
     """
     lam = back.new_full((len(back),), _FAITHFUL, dtype=back.real.dtype) / A.magnitude**2
     y = A.measured(y)
@@ -80,12 +80,12 @@ def misfit(A: LinearOperator, y: KSpace, back: Image, *, tol: float = LOOSE, wor
     samples = lam.new_zeros(len(y), RINGS).scatter_add(1, ring, count.flatten(1))
 
     def left(y: Tensor, back: Image) -> Tensor:
-        """Mean square of ``A x - y`` in each ring, over the square of the largest y."""
+        """Mean square of ``A x - y`` in each ring, divided by the square of the largest y."""
         x = resolvent(A, lam, along(lam, back) * back, tol=tol, window=WINDOW, work=work)
         error = ((A(x) - y).abs() / size).square().sum(others, keepdim=True)
         return lam.new_zeros(len(y), RINGS).scatter_add(1, ring, error.flatten(1)) / samples.clamp_min(1)
 
-    size = along(y.abs().flatten(1).amax(1), y)  # squares would leave single precision
+    size = along(y.abs().flatten(1).amax(1), y)  # squares could overflow or underflow in single precision
     share = samples / samples.sum(1, keepdim=True)
     level = left(y, back)
     mean = (share * level).sum(1, keepdim=True)
@@ -99,7 +99,7 @@ def misfit(A: LinearOperator, y: KSpace, back: Image, *, tol: float = LOOSE, wor
 
 
 def _rings(frequency: Tensor, count: Tensor) -> Tensor:
-    """Of each frequency the number of its ring, ``(batch, frequencies)``: `RINGS` of as many samples, where they can.
+    """The ring number of each frequency, ``(batch, frequencies)``: `RINGS` rings of equally many samples, if possible.
 
     Args:
         frequency: ``(batch, frequencies)``.

@@ -1,4 +1,4 @@
-"""`Fit`: how far an image explains the measurements, which no certificate says."""
+"""`Fit`: how well an image explains the measurements, which a certificate does not say."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from resolvent.linop import LinearOperator
 from resolvent.solve import along, norm
 
 DOUBTFUL = 0.1
-"""Largest part of the measurements, as a norm, that an image with the right physics leaves unexplained."""
+"""Largest unexplained part of the measurements, in norm, for an image with the right physics."""
 WRONG_PHYSICS = (
     "coil maps, mask or trajectory may not be those of this scan, k-space may not be centred, something may have "
     "changed while it was measured, or the noise was underestimated"
 )
-"""What it may mean if more is left."""
+"""Possible reasons if more is unexplained."""
 NOISY = 0.9
-"""Largest part of the measurements, as a norm, that may be noise: it then has four times the energy of the signal."""
+"""Largest part of the measurements, in norm, that may be noise: it then has four times the energy of the signal."""
 ONLY_NOISE = "hardly anything but noise was measured, so the image shows little else than what the model expects"
 """What it means if more is noise."""
 
@@ -32,21 +32,21 @@ NOTHING = "nothing was measured, so what is shown there was made up by the model
 
 @dataclass(frozen=True)
 class Fit:
-    """What is left of the measurements when the image is taken away; a certificate is about the equation alone.
+    """How much of the measurements the image leaves unexplained; a certificate is only about the equation.
 
     The solution of an equation with the coil maps of another scan is unique, certified, and wrong. But it does not
-    explain the measurements: several coils saw every point, and only with the right maps do they agree.
+    explain the measurements: several coils see every point, and they agree only with the right maps.
 
     On simulated and real heads with the right physics at most 5 % were unexplained; with maps that are mirrored,
     transposed, conjugate, shifted by 8 % of the matrix or in another order of the coils, or with a ghost, 12 to 100 %.
-    What moves between the lines, or a shift by two pixels, may stay below `DOUBTFUL`: no fault found is no proof.
+    Motion between the lines, or a shift by two pixels, may stay below `DOUBTFUL`: finding no fault is not a proof.
 
-    All are known for each scan of the batch, and for each frame of a series: ``(batch, *lead)``, where the operator has
-    lead axes.
+    All attributes have one entry for each scan of the batch, and for each frame of a series: ``(batch, *lead)``, where
+    the operator has lead axes.
 
     Attributes:
         misfit: ``|A x - b| / |b|`` over the measured samples; NaN where there are none.
-        noise: what noise alone leaves, its level times the root of the number of samples, over ``|b|``; NaN if unknown.
+        noise: misfit of noise alone, its level times the root of the number of samples over ``|b|``; NaN if unknown.
         size: ``|b|``.
     """
 
@@ -66,15 +66,15 @@ class Fit:
 
     @property
     def doubts(self) -> dict[str, str]:
-        """What is wrong, by kind, each about the worst scan or frame.
+        """What is wrong, by kind, each for the worst scan or frame.
 
-        "unexplained": more than `DOUBTFUL` of a scan is left; of one of its frames that, and more than its noise.
-        "noise": more than `NOISY` of a scan is noise. "nothing": of a frame there is no sample.
+        "unexplained": more than `DOUBTFUL` of a scan is unexplained, or of a frame and then also more than its noise.
+        "noise": more than `NOISY` of a scan is noise. "nothing": a frame has no sample.
         """
         found = {}
         scans = self.pooled(1)
         noisy = scans.noise > NOISY
-        # of what is nothing but noise nothing can be said; a frame by itself has to leave more than its noise
+        # nothing can be said about noise alone; a single frame must also exceed its own noise
         wrong = (scans.unexplained > DOUBTFUL) & ~noisy
         wrong = wrong.reshape(-1, *(1,) * (self.misfit.ndim - 1)) | (self.unexplained > self.noise.clamp_min(DOUBTFUL))
         wrong = wrong & ~(self.noise > NOISY)
@@ -95,7 +95,7 @@ class Fit:
 
     @property
     def faint(self) -> str:
-        """What is said of a frame of more noise than `NOISY`, as a late echo, where it is no doubt about its scan."""
+        """The message about a frame with more noise than `NOISY`, such as a late echo, if its scan is not in doubt."""
         return self._noisiest if bool((self.noise > NOISY).any()) and "noise" not in self.doubts else ""
 
     @property
@@ -132,9 +132,9 @@ class Fit:
         }
 
     def pooled(self, axes: int = 0) -> Fit:
-        """That of all as one, as the planes are of a volume, or of all behind the first `axes`: squares over ``|b|^2``.
+        """The fit of all entries as one (as of the planes of a volume), or of all behind the first `axes`.
 
-        A plane of air that leaves nothing but noise then counts as little as it holds.
+        Squares are averaged with the weights ``|b|^2``, so a plane of air, which is only noise, hardly counts.
         """
         misfit, noise, size = (
             t.reshape(*t.shape[:axes], -1) if axes else t.reshape(1, -1) for t in (self.misfit, self.noise, self.size)
@@ -150,9 +150,9 @@ class Fit:
 
 
 def place(number: int, shape: tuple[int, ...]) -> str:
-    """Of the entry of that number in ``(batch, *lead)`` which slice it is, and which frame, where there are several.
+    """Slice and frame of an entry of ``(batch, *lead)``, given its flat index; only those of which there are several.
 
-    As a page counts them: from 1, and the frames through all lead axes.
+    They count from 1, and frames count through all lead axes, as on the report page.
 
     >>> place(5, (2, 3)), place(1, (1, 3)), place(0, (1,))
     ('slice 2 of 2, frame 3 of 3', 'frame 2 of 3', '')
@@ -163,7 +163,7 @@ def place(number: int, shape: tuple[int, ...]) -> str:
 
 
 def joined(fits: list[Fit]) -> Fit:
-    """The fits of several batches as that of one."""
+    """The fits of several batches as one."""
     return Fit(*(torch.cat([getattr(fit, field.name) for fit in fits]) for field in fields(Fit)))
 
 
@@ -174,7 +174,7 @@ def fit(A: LinearOperator, x: Image, y: KSpace, noise: Tensor | float | None) ->
         A: the physics.
         x: the image, in the units of y.
         y: measurements ``(batch, coil, *lead, *spatial)``.
-        noise: standard deviation of the complex noise of a sample of y, also one for each scan; None if unknown.
+        noise: standard deviation of the complex noise of a sample of y, one or one for each scan; None if unknown.
     """
     y = A.measured(y)
     samples = A.by_frame(y)
@@ -185,7 +185,7 @@ def fit(A: LinearOperator, x: Image, y: KSpace, noise: Tensor | float | None) ->
 
 
 def _norms(frames: Tensor) -> Tensor:
-    """Of ``(batch, *frames, samples)``: ``(batch, *frames)``."""
+    """Norms of ``(batch, *frames, samples)`` along the last axis: ``(batch, *frames)``."""
     return norm(frames.reshape(-1, frames.shape[-1])).reshape(frames.shape[:-1])
 
 
@@ -197,6 +197,6 @@ def numbers(values: Tensor) -> list[Any]:
 
 
 def percent(ratio: float) -> str:
-    """Two digits: 0.00031 is 0.031 %."""
+    """The ratio in percent with two digits: 0.00031 is 0.031 %."""
     digits = f"{100 * ratio:.2g}"
     return f"{digits if 'e' not in digits or ratio < 1e-6 else f'{float(digits):g}'} %"

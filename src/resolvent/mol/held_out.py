@@ -1,4 +1,4 @@
-"""Samples held out of a scan: how well a reconstruction predicts them is its score, and its loss in training."""
+"""Held-out samples of a scan: a reconstruction is scored, or trained, by how well it predicts them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from resolvent._types import KSpace, Mask
 from resolvent.solve import norm
 
 CENTER = 4
-"""Samples along each of the last two axes, in the middle, that are never held out."""
+"""Width of the centre of k-space, in samples along each of the last two axes, that is never held out."""
 
 
 def split(mask: Mask, fraction: float, seed: int) -> tuple[Mask, Mask]:
-    """The measured samples in two disjoint parts: those given to the reconstruction, and those held out.
+    """Split the measured samples into two disjoint masks: those for the reconstruction, and those held out.
 
-    Samples are held out at random with a Gaussian density around the centre, but for the `CENTER` x `CENTER` middle.
+    Samples are held out at random with a Gaussian density around the centre, except for the `CENTER` x `CENTER` centre.
 
     Args:
         mask: ``(batch, *lead, *spatial)``.
-        fraction: of the samples of each scan, to be held out.
+        fraction: fraction of the samples of each scan to hold out.
         seed: fixes the split.
 
     Source: B. Yaman et al., "Self-supervised learning of physics-guided reconstruction neural networks without fully
@@ -43,7 +43,7 @@ def split(mask: Mask, fraction: float, seed: int) -> tuple[Mask, Mask]:
 
 
 def held_out_loss(predicted: KSpace, y: KSpace) -> Tensor:
-    """``|p - y| / |y| + |p - y|_1 / |y|_1`` over the samples held out, of each scan; elsewhere both must be zero.
+    """``|p - y| / |y| + |p - y|_1 / |y|_1`` over the held-out samples of each scan; elsewhere both must be zero.
 
     Source: Yaman et al. (2020), their normalised l1-l2 loss.
     """

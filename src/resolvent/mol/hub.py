@@ -1,4 +1,4 @@
-"""Models on the Hugging Face Hub: two files are fetched, none of which can hold code."""
+"""Models on the Hugging Face Hub: two files are fetched, neither of which can hold code."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from resolvent._errors import ModelError
 def fetched(name: str, files: tuple[str, ...]) -> Path:
     """The folder with `files` of the repository ``owner/name`` or ``owner/name@revision``, or its copy in the cache.
 
-    Only these files are asked for. They are checked where they are read, as those of any folder; name a revision (a
-    commit) where the model must never change.
+    Only these files are requested. They are checked when they are read, as in any folder. Name a revision (a commit) if
+    the model must never change.
 
     Raises:
-        ModelError: huggingface_hub is not installed, or the files could not be had.
+        ModelError: huggingface_hub is not installed, or the files could not be fetched.
     """
     repository, _, revision = name.partition("@")
     try:
@@ -26,7 +26,7 @@ def fetched(name: str, files: tuple[str, ...]) -> Path:
         ) from None
     try:
         folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(files)))
-    except Exception as error:  # the network's, the Hub's and the cache's have no base in common
+    except Exception as error:  # errors of the network, the Hub and the cache have no common base
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"there is no model {name!r} here, and it could not be fetched from Hugging Face: {reason}. "

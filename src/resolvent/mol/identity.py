@@ -1,4 +1,4 @@
-"""Where the weights of a model came from, as long as they have not changed."""
+"""The origin of the weights of a model, as long as they have not changed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import nn
 
 
 class Identified(nn.Module):
-    """A model with an `identity`: name and hash of what it was loaded from, or what else is known of its weights.
+    """A model with an `identity`: name and hash of the weights it was loaded from, or what else is known of them.
 
     Attributes:
-        card: what was written beside the weights that were loaded: data sources, licences, training; empty if nothing.
+        card: the information saved with the loaded weights: data sources, licences, training; empty if there is none.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Identified(nn.Module):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Name and hash of the weights that were loaded; once they have changed ``{"changed_from": ...}``."""
+        """Name and hash of the loaded weights; once they have changed, ``{"changed_from": ...}``."""
         if not self._identity or self._numbers == _digest(self):
             return self._identity
         return {"changed_from": self._identity}
@@ -35,7 +35,7 @@ class Identified(nn.Module):
 
 
 def _digest(model: nn.Module) -> str:
-    """Hash of the numbers of all weights, whatever their precision and device."""
+    """Hash of the values of all weights, independent of device, and of precision if the values are the same."""
     found = hashlib.sha256()
     for name, t in model.state_dict().items():
         found.update(name.encode() + t.detach().to("cpu", torch.float64).contiguous().numpy().tobytes())

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from resolvent.mol.model import MOL
 
 LIBRARIES = 40 * 2**20
-"""Bytes of what is loaded and planned at the first transform and the first convolution."""
+"""Bytes of the libraries and plans that the first transform and the first convolution load."""
 HISTORY, ITERATION, LINEAR, EXTRAPOLATION = 12, 3, 6, 8
-"""Images held by Anderson's history, by the iteration beside it, in a linear solve, and while extrapolating."""
+"""Images held by the Anderson history, by the rest of the iteration, in a linear solve, and while extrapolating."""
 SMALLEST = 8
-"""Least width of a tile in pixels: below it nearly all that a network sees is halo."""
+"""Smallest width of a tile in pixels: below it a tile is nearly all halo."""
 UNKNOWN = "The memory of a solve is known for Cartesian scans only, not for {}. Leave out the limit."
-"""What is said of other operators."""
+"""Message for other operators."""
 
 _MMAP_THRESHOLD = -3
 """Number of the option in malloc.h."""
@@ -35,11 +35,11 @@ _MMAP_THRESHOLD = -3
 
 @dataclass(frozen=True)
 class Plan:
-    """How a solve keeps below a limit.
+    """How a solve stays within a memory limit.
 
     Attributes:
-        tile: what the network may see at once; None for everything.
-        peak: estimate of the most bytes that the solve holds beside y and A.
+        tile: the largest part that the network may process at once; None for everything.
+        peak: estimate of the peak memory of the solve in bytes, without y and A.
     """
 
     tile: Tile | None
@@ -47,33 +47,33 @@ class Plan:
 
 
 def solve_peak(model: MOL, y: Tensor, A: SENSE) -> int:
-    """Estimate of the most bytes that `MOL.solve` of these scans holds beside y and A.
+    """Estimate of the peak memory of `MOL.solve` for these scans in bytes, without y and A.
 
-    With x the bytes of an image, y those of k-space, A those of the operator, n the pixels, v those that the network
-    sees at once (here all of them; in `plan` the largest tile with its halo), and ``look``, ``kept`` and ``work`` the
-    bytes that it takes for each pixel (see `Footprint`)::
+    With x the bytes of an image, y those of k-space, A those of the operator, n the number of pixels, v the number that
+    the network processes at once (here all; in `plan` the largest tile with its halo), and ``look``, ``kept`` and
+    ``work`` the bytes that it takes for each pixel (see `Footprint`)::
 
         held    = y + 4 x                             in the units of the model: y, A^H y, linear image, lam A^H y
         normal  = 3 (coils at once) x + 3 x           a product with N
         units   = held + max(2 y, 6 x + normal)       noise level, linear reconstruction
-        look    = held + look v (+ 2 kept n)          conditioning (in tiles: and what they are collected in)
+        look    = held + look v (+ 2 kept n)          conditioning (in tiles: and the result they are collected in)
         solve   = held + kept n + 15 x + max(work v + 3 x, 6 x + normal, 8 x)
         certify = held + kept n + x + 2 (A + kept n + 3 x)
                   + max(2 (y + normal), 2 work v + 8 x, 2 (5 x + normal))
 
-    the last in double precision. The sum of the largest of them and `LIBRARIES` is returned. 15 images are the history
-    and iterates of the fixed point, 6 those of conjugate gradients.
+    where the last is in double precision. The result is the largest of them plus `LIBRARIES`. 15 images are the history
+    and iterates of the fixed-point iteration, 6 those of conjugate gradients.
 
-    What the heap keeps for later use is not counted: see `return_memory`.
+    Memory that the heap keeps for later use is not counted: see `return_memory`.
     """
     return _peak(footprint(model.score), _Sizes.of(y, A), A, _shape(model, y, A))
 
 
 def plan(model: MOL, y: Tensor, A: LinearOperator, limit: int, held: int = 0) -> Plan:
-    """The tile with the least halo for which the estimate and the bytes `held` already are at most `limit`.
+    """The tile with the least halo for which the estimate plus the bytes already `held` is at most `limit`.
 
     Raises:
-        MemoryLimitError: not even the smallest tile fits, the network cannot be cut into tiles, or A is not `SENSE`.
+        MemoryLimitError: not even the smallest tile fits, the network does not allow tiles, or A is not `SENSE`.
     """
     if not isinstance(A, SENSE):
         raise MemoryLimitError(UNKNOWN.format(type(A).__name__))
@@ -90,7 +90,7 @@ def plan(model: MOL, y: Tensor, A: LinearOperator, limit: int, held: int = 0) ->
     fitting = [tile for tile in tiles if peak(tile) + held <= limit]
     if not fitting:
         least = min(map(peak, tiles), default=whole)
-        enough = (math.ceil(1.03 * (least + held) / 2**30 * 100) + 1) / 100 * 2**30  # in the digits that are shown
+        enough = (math.ceil(1.03 * (least + held) / 2**30 * 100) + 1) / 100 * 2**30  # rounded up to the digits shown
         raise MemoryLimitError(
             f"The solve needs {gib(least)}{' in the smallest tiles' if tiles else ''} beside "
             f"{f'the {gib(held)} held already' if held else 'the scan'} ({gib(whole)} in one piece) but the limit is "
@@ -102,18 +102,19 @@ def plan(model: MOL, y: Tensor, A: LinearOperator, limit: int, held: int = 0) ->
 
 
 def return_memory() -> bool:
-    """Let this process give freed tensors back to the system at once; says whether that could be arranged.
+    """Let this process return freed tensors to the system at once; returns whether this could be set.
 
-    The heap of glibc learns to keep larger and larger pieces, and between blocks of a volume it fragments to twice what
-    is held. Freed pieces of a MiB and more then go back, as with ``MALLOC_MMAP_THRESHOLD_=1048576`` in the
-    environment. It costs time (pages are cleared anew), so only a process with a limit should ask for it.
+    The heap of glibc learns to keep larger and larger pieces, and between blocks of a volume it fragments to twice the
+    memory in use. With this setting, freed pieces of a MiB or more go back, as with
+    ``MALLOC_MMAP_THRESHOLD_=1048576`` in the environment. It costs time (pages are cleared again), so only a process
+    with a limit should use it.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     return hasattr(libc, "mallopt") and bool(libc.mallopt(_MMAP_THRESHOLD, 2**20))
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds now; where the system does not say, the most that it has held.
+    """Resident memory of this process in bytes; its peak so far where the system does not report the current value.
 
     >>> resident() > 2**20
     True
@@ -127,7 +128,7 @@ def resident() -> int:
 
 
 def gib(size: float) -> str:
-    """Bytes in words.
+    """A number of bytes as text.
 
     >>> gib(3 * 2**29)
     '1.50 GiB'
@@ -136,14 +137,14 @@ def gib(size: float) -> str:
 
 
 def _shape(model: MOL, y: Tensor, A: SENSE) -> Tile:
-    """``(images, *spatial)`` as the network sees them."""
+    """``(images, *spatial)`` of the input of the network."""
     axes = tuple(y.shape[2:])
     cut = len(axes) - model.score.ndim
     return (A.sets * math.prod(axes[:cut]), *axes[cut:])
 
 
 def _candidates(shape: Tile) -> list[Tile]:
-    """Every axis in 1, 2, 4, ... parts: images down to one, others down to `SMALLEST`."""
+    """Tiles with every axis split into 1, 2, 4, ... parts: images down to one, others down to `SMALLEST`."""
 
     def widths(size: int, least: int) -> list[int]:
         halves = [math.ceil(size / 2**k) for k in range(size.bit_length() + 1)]
@@ -183,7 +184,7 @@ def _peak(taken: Footprint, sizes: _Sizes, A: SENSE, tile: Tile) -> int:
     """The formula of `solve_peak` for the largest `tile`, with its halo."""
     x, y, n = sizes.image, sizes.kspace, sizes.pixels
     seen = sizes.batch * math.prod(tile)
-    precision = x / (8 * n)  # bytes of a number over those of single precision
+    precision = x / (8 * n)  # bytes of a number relative to single precision
     look, kept, work = (precision * f for f in (taken.look, taken.kept, taken.work))
     held, normal = y + 4 * x, 3 * A.coil_chunk * x // A.sets + 3 * x
     units = held + max(2 * y, LINEAR * x + normal)

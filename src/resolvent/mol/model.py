@@ -28,25 +28,25 @@ class MOL(ScanUnits):
     """Monotone operator learning: x* solves ``lam A^H (A x - b) + F(x) + ridge x = 0``.
 
     ``model(y, A)`` is x*, differentiable in weights, lam, y and maps with the memory of one network evaluation;
-    ``model.solve(y, A)`` is x* with its `Solution` and `Certificate`. x* depends on nothing but the equation: not on
-    the start, the step size or the solver.
+    ``model.solve(y, A)`` is x* with its `Solution` and `Certificate`. x* depends only on the equation, not on the
+    start, the step size or the solver.
 
-    With ``normalise=True`` the equation is posed in the units of the scan, ``x = s R(y / s)``, see `ScanUnits`: scaled
-    data then give the same image and the same steps; pixels that A does not see (no coil map) are zero, since they
-    would only show what F makes up; and lam follows the noise of the scan, how well its maps explain its samples, and
-    how much of an image its sampling leaves open. For a given scan it is a constant. With ``normalise=False`` s = 1,
-    F acts on all pixels, and lam is the same for all scans.
+    With ``normalise=True`` the equation is set up in the units of the scan, ``x = s R(y / s)``, see `ScanUnits`. Scaled
+    data then give the same image in the same steps. Pixels that A does not see (no coil map) are zero, since they would
+    only show what F makes up. lam follows the noise of the scan, how well its maps explain its samples, and how much of
+    an image its sampling leaves open; for a given scan it is a constant. With ``normalise=False`` s = 1, F acts on all
+    pixels, and lam is the same for all scans.
 
     Args:
         score: the learned operator F.
         lam: weight of the data, positive; learned as ``log lam``, so it stays positive. Dimensionless: |A| <= 1.
-        ridge: weight of ``ridge x`` in the equation; 0 but for models converted from elsewhere.
-        normalise: pose the equation in the units of the scan.
-        adapted: the weights were trained on the scan at hand, so they change with its data.
+        ridge: weight of ``ridge x`` in the equation; 0 except for converted models.
+        normalise: set up the equation in the units of the scan.
+        adapted: the weights were trained on the present scan, so they change with its data.
 
     Attributes:
         tol: relative accuracy of `forward`.
-        max_steps: limit of its network evaluations, and of those of its gradient.
+        max_steps: maximum number of network evaluations of `forward`, and of its gradient.
         adjoint_tol: relative accuracy of the adjoint solve.
         linear_tol: accuracy of the linear reconstruction and of the data-consistency steps of the conditioning.
 
@@ -77,7 +77,7 @@ class MOL(ScanUnits):
             name: a packaged model, a folder, or ``owner/name[@revision]`` on the Hugging Face Hub.
 
         Raises:
-            ModelError: what `load` raises, or the model is a baseline.
+            ModelError: as `load`, or the model is a baseline.
 
         >>> MOL.from_pretrained("brain-2d").m.kind
         'proved'
@@ -109,7 +109,7 @@ class MOL(ScanUnits):
 
     @property
     def tier(self) -> Tier:
-        """What the certificate of this model holds for."""
+        """The data for which the certificate of this model holds."""
         adapts = self.normalise or self.adapted
         return "per-scan" if self.score.tier == "all-data" and adapts else self.score.tier
 
@@ -121,15 +121,15 @@ class MOL(ScanUnits):
         work: Work | None = None,
         tile: Tile | None = None,
     ) -> tuple[Equation, Tensor, ScanContext]:
-        """The equation of the scans, their scale and what the score was conditioned on.
+        """Set up the equation of the scans; returns it with their scale and the context of the conditioning.
 
         Args:
             y: measurements ``(batch, coil, *lead, *spatial)``.
             A: the physics.
-            noise: standard deviation of the complex noise of a sample of y; by default estimated from y, or 0 where the
-                model is of the tier "all-data": what is proved of it holds for a level that the data do not change.
-            work: filled with what is spent.
-            tile: what the network may see at once (see `in_tiles`); None for everything.
+            noise: standard deviation of the complex noise of a sample of y; by default estimated from y, or 0 for a
+                model of the tier "all-data", whose proofs hold for a level that does not change with the data.
+            work: counts the work that is done.
+            tile: the largest part that the network may process at once (see `in_tiles`); None for everything.
         """
         work = work or Work()
         conditioned = self.score.conditioning(1.0).value > 0
@@ -147,11 +147,11 @@ class MOL(ScanUnits):
     ) -> Image:
         """x*, differentiable once in weights, lam, y and the maps of A.
 
-        See `solve` for y, A and noise; `work` is filled with what was spent, and after a backward pass with a bound of
-        the error of the adjoint solution, from which that of the gradient follows.
+        See `solve` for y, A and noise. `work` counts the work that is done; after a backward pass it also has a bound
+        of the error of the adjoint solution, from which the error of the gradient follows.
 
-        Accuracy is set by the attributes `tol` and `adjoint_tol`. A solve that does not
-        converge is returned all the same: use `solve` where that must be known.
+        The attributes `tol` and `adjoint_tol` set the accuracy. The image is returned even if the solve
+        did not converge: use `solve` if you need to know.
 
         Raises:
             ShapeError: y, A and the network do not fit together.
@@ -176,19 +176,19 @@ class MOL(ScanUnits):
         start: Image | None = None,
         max_memory: int | None = None,
     ) -> Reconstruction:
-        """Reconstruct, certify what was reconstructed, and see whether it explains the measurements.
+        """Reconstruct, certify the image, and check whether it explains the measurements.
 
         Args:
             y: measurements ``(batch, coil, *lead, *spatial)``.
             A: the physics.
-            tol: bound wanted of the relative distance ``|x - x*| / |x|`` to the exact solution. A sample has converged
-                if that is what its certificate says, whatever ended its solve.
-            max_steps: limit of network evaluations.
-            noise: that of `pose`.
-            start: where to start, in the units of y; by default where the score knows a place near the solution, else
-                at the linear reconstruction. The image does not depend on it beyond `tol`.
-            max_memory: bytes that the solve may hold beside y and A. The network is cut into tiles where that is needed
-                (see `plan`); the image is the same but for rounding.
+            tol: requested bound of the relative distance ``|x - x*| / |x|`` to the exact solution. A sample has
+                converged if its certificate gives this bound, however its solve ended.
+            max_steps: maximum number of network evaluations.
+            noise: see `pose`.
+            start: initial image, in the units of y; by default that of the score, if it has one near the solution,
+                else the linear reconstruction. The image does not depend on it beyond `tol`.
+            max_memory: bytes that the solve may use in addition to y and A. The network is evaluated in tiles if
+                necessary (see `plan`); the image is the same apart from rounding.
 
         Raises:
             ShapeError: y, A and the network do not fit together.
@@ -199,7 +199,7 @@ class MOL(ScanUnits):
         tile = None if max_memory is None else plan(self, y, A, max_memory).tile
         level = noise
         if noise is None:
-            with suppress(DataError):  # a model that needs the level will ask again
+            with suppress(DataError):  # a model that needs the level raises it later
                 level = A.noise(y)
         equation, scale, context = self.pose(y, A, noise if self.tier == "all-data" else level, tile=tile)
         x0 = starting_point(equation, context) if start is None else (start / along(scale, start)).to(equation.y)
@@ -222,13 +222,13 @@ class MOL(ScanUnits):
 
 
 def starting_point(equation: Equation, context: ScanContext) -> Tensor:
-    """Where a solve starts: near the solution if the score knows a place, else at the linear reconstruction."""
+    """Where a solve starts: at the start of the score, if it has one, else at the linear reconstruction."""
     x = context.sense if equation.score.start is None else equation.score.start
     return x if equation.score.support is None else equation.score.support * x
 
 
 def solve_reference(model: MOL, y: KSpace, A: LinearOperator, noise: Tensor | float | None = None) -> Image:
-    """The solution of the equation that `MOL.solve` poses for (y, A), to a relative 1e-9 in double precision.
+    """The solution of the equation of `MOL.solve` for (y, A), to a relative 1e-9 in double precision.
 
     Raises:
         DataError: the solve did not converge in 10,000 steps.
@@ -243,6 +243,6 @@ def solve_reference(model: MOL, y: KSpace, A: LinearOperator, noise: Tensor | fl
 
 
 def _judged(status: tuple[Status, ...], reached: Tensor) -> tuple[Status, ...]:
-    """How each sample ended, given whether its certificate says that `tol` was reached."""
+    """How the solve of each sample ended, given whether its certificate reached `tol`."""
     missed = [Status.INACCURATE if one is Status.CONVERGED else one for one in status]
     return tuple(Status.CONVERGED if good else one for good, one in zip(reached.tolist(), missed, strict=True))

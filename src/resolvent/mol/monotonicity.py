@@ -1,4 +1,4 @@
-"""How monotone an operator is at a point: the smallest eigenvalue of the symmetric part of its Jacobian there."""
+"""Local monotonicity of an operator: the smallest eigenvalue of the symmetric part of its Jacobian at a point."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def symmetric_jacobian(F: Operator, x: Tensor) -> Operator:
     """``v -> (J v + J^T v) / 2`` with J the real-linear Jacobian of F at x and ``J^T`` its adjoint in ``Re a^H b``.
 
     F is evaluated once; each product then takes two backward passes, ``J v`` as the derivative of ``w -> J^T w``.
-    F must be twice differentiable by autograd, which all networks here are.
+    F must be twice differentiable by autograd, as all networks here are.
     """
     x = x.detach().clone().requires_grad_()
     with torch.enable_grad():
@@ -36,18 +36,18 @@ def local_monotonicity(F: Operator, x: Tensor, *, steps: int = 50, tol: float = 
     """The smallest eigenvalue of ``(J_F + J_F^T) / 2`` at x, for each sample, by Lanczos.
 
     ``<v, J_F v> >= theta |v|^2`` for all v says how monotone F is at x, to first order: where theta > 0 for
-    ``F = G``, x is an isolated solution. It says nothing about other points, so nothing about uniqueness.
+    ``F = G``, a solution x is isolated. It says nothing about other points, so nothing about uniqueness.
 
     The value is an estimate from above, and `Ritz.residual` bounds its distance to some eigenvalue, presumably the
-    smallest. Work in double precision where eigenvalues of very different size meet, as in J_G with a large lam.
+    smallest. Use double precision if the eigenvalues differ greatly in size, as in J_G with a large lam.
 
     Args:
-        F: a score, or `Equation.residual`, of which J_G is the Jacobian; ``(batch, ...)`` to the same, each sample on
-            its own.
-        x: where, ``(batch, *lead, *spatial)``, complex or real.
-        steps: limit of Lanczos steps, each two backward passes and one image of memory.
+        F: a score, or `Equation.residual`, whose Jacobian is J_G; ``(batch, ...)`` to the same, each sample
+            independent.
+        x: the point, ``(batch, *lead, *spatial)``, complex or real.
+        steps: maximum number of Lanczos steps, each two backward passes and one image of memory.
         tol: see `lanczos`.
-        seed: of the start.
+        seed: seed of the start.
 
     >>> import torch
     >>> turn = lambda x: 0.3 * x + 5j * x  # far from symmetric: <v, J v> = 0.3 |v|^2
@@ -58,10 +58,10 @@ def local_monotonicity(F: Operator, x: Tensor, *, steps: int = 50, tol: float = 
 
 
 def verified(F: Operator, x: Tensor, ritz: Ritz) -> Ritz:
-    """Value and residual of a Ritz vector computed anew in the precision of x: they then hold for F itself.
+    """Value and residual of a Ritz vector, recomputed in the precision of x: they then hold for F itself.
 
-    The search may be done in single precision, which is several times faster, and its result be checked here with
-    ``Equation.to_double().residual``: one product of the Jacobian.
+    The search can be done in single precision, which is several times faster, and its result checked here with
+    ``Equation.to_double().residual``, at the cost of one product with the Jacobian.
     """
     v = ritz.vector.to(x.dtype)
     v = v / along(norm(v), v)
@@ -73,16 +73,16 @@ def verified(F: Operator, x: Tensor, ritz: Ritz) -> Ritz:
 def monotone_penalty(F: Operator, x: Tensor, m: float, *, steps: int = 10, seed: int = 0) -> Tensor:
     """The mean of ``max(0, m - theta)`` over samples, theta the eigenvalue that `local_monotonicity` finds at x.
 
-    Differentiable in the weights of F: the eigenvector v is searched without a graph to them, then ``<v, J_F v>`` is
-    evaluated once with one, which is the gradient of the eigenvalue where it is simple. No gradient reaches x. Few
-    Lanczos steps give a theta that is too large: a penalty of zero proves nothing.
+    Differentiable in the weights of F: the eigenvector v is searched without a graph, then ``<v, J_F v>`` is evaluated
+    once with a graph, which gives the gradient of the eigenvalue where it is simple. No gradient reaches x. With few
+    Lanczos steps theta is too large: a penalty of zero proves nothing.
 
     Args:
         F: a score, or `Equation.residual`.
-        x: where, ``(batch, *lead, *spatial)``.
-        m: the monotonicity wanted, with some margin.
+        x: the point, ``(batch, *lead, *spatial)``.
+        m: the wanted monotonicity, with some margin.
         steps: Lanczos steps.
-        seed: of the start; give each training step its own.
+        seed: seed of the start; give each training step its own.
     """
     v = local_monotonicity(F, x, steps=steps, tol=0.0, seed=seed).vector
     x = x.detach().clone().requires_grad_()

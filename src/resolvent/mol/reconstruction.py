@@ -24,10 +24,10 @@ class Reconstruction:
         image: ``(batch, *lead, *spatial)``, complex, in the units of the data.
         solution: the solve, in the units of the model: ``image = scale * solution.x``.
         certificate: bounds of the distance to the exact solution and of the stability.
-        fit: how far the image explains the measurements.
-        scale: units of the data over units of the model, ``(batch,)``.
-        lam: weight of the data, ``(batch,)``; that of the ring of k-space with the largest (see `ScanUnits`).
-        noise: noise level over the image scale, as the model used it, ``(batch,)``.
+        fit: how well the image explains the measurements.
+        scale: units of the data divided by units of the model, ``(batch,)``.
+        lam: weight of the data, ``(batch,)``; the largest of the rings of k-space (see `ScanUnits`).
+        noise: noise level relative to the image scale, as used by the model, ``(batch,)``.
         model: name and hash of the model.
     """
 
@@ -41,11 +41,11 @@ class Reconstruction:
     model: dict[str, Any] = field(default_factory=dict)
 
     def to(self, device: torch.device | str) -> Reconstruction:
-        """The same, with all tensors on a device."""
+        """The same reconstruction with all tensors on a device."""
         return _moved(self, device)
 
     def record(self) -> dict[str, Any]:
-        """What goes beside the image: JSON types only; None stands for a number that is not finite."""
+        """The record that is saved with the image: JSON types only; None for a number that is not finite."""
         s, c = self.solution, self.certificate
         return {
             "version": __version__,

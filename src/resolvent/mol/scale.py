@@ -1,4 +1,4 @@
-"""The scale of an image, which is the unit in which a network sees it, and that of its noise."""
+"""The scale of an image, which is the unit in which a network sees it, and its noise level."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from resolvent.solve import along, inner
 
 
 def intensity(x: Image) -> Tensor:
-    """``sqrt(sum |x|^4 / sum |x|^2)``, one a sample: ``(batch,)``; differentiable.
+    """``sqrt(sum |x|^4 / sum |x|^2)`` of each sample: ``(batch,)``; differentiable.
 
-    For an object of constant intensity that intensity, whatever part of the field of view it fills; noise in an empty
-    background hardly counts.
+    For an object of constant intensity it is that intensity, whatever part of the field of view the object fills.
+    Noise in an empty background hardly counts.
     """
     largest = x.detach().abs().flatten(1).amax(1)  # squares of squares would overflow
     unit = x / along(largest.clamp_min(torch.finfo(largest.dtype).tiny), x)
     squares = unit.real**2 + unit.imag**2
-    tiny = torch.finfo(largest.dtype).tiny  # an image of zeros has the intensity 0, and no slope
+    tiny = torch.finfo(largest.dtype).tiny  # an image of zeros has intensity 0 and gradient 0
     return largest * (inner(squares, squares) / inner(unit, unit).clamp_min(tiny)).clamp_min(tiny).sqrt()
 
 
 def noise_of(y: KSpace, A: LinearOperator, noise: Tensor | float | None) -> Tensor:
-    """Standard deviation of the complex noise of a sample of y, ``(batch,)``: what is stated, else what y shows.
+    """Standard deviation of the complex noise of a sample of y, ``(batch,)``: as stated, else estimated from y.
 
     Raises:
-        DataError: what is stated is no standard deviation.
-        ShapeError: it is neither one number nor one a sample.
+        DataError: the stated noise is not a standard deviation.
+        ShapeError: it is neither one number nor one for each sample.
     """
     sigma = A.noise(y) if noise is None else noise
     sigma = torch.as_tensor(sigma, dtype=y.real.dtype, device=y.device)

@@ -1,4 +1,4 @@
-"""Attacks of a model and of the linear reconstruction, beside the bound that the theory gives."""
+"""Attacks on a model and on the linear reconstruction, compared with the bound of the theory."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def attack_model(
     hold_conditioning: bool = False,
     **options: Any,
 ) -> Attack:
-    """`attack` of ``model(y, A, noise)``, beside the bound of the data gain in the certificate of the clean image.
+    """`attack` on ``model(y, A, noise)``, with the data gain of the certificate of the clean image as bound.
 
-    The gradient passes through everything that depends on y: the equation's data, conditioning, scale and lam. It is
-    the implicit one, with loose tolerances; the gains reported are of solves to a relative distance of 0.005 epsilon
-    (in double precision where single is too coarse for that), and `Attack.error` says what that leaves open. The model
-    is not changed.
+    The gradient passes through everything that depends on y: the data of the equation, conditioning, scale and lam. It
+    is the implicit gradient, with loose tolerances. The reported gains are of solves to a relative distance of 0.005
+    epsilon (in double precision where single is too coarse for it), and `Attack.error` gives the remaining error. The
+    model is not changed.
 
     The noise level is given, or estimated once from the clean y: it is not part of the attack.
 
-    A data gain that is "proved" is a bound of every gain found here. One that holds with "conditioning held" is not,
-    unless `hold_conditioning`: then the equation is posed once, for the clean y, and the attack only changes its data
-    ``lam A^H (y + d) / scale``, which is what that bound is about; its kind is then "proved".
+    A data gain that is "proved" bounds every gain found here. One of kind "conditioning held" does not, except with
+    `hold_conditioning`: the equation is then set up once, for the clean y, and the attack only changes its data
+    ``lam A^H (y + d) / scale``. This is the case that the bound covers; its kind is then "proved".
 
     Args:
         model: the model.
@@ -58,11 +58,11 @@ def attack_model(
         A: the physics.
         epsilon: norm of the perturbation relative to that of the measured samples of y.
         noise: standard deviation of the complex noise of a sample of y, a number or ``(batch,)``.
-        hold_conditioning: leave conditioning, scale and lam as they are for the clean y.
-        options: those of `attack`, but for `measure` and `accuracy`.
+        hold_conditioning: keep conditioning, scale and lam as they are for the clean y.
+        options: those of `attack`, except `measure` and `accuracy`.
 
     Raises:
-        DataError: see `attack`; and a clean solve that does not converge.
+        DataError: see `attack`; also if the clean solve does not converge.
     """
     sigma = noise_of(y, A, noise)
     search, accuracy = _tolerances(y, epsilon)
@@ -93,15 +93,15 @@ def attack_conditioning(
     noise: Tensor | float | None = None,
     **options: Any,
 ) -> Attack:
-    """`attack` of the equation at the clean solution x*: how much its score, scale and lam move with the data.
+    """`attack` on the equation at the clean solution x*: how much its score, scale and lam change with the data.
 
-    With everything that `MOL.pose` derives from the data b held, the equation is ``G_0(x; b) = 0``; in truth it is
-    ``G_b(x) = 0``. What is attacked is ``b -> G_b(x*) - G_0(x*; b)``, zero at the clean data. With its worst gain K the
-    data gain is no longer that with conditioning held, but `resolvent.mol.certificate.data_gain` of K: for D the change
-    of the image, ``m |D|^2 + lam |A D|^2 <= lam |A D| |d| + K |d| |D|``.
+    With everything that `MOL.pose` derives from the data b held fixed, the equation is ``G_0(x; b) = 0``; the actual
+    equation is ``G_b(x) = 0``. The attack is on ``b -> G_b(x*) - G_0(x*; b)``, which is zero at the clean data. With
+    its worst gain K the data gain is no longer that with conditioning held, but `resolvent.mol.certificate.data_gain`
+    of K: for D the change of the image, ``m |D|^2 + lam |A D|^2 <= lam |A D| |d| + K |d| |D|``.
 
-    What is found is a lower bound of K, for this scan and this epsilon: estimated, unless the score bounds it
-    (`MonotoneOperator.conditioning`) and nothing else adapts; then that is `Attack.gain_bound`.
+    The result is a lower bound of K, for this scan and this epsilon, and so an estimate. If the score bounds K
+    (`MonotoneOperator.conditioning`) and nothing else adapts, `Attack.gain_bound` is that bound.
 
     Args:
         model: the model.
@@ -109,7 +109,7 @@ def attack_conditioning(
         A: the physics.
         epsilon: norm of the perturbation relative to that of the measured samples of y.
         noise: standard deviation of the complex noise of a sample of y, a number or ``(batch,)``; estimated once.
-        options: those of `attack`, but for `measure` and `accuracy`.
+        options: those of `attack`, except `measure` and `accuracy`.
     """
     sigma = noise_of(y, A, noise)
     model = copy.deepcopy(model).eval().requires_grad_(False)
@@ -122,7 +122,7 @@ def attack_conditioning(
         index = torch.arange(len(sigma), device=y.device).repeat(len(y) // len(sigma))
         equation, scale, _ = model.pose(y, A, sigma[index])
         x = clean.image[index] / along(scale, clean.image)
-        held = before.select(index).of(y).data  # minus what G_0 changes by
+        held = before.select(index).of(y).data  # minus the change of G_0
         return along(scale, x) * equation.residual(x) + held
 
     found = attack(moved, y, A, epsilon, **options)
@@ -140,11 +140,11 @@ def attack_sense(
     noise: float | None = None,
     **options: Any,
 ) -> Attack:
-    """`attack` of ``(I + lam N)^-1 lam A^H y``, the linear reconstruction with its weight held.
+    """`attack` on ``(I + lam N)^-1 lam A^H y``, the linear reconstruction with its weight held fixed.
 
     The map is linear, so the worst gain does not depend on y or epsilon: it is the largest
-    ``lam s / (1 + lam s^2)`` of the singular values s of A, which is at most ``min(sqrt(lam) / 2, lam |A|)``. Where it
-    is known, it shows how honest the search is.
+    ``lam s / (1 + lam s^2)`` of the singular values s of A, which is at most ``min(sqrt(lam) / 2, lam |A|)``. Where the
+    singular values are known, this shows how good the search is.
 
     Args:
         y: measurements ``(batch, coil, *lead, *spatial)``.
@@ -152,7 +152,7 @@ def attack_sense(
         epsilon: norm of the perturbation relative to that of the measured samples of y.
         weight: lam; by default that of `resolvent.sense` for the clean y (the mean of the batch).
         noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
-        options: those of `attack`, but for `measure` and `accuracy`.
+        options: those of `attack`, except `measure` and `accuracy`.
     """
     lam = float(sense_weight(y, A, noise).mean()) if weight is None else weight
 
@@ -172,16 +172,16 @@ def attack_sense(
 
 
 def _tolerances(y: Tensor, epsilon: float) -> tuple[float, float]:
-    """Of the images while searching, in the precision of y, and of those that are measured."""
+    """Tolerances of the images while searching, in the precision of y, and of the images that are measured."""
     return max(SEARCH * epsilon, ROUNDING if y.dtype == torch.complex64 else 0.0), ACCURACY * epsilon
 
 
 class _Solver:
-    """The call of a model for copies of one batch, which may hold the conditioning of the clean y.
+    """The call of a model for copies of one batch, which may hold the conditioning of the clean y fixed.
 
-    A solve starts at the last image of the same copy or at the clean one, whichever had the closer data: a new search
-    does not start at what the last one found. Below what single precision can tell, it works in double. `converged`
-    says whether all solves did.
+    A solve starts from the last image of the same copy or from the clean image, whichever had the closer data, so a new
+    search does not start from the result of the last one. If single precision is too coarse for `tol`, it works in
+    double precision. `converged` says whether all solves converged.
     """
 
     def __init__(

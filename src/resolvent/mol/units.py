@@ -1,4 +1,4 @@
-"""The units of a scan: the scale in which a network sees it, and the weight of the data that goes with its noise."""
+"""The units of a scan: the scale in which a network sees it, and the weight of its data."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from resolvent.solve import along
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 NOISE_FLOOR = 0.002
-"""Noise level and misfit, over the image scale, below which lam no longer depends on them."""
+"""Noise level and misfit, relative to the image scale, below which lam no longer depends on them."""
 UNSEEN_FLOOR, UNSEEN_TYPICAL = 0.02, 0.1
-"""What a scan leaves open, see `unseen`: below which lam no longer depends on it, and where lam is the model's."""
+"""Values of `unseen`: below the first lam no longer depends on it; at the second it leaves lam unchanged."""
 
 
 @dataclass(frozen=True)
 class UnitScan:
-    """The scans of a batch as a model sees them.
+    """The scans of a batch in the units of a model.
 
     Attributes:
-        A: the physics, of weighted measurements where they have `worth`.
-        y: measurements over `scale`, weighted like those of A.
-        worth: weights of the measurements, in (0, 1]; None if they have none.
+        A: the physics; with `worth`, that of the weighted measurements.
+        y: measurements divided by `scale`, and weighted as in A.
+        worth: weights of the measurements, in (0, 1]; None if there are none.
         lam: weight of the data, ``(batch,)``.
-        data: ``lam A^H y``, over `scale`.
-        scale: units of the data over units of the model, ``(batch,)``.
+        data: ``lam A^H y``, divided by `scale`.
+        scale: units of the data divided by units of the model, ``(batch,)``.
         support: the pixels that the image may fill, 1 or 0, axes may be 1; None if all.
-        context: linear reconstruction, zero-filled image and noise level, over `scale`.
+        context: linear reconstruction, zero-filled image and noise level, divided by `scale`.
     """
 
     A: LinearOperator
@@ -53,29 +53,29 @@ class UnitScan:
     context: ScanContext
 
     def seen(self, x: Image) -> Image:
-        """X where the image may be, zero elsewhere."""
+        """``x`` on the support, zero elsewhere."""
         return x if self.support is None else self.support * x
 
 
 class ScanUnits(Identified):
-    """What reconstructions in units of the scan share: lam, and how it and the scale follow from the scan.
+    """Base class of reconstructions in units of the scan: lam, and how it and the scale follow from the scan.
 
     With ``normalise=False`` images are in the units of y, every pixel may be filled, and lam is lam_0 for all scans.
 
     With ``normalise=True`` a scan is divided by ``s = sqrt(sum |x0|^4 / sum |x0|^2)`` of its linear reconstruction x0:
     the intensity of the object, whatever part of the field of view it fills. Scaled data then give the same image.
-    Pixels that A does not see (no coil map) are zero. The weight of the data follows what the samples are worth: their
-    noise level and `misfit` over s, and the part of a typical image that they leave open (`unseen`)::
+    Pixels that A does not see (no coil map) are zero. The weight of the data follows the quality of the samples: their
+    noise level and `misfit`, divided by s, and the part of a typical image that they leave open (`unseen`)::
 
         log lam = log lam_0 + t log(1 + sqrt(noise^2 + misfit^2) / 0.002) + u log((unseen + 0.02) / 0.12)
 
-    over the square of the magnitude of A (see `LinearOperator.magnitude`), so that coil maps may be of any scale, too.
-    The more of the image is open, the more the network has to guess, and the more the data are worth against it; the
-    less, the noisier they are, and the more they contradict themselves. lam_0, t and u are learned.
+    with lam divided by the square of the magnitude of A (see `LinearOperator.magnitude`), so that coil maps may also
+    have any scale. The data get more weight the more of the image is open, since the network then has to guess more,
+    and less weight the noisier they are and the more they contradict each other. lam_0, t and u are learned.
 
-    Where A knows the frequencies of its samples, each ring of k-space has a misfit of its own, and so a lam: the data
-    term is ``sum_r lam_r A_r^H (A_r x - b_r)`` over the rings. That is one equation with the largest lam and samples of
-    A and b that are weighted by ``sqrt(lam_r / lam)``. For a given scan lam and weights are constants.
+    Where A knows the frequencies of its samples, each ring of k-space has its own misfit, and so its own lam: the data
+    term is ``sum_r lam_r A_r^H (A_r x - b_r)`` over the rings. This is one equation with the largest lam, in which the
+    samples of A and b are weighted by ``sqrt(lam_r / lam)``. For a given scan lam and weights are constants.
 
     Args:
         lam: weight of the data lam_0, positive; learned as ``log lam``, so it stays positive. Dimensionless: |A| <= 1.
@@ -98,7 +98,7 @@ class ScanUnits(Identified):
 
     @property
     def lam(self) -> Tensor:
-        """Weight of the data for a scan without noise (nor misfit, and a tenth of a typical image left open)."""
+        """Weight of the data for a scan without noise or misfit that leaves a tenth of a typical image open."""
         return self.log_lam.exp()
 
     def in_units(
@@ -116,16 +116,16 @@ class ScanUnits(Identified):
         Args:
             y: measurements ``(batch, coil, *lead, *spatial)``.
             A: the physics.
-            noise: standard deviation of the complex noise of a sample of y; if None it is estimated from y where
-                anything depends on it, else 0.
+            noise: standard deviation of the complex noise of a sample of y; if None, estimated from y where anything
+                depends on it, else 0.
             work: counts the applications of N.
             ndim: number of axes that the network convolves.
-            conditioned: whether the network depends on the linear reconstruction and on the noise level; a solve may
-                start at the former all the same.
+            conditioned: whether the network depends on the linear reconstruction and on the noise level. If not, a
+                solve may still start at the linear reconstruction.
 
         Raises:
             ShapeError: the network convolves more axes than the image has.
-            DataError: y, A and the model are not of one precision.
+            DataError: y, A and the model differ in precision.
         """
         back = A.adjoint(y)
         _check_precision(y, back, self.log_lam)
@@ -170,7 +170,7 @@ class ScanUnits(Identified):
     def _weight(
         self, y: KSpace, A: LinearOperator, back: Image, sigma: Tensor, magnitude: Tensor, ndim: int, work: Work | None
     ) -> Callable[[Tensor], Tensor]:
-        """Lam of each sample as a function of the scale, in the shape of `misfit`."""
+        """The function from the scale to the lam of each sample, in the shape of `misfit`."""
         if not self.normalise:
             return lambda scale: along(self.lam.expand_as(scale), y)
         share = (unseen(A, back, ndim, work) + UNSEEN_FLOOR) / (UNSEEN_TYPICAL + UNSEEN_FLOOR)
@@ -186,7 +186,7 @@ class ScanUnits(Identified):
 
 
 def full_precision(method: Method) -> Method:
-    """`method` of ``(self, y, ...)``, out of reach of `torch.autocast`: it computes in the precision of y."""
+    """Exempt a method of ``(self, y, ...)`` from `torch.autocast`: it computes in the precision of y."""
 
     @functools.wraps(method)
     def run(self: ScanUnits, y: Tensor, *args: Any, **options: Any) -> Any:
@@ -197,10 +197,10 @@ def full_precision(method: Method) -> Method:
 
 
 def check_signal(y: KSpace) -> None:
-    """Refuse measurements that are not finite, or of a sample without any that is a normal number: it has no scale.
+    """Refuse measurements that are not finite, or zero (or subnormal) throughout a sample, which has no scale then.
 
     Raises:
-        DataError: such a sample, or none at all.
+        DataError: there is such a sample, or the batch is empty.
     """
     if not len(y):
         raise DataError("k-space holds no samples: its batch (axis 0) is empty. Pass at least one.")
@@ -222,7 +222,7 @@ def check_signal(y: KSpace) -> None:
 
 
 def _check_precision(y: Tensor, back: Tensor, weight: Tensor) -> None:
-    """Refuse y, or an operator whose ``A^H y`` is `back`, in another precision than that of the weights of a model."""
+    """Refuse y, or an operator (by its ``A^H y``, `back`), of another precision than the weights of a model."""
     wanted = weight.dtype.to_complex()
     change = "double" if weight.dtype == torch.float32 else "float"
     for name, found in (("k-space is", y.dtype), ("the operator makes", back.dtype)):

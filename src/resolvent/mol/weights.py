@@ -1,4 +1,4 @@
-"""Models as files: weights in safetensors, everything else in JSON, and nothing believed that can be recomputed."""
+"""Models as files: weights in safetensors, all else in JSON; everything that can be recomputed is checked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from resolvent.mol.model import MOL
 from resolvent.monotone import MonotoneOperator
 
 PACKAGED = Path(__file__).parents[1] / "weights"
-"""Folder of the models that come with the package, one folder a model."""
+"""Folder of the models that come with the package, with one folder for each."""
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
 _HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
@@ -38,7 +38,7 @@ _WRONG = (RuntimeError, KeyError, TypeError, ValueError, OverflowError)
 
 
 def _public(package: ModuleType, base: type) -> dict[str, Any]:
-    """The classes of a package that derive from `base`, by name: the kinds that a model file may ask for."""
+    """The classes of a package that derive from `base`, by name: the kinds that a model file may name."""
     found = {name: getattr(package, name) for name in package.__all__}
     return {name: one for name, one in found.items() if isinstance(one, type) and issubclass(one, base) and one != base}
 
@@ -53,16 +53,16 @@ def packaged_models() -> list[str]:
 
 
 def build(description: dict[str, Any]) -> MOL | Baseline:
-    """A new model with random weights, from JSON types; see `describe` for the way back.
+    """A new model with random weights, from JSON types; `describe` is the inverse.
 
     Args:
-        description: of a `MOL`: ``{"kind": "MOL", "score": {"kind": "CertifiedStack", "channels": 24, ...}, "ridge": 0,
-            "normalise": true}``, and of a baseline its kind with the arguments of its constructor: ``{"kind": "MoDL",
-            "steps": 10, ...}``. Each may have ``"lam"``, the weight of the data at the start of training. Where a key
-            is left out, the default of the constructor holds; the kind is then MOL.
+        description: for a `MOL` ``{"kind": "MOL", "score": {"kind": "CertifiedStack", "channels": 24, ...}, "ridge": 0,
+            "normalise": true}``; for a baseline its kind with the arguments of its constructor, ``{"kind": "MoDL",
+            "steps": 10, ...}``. Either may have ``"lam"``, the weight of the data at the start of training. Keys that
+            are left out have the default of the constructor; the default kind is MOL.
 
     Raises:
-        ModelError: an unknown kind or key, or a number out of its range.
+        ModelError: a kind or key is unknown, or a number is out of range.
 
     >>> build({"kind": "MoDL", "channels": 8, "lam": 30}).config["channels"]
     8
@@ -75,7 +75,7 @@ def build(description: dict[str, Any]) -> MOL | Baseline:
 
 
 def describe(model: MOL | Baseline) -> dict[str, Any]:
-    """What `build` needs to make the same model again, but for the weights, of which lam is one."""
+    """The description from which `build` makes the same model again, without the weights (lam is one of them)."""
     if isinstance(model, Baseline):
         return {"kind": type(model).__name__, **model.config}
     return {
@@ -91,12 +91,12 @@ def save(model: MOL | Baseline, folder: str | Path, card: dict[str, Any] | None 
     """Write a model to `folder`: ``model.safetensors``, and ``model.json`` with its architecture, hash and card.
 
     Args:
-        model: what to save.
-        folder: made if it is not there; its name becomes the name of the model.
+        model: the model to save.
+        folder: created if it does not exist; its name becomes the name of the model.
         card: data sources, licences, metrics: whatever a user should know. JSON types.
 
     Raises:
-        TypeError, ValueError: the card is no JSON, or holds NaN; nothing is written.
+        TypeError, ValueError: the card is not JSON, or holds NaN; nothing is written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,12 +122,12 @@ def load(name: str | Path) -> MOL | Baseline:
     ``"owner/name"`` or ``"owner/name@revision"`` is fetched from the Hub (extra `hub`) unless there is a folder of that
     name, or a folder `owner` in which it could be.
 
-    The constants of the certificate are recomputed from architecture and weights; what the file claims of them is
-    compared, and a file that claims something else is refused.
+    The constants of the certificate are recomputed from architecture and weights and compared with the claims of the
+    file; a file that claims something else is refused.
 
     Raises:
-        ModelError: unknown name; files missing, damaged or not matching their hash; weights that do not fit the
-            architecture or are not finite; claims that the weights do not support.
+        ModelError: the name is unknown; files are missing, damaged or do not match their hash; weights do not fit the
+            architecture or are not finite; the weights do not support the claims.
     """
     folder = located(name)
     description = _description(folder / CARD)
@@ -167,10 +167,10 @@ def load(name: str | Path) -> MOL | Baseline:
 
 
 def load_mol(name: str | Path) -> MOL:
-    """`load`, where only a model with an equation to solve will do.
+    """`load` for callers that need a model with an equation to solve.
 
     Raises:
-        ModelError: what `load` raises, or the model is a baseline.
+        ModelError: as `load`, or the model is a baseline.
     """
     model = load(name)
     if not isinstance(model, MOL):
@@ -182,15 +182,15 @@ def load_mol(name: str | Path) -> MOL:
 
 
 def on_hub(name: str | Path) -> bool:
-    """Whether a name that is not found here would be asked for on the Hub: ``owner/name``, and no folder ``owner``."""
+    """Whether a name not found here would be fetched from the Hub: ``owner/name``, without a folder ``owner``."""
     return _HUB.fullmatch(str(name)) is not None and not Path(name).parent.exists()
 
 
 def located(name: str | Path) -> Path:
-    """The folder of a model by any of its names; one on the Hub is fetched.
+    """The folder of a model, given any of its names; a model on the Hub is fetched.
 
     Raises:
-        ModelError: no model of that name.
+        ModelError: there is no model of that name.
     """
     path = Path(name)
     bare = path.name == str(name)
@@ -243,7 +243,7 @@ def _build(description: dict[str, Any]) -> MOL | Baseline:
 
 
 def _sizes(config: dict[str, Any], kind: type[nn.Module]) -> dict[str, Any]:
-    """`config`, if its numbers are of the kind that `kind` takes and cannot fill the machine."""
+    """Return `config` if its numbers have the types that `kind` takes and are not too large for the memory."""
     if not all(isinstance(v, bool) or (isinstance(v, (int, float)) and 0 < v <= 4096) for v in config.values()):
         raise ValueError("architecture numbers must lie in (0, 4096]")
     wanted = inspect.signature(kind).parameters
@@ -253,7 +253,7 @@ def _sizes(config: dict[str, Any], kind: type[nn.Module]) -> dict[str, Any]:
 
 
 def _claims(model: MOL | Baseline) -> dict[str, Any]:
-    """What the certificate will say of this model, from architecture and weights."""
+    """The constants in the certificates of this model, from architecture and weights."""
     if isinstance(model, Baseline):
         return {"tier": model.tier}
     lam = float(model.lam.detach())

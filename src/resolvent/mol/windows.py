@@ -1,4 +1,4 @@
-"""Square windows of an image: where a local error is looked for."""
+"""Square windows of an image, in which local errors are searched."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def within(place: Tensor, side: int, like: Image) -> Tensor:
     """1 inside the square of `side` whose first row and column are `place` ``(n, 2)``, 0 elsewhere.
 
     Returns:
-        ``(n, 1, ..., rows, columns)``, as many axes as `like`.
+        ``(n, 1, ..., rows, columns)``, with as many axes as `like`.
     """
     rows, columns = (torch.arange(n, device=like.device) for n in like.shape[-2:])
     in_rows = (rows >= place[:, :1]) & (rows < place[:, :1] + side)
@@ -23,10 +23,10 @@ def within(place: Tensor, side: int, like: Image) -> Tensor:
 
 
 def worst_places(harm: Tensor, side: int, count: int) -> Tensor:
-    """The squares with the most of `harm` ``(batch, ..., rows, columns)``, no two overlapping by more than half.
+    """The squares with the largest sums of `harm` ``(batch, ..., rows, columns)``, overlapping by at most half.
 
     Returns:
-        First rows and columns ``(count, batch, 2)``; the worst again where there is no room for more.
+        First rows and columns ``(count, batch, 2)``; starting again from the worst where there is no room for more.
     """
     flat = harm.reshape(len(harm), -1, *harm.shape[-2:]).sum(1)
     sums = torch.nn.functional.avg_pool2d(flat.unsqueeze(1), side, stride=1).squeeze(1)

@@ -1,4 +1,4 @@
-"""The learned operator F. Knows nothing of the physics."""
+"""The learned operator F, independent of the physics."""
 
 from resolvent.monotone.approximate import PlainCNN
 from resolvent.monotone.certified import CertifiedStack

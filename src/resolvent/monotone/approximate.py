@@ -1,4 +1,4 @@
-"""Networks that are monotone by training at best: what is said of them is an estimate."""
+"""Networks that are monotone by training at best: their constants are estimates."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from resolvent.monotone.operator import Bound, MonotoneOperator, ScanContext, Sc
 
 
 class PlainCNN(MonotoneOperator):
-    """The paper's MOL-LR network: convolutions with biases and ReLU between, ``F = I - H``, ``H(x) = cnn(x)``.
+    """The MOL-LR network of the paper: convolutions with biases and ReLU between, ``F = I - H``, ``H(x) = cnn(x)``.
 
-    Nothing bounds its Lipschitz constant: m is the value that it was trained for, an estimate and no guarantee. The
+    Nothing bounds its Lipschitz constant: m is the value that training aimed at, an estimate and not a guarantee. The
     equation may have several solutions, and a solve may not converge.
 
     Args:
@@ -24,8 +24,8 @@ class PlainCNN(MonotoneOperator):
         channels: width of the hidden layers.
         depth: number of convolutions.
         ndim: axes convolved, 2 or 3.
-        identity: g, where to start: if positive, four channels of each hidden layer carry the image at first, and
-            ``H(x)`` is ``g x`` and a little more. From random kernels a training tends to end at H = 0.
+        identity: g, for the initial weights: if positive, four channels of each hidden layer carry the image at first,
+            and ``H(x)`` is ``g x`` plus a little. From random kernels training tends to end at H = 0.
 
     Source: A. Pramanik, M. B. Zimmerman, M. Jacob, IEEE TCI 9:260-275 (2023).
     """
@@ -33,7 +33,7 @@ class PlainCNN(MonotoneOperator):
     def __init__(
         self, m: float = 0.1, channels: int = 64, depth: int = 5, ndim: int = 2, identity: float = 0.0
     ) -> None:
-        super().__init__(ndim, m=m, channels=channels, depth=depth)  # where it starts is not what it is
+        super().__init__(ndim, m=m, channels=channels, depth=depth)  # `identity` only sets the initial weights
         if identity and (channels < 4 or depth < 2):
             raise ModelError(f"{channels} channels and {depth} layers cannot carry an image; take 4 and 2 at least.")
         self.margin = checked_margin(m)
@@ -46,7 +46,7 @@ class PlainCNN(MonotoneOperator):
 
     @property
     def m(self) -> Bound:
-        """What training aimed at: an estimate."""
+        """The value that training aimed at: an estimate."""
         return Bound(self.margin, "estimated")
 
     @property
@@ -65,12 +65,12 @@ class PlainCNN(MonotoneOperator):
 
 
 SIGNS = ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0))
-"""What the carrying channels take of the real and the imaginary part: a ReLU keeps the positive part of each."""
+"""Weights of the real and the imaginary part in the carrying channels: a ReLU keeps the positive part of each."""
 
 
 @torch.no_grad()
 def carry(kernels: list[Tensor], gain: float) -> None:
-    """Let the first four hidden channels carry the image to the end, times `gain`; the others weigh a tenth there."""
+    """Let the first four hidden channels carry the image to the output, times `gain`; scale the others by a tenth."""
     first, *inner, last = kernels
     signs, middle = first.new_tensor(SIGNS), (..., *(size // 2 for size in first.shape[2:]))
     first[:4] = 0

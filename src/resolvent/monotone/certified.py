@@ -1,4 +1,4 @@
-"""A conditioned score whose conditioning is Lipschitz, too: strictly monotone, with a proved data gain."""
+"""A conditioned score whose conditioning is also Lipschitz: strictly monotone, with a proved data gain."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from resolvent.monotone.strict import Layer, Strict, rectified, residual_layers
 from resolvent.monotone.tiling import in_tiles, recomputed
 
 Look = Callable[[Image], tuple[Image, Tensor]]
-"""What S makes of an image: u and ``k f``."""
+"""The stack S as a function of an image, which returns u and ``k f``."""
 
 
 class CertifiedStack(Strict):
-    """A residual stack of the image and of features of the scan together; every part that sees the data is Lipschitz.
+    """A residual stack of the image together with features of the scan; every part that uses the data is Lipschitz.
 
     ::
 
         v = DC(0),  v <- DC([S(v)]_{1,2}) for each further pass,  [u, f] = S(v),  DC(v) = (I + lam N)^-1 (v + lam A^H b)
         H(x) = u + (1 - m) [R(x - u, k f)]_{1,2}
 
-    S and R are stacks of residual layers (see `ResidualStack`), hence 1-Lipschitz, R in both arguments together. Every
-    pass may have an S of its own, and kernels may have holes, since aliases come from afar. DC(0) is the linear
+    S and R are stacks of residual layers (see `ResidualStack`), hence 1-Lipschitz, R in both arguments together. Each
+    pass may have an S of its own, and kernels may be dilated, since aliases come from afar. DC(0) is the linear
     reconstruction; S also sees the noise level, a constant of the scan. So F is m-monotone as with any conditioning,
-    and moves by at most K |b_1 - b_2| with the data, whatever A and x are:
+    and changes with the data by at most K |b_1 - b_2|, whatever A and x are:
 
-    - DC moves by at most ``(|dv| + lam s |db|) / (1 + lam s^2)`` for some singular value s of A, hence by at most
-      ``(l + sqrt(l^2 + lam)) / 2 |db|`` if ``|dv| <= l |db|``; S does not enlarge it. From l = 0 that bounds [u, f].
-    - H moves by at most ``|du| + (1 - m) sqrt(|du|^2 + k^2 |df|^2)``; with ``|du|^2 + |df|^2 <= l^2 |db|^2`` that is
+    - DC changes by at most ``(|dv| + lam s |db|) / (1 + lam s^2)`` for some singular value s of A, hence by at most
+      ``(l + sqrt(l^2 + lam)) / 2 |db|`` if ``|dv| <= l |db|``; S does not enlarge it. From l = 0 this bounds [u, f].
+    - H changes by at most ``|du| + (1 - m) sqrt(|du|^2 + k^2 |df|^2)``; with ``|du|^2 + |df|^2 <= l^2 |db|^2`` this is
       at most ``l k sqrt((1 - m)^2 + 1 / (k^2 - 1)) |db|``, or ``(2 - m) l |db|`` where k is near 1.
 
     Args:
@@ -79,7 +79,7 @@ class CertifiedStack(Strict):
         self.biases = nn.ParameterList(torch.zeros(channels) for _ in range(total))
 
     def conditioning(self, lam: float) -> Bound:
-        """K of the class's formula: proved."""
+        """K by the formula of the class: proved."""
         return self.bound(lam, self.passes)
 
     def bound(self, lam: float, steps: int) -> Bound:
@@ -93,14 +93,14 @@ class CertifiedStack(Strict):
 
     @property
     def radius(self) -> int:
-        """That of R: half-widths of its kernels, each of which is applied twice."""
+        """The radius of R: half-widths of its kernels, each of which is applied twice."""
         return 2 * reach(self.convs[-self.layers :].parameters(), self.dilations)
 
     def condition(self, context: ScanContext | None = None) -> Score:
         """F for the scans of `context`: S runs here, and never in the solve.
 
-        For the gradient S of a volume is evaluated once more, in the backward pass: its layers would be a third of all
-        that a training step holds, beside the graph of F that serves the adjoint solve.
+        For the gradient of a volume, S is evaluated again in the backward pass. Its layers would otherwise take a third
+        of the memory of a training step, beside the graph of F for the adjoint solve.
         """
         context = scanned(context)
         kernels = [c() for c in self.convs]
@@ -110,12 +110,12 @@ class CertifiedStack(Strict):
         return Score(self.network, self.shared(kernels), last(v), start=v)
 
     def looks(self, context: ScanContext, kernels: list[Tensor], *, anew: bool) -> list[Look]:
-        """S of every pass.
+        """The stack S of every pass.
 
         Args:
-            context: the scan; only its noise level, its shape and its tile matter here.
-            kernels: what `convs` give.
-            anew: evaluate S once more in the backward pass.
+            context: the scan; only its noise level, shape and tile are used.
+            kernels: the kernels that `convs` return.
+            anew: evaluate S again in the backward pass.
         """
         level, deep = 0.1 * (noise_channel(context, self.ndim) + 2), self.trunk_layers  # no larger than an image
 
@@ -138,7 +138,7 @@ class CertifiedStack(Strict):
         return [looking(trunks[done % self.trunks]) for done in range(self.passes)]
 
     def shared(self, kernels: list[Tensor]) -> tuple[Tensor, ...]:
-        """Kernels and biases of R, as `network` takes them."""
+        """Kernels and biases of R, in the form that `network` takes."""
         return (*kernels[-self.layers :], *list(self.biases)[-self.layers :])
 
     def network(self, x: Image, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Image:

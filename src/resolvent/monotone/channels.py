@@ -1,4 +1,4 @@
-"""Complex images to the two real channels that a network sees, and back: the one place where that happens."""
+"""Conversion of complex images to the two real channels of a network, and back; it is done only here."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 def to_channels(x: Tensor, ndim: int) -> Tensor:
     """Complex ``(batch, *fold, *spatial)`` to real ``(batch * fold, 2, *spatial)``, channel 0 real, 1 imaginary.
 
-    `ndim` is the number of spatial axes of the network; the axes before them are independent images to it. No copy
-    is made: the result has the channels-last memory format, in which convolutions run fastest.
+    `ndim` is the number of spatial axes of the network; the axes before them are independent images to it. Nothing
+    is copied: the result has the channels-last memory format, in which convolutions run fastest.
     """
     spatial = x.shape[-ndim:]
     return torch.view_as_real(x.resolve_conj()).reshape(-1, *spatial, 2).movedim(-1, 1)
@@ -24,7 +24,7 @@ def from_channels(z: Tensor, like: Tensor) -> Tensor:
 
 
 def per_sample(c: Tensor, batch: int) -> Tensor:
-    """Feature maps ``(batch * fold, channel, *spatial)`` with the samples on an axis of their own."""
+    """Feature maps ``(batch * fold, channel, *spatial)`` as ``(batch, fold, channel, *spatial)``."""
     return c.unflatten(0, (batch, -1))
 
 

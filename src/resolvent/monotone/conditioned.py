@@ -1,4 +1,4 @@
-"""Conditioned scores: strictly monotone for every scan, with most of an unconstrained network's quality."""
+"""Conditioned scores: strictly monotone for every scan, with most of the quality of an unconstrained network."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from resolvent.monotone.tiling import in_tiles
 class _Conditioned(Strict):
     """``H(x) = u + (1 - m) N(x - u)``; u, and a bias and a gate for each of `units` per pixel, come from the scan.
 
-    Once per scan an ordinary network, the trunk, looks at the linear reconstruction: it makes `passes` passes with
-    shared weights, each ``u <- DC(u + f(u, A^H b, noise))`` but the last, which keeps its output; DC is the
-    data-consistency step ``(I + lam N)^-1 (u + lam A^H b)``. N is 1-Lipschitz whatever the trunk gives, so for every
-    given scan F is m-monotone. How u, biases and gates move with the data is bounded by nothing.
+    Once per scan an ordinary network, the trunk, processes the linear reconstruction. It makes `passes` passes with
+    shared weights, each ``u <- DC(u + f(u, A^H b, noise))``, except that the last is without DC. DC is the
+    data-consistency step ``(I + lam N)^-1 (u + lam A^H b)``. N is 1-Lipschitz whatever the trunk returns, so for every
+    given scan F is m-monotone. There is no bound on how u, biases and gates change with the data.
     """
 
     def __init__(self, ndim: int, m: float, units: int, width: int, passes: int, **config: float) -> None:
@@ -61,15 +61,15 @@ class _Conditioned(Strict):
 
 
 class ConditionedStack(_Conditioned):
-    """`ResidualStack` around an anchor, with biases and gates for every layer and pixel, all from the scan.
+    """`ResidualStack` around an anchor u, with biases and gates for every layer and pixel, all from the scan.
 
     ::
 
         z_0 = [x - u, 0],   z_l = z_{l-1} - 2 W_l^T [ g_l relu(W_l z_{l-1} + b_l) ],   H(x) = u + (1 - m) [z_L]_{1,2}
 
     Gates lie in (0, 1) and ``|W_l| <= 1`` is certified, so every layer is 1-Lipschitz (see `ResidualStack`): for every
-    given scan one solution, convergence and the distance certificate are proved. A bound of the gain from data to
-    image holds with the conditioning (u, b, g) held.
+    given scan one solution, convergence and the distance certificate are proved. The bound of the gain from data to
+    image holds with the conditioning (u, b, g) held fixed.
 
     Args:
         m: monotonicity constant, in (0, 1).
@@ -100,7 +100,7 @@ class ConditionedStack(_Conditioned):
     def _network(self, x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
         (*kernels, weight, offset), (anchor, features) = shared, own
         heads = modulations(features.flatten(0, 1), weight, offset, len(kernels))
-        # Biases and gates are made anew each time: a fifth of an evaluation, a twelfth of the memory of keeping them.
+        # Biases and gates are recomputed each time: this takes a fifth of an evaluation, but a twelfth of the memory.
         layers = (
             Layer(w, None, lambda z, b=b, g=g: g * torch.relu(z + b)) for w, (b, g) in zip(kernels, heads, strict=True)
         )
@@ -109,7 +109,7 @@ class ConditionedStack(_Conditioned):
 
 
 class ConditionedRidge(_Conditioned):
-    """`ConvexRidge` around an anchor, with a bias and a gate for every filter and pixel, all from the scan.
+    """`ConvexRidge` around an anchor u, with a bias and a gate for every filter and pixel, all from the scan.
 
     ::
 
@@ -154,7 +154,7 @@ class ConditionedRidge(_Conditioned):
 
 
 def modulations(features: Tensor, weight: Tensor, offset: Tensor, layers: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Bias and gate of each layer, a 1 x 1 convolution of the features each: the first half of the rows, the second."""
+    """Bias and gate of each layer: 1 x 1 convolutions of the features with the first and second half of the rows."""
     bias_weights, gate_weights = (half.chunk(layers) for half in weight.chunk(2))
     bias_offsets, gate_offsets = (half.chunk(layers) for half in offset.chunk(2))
     for i in range(layers):
@@ -163,7 +163,7 @@ def modulations(features: Tensor, weight: Tensor, offset: Tensor, layers: int) -
 
 
 class Trunk(nn.Module):
-    """An ordinary CNN with four hidden layers: two images and the noise level to features and a change of the image.
+    """An ordinary CNN with four hidden layers, from two images and the noise level to features and an image update.
 
     Args:
         width: channels of the hidden layers.
@@ -179,11 +179,11 @@ class Trunk(nn.Module):
 
     @property
     def radius(self) -> int:
-        """Pixels on every axis around a pixel that the change of the image depends on."""
+        """Radius of the receptive field of the image update, in pixels on every axis."""
         return reach((*self.weights, self.last))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Features ``(n, width, ...)`` and the change of the image ``(n, 2, ...)``."""
+        """Features ``(n, width, ...)`` and the image update ``(n, 2, ...)``."""
         for weight, bias in zip(self.weights, self.biases, strict=True):
             x = torch.relu(conv(x, weight, bias))
         return x, conv(x, self.last)

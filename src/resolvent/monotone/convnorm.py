@@ -34,7 +34,7 @@ def conv_norm_bound(weight: Tensor, grid: int = 32) -> Tensor:
         The bound, a scalar of the dtype of `weight`; computed in double precision. NaN for a kernel that is not finite.
 
     Raises:
-        ModelError: a kernel that is even or no cube, or a grid too coarse for it.
+        ModelError: the kernel has even or unequal sizes, or the grid is too coarse for it.
 
     Source: M. Riesz, Jber. DMV 23:354-368 (1914); H. Sedghi, V. Gupta, P. Long, ICLR 2019, for the symbol.
 
@@ -50,7 +50,7 @@ def conv_norm_bound(weight: Tensor, grid: int = 32) -> Tensor:
             f"kernel {tuple(kernel)} on a {grid}-point grid: kernels must be odd cubes, grids > 2 * half-width."
         )
     if weight.device.type == "cpu" and not bool(torch.isfinite(weight).all()):
-        return (weight * torch.nan).sum()  # as a solve ends then: with numbers that are none
+        return (weight * torch.nan).sum()  # NaN, as a solve would end
     with torch.no_grad():
         symbol = torch.fft.rfftn(weight.detach().double(), s=(grid,) * len(kernel), dim=tuple(range(2, weight.ndim)))
         symbol = symbol.reshape(out, inp, -1).movedim(-1, 0)  # (frequency, out, in)
@@ -71,17 +71,17 @@ def conv_norm_bound(weight: Tensor, grid: int = 32) -> Tensor:
 
 
 def _largest(matrices: Tensor) -> tuple[Tensor, float]:
-    """Singular values, or bounds of them, whose maximum is at most so many times too large: see either function."""
-    on_processor = matrices.device.type == "cpu"  # elsewhere, or where there are no numbers, nothing may hang on them
+    """Singular values, or upper bounds of them, and the factor by which their maximum may be too large."""
+    on_processor = matrices.device.type == "cpu"  # elsewhere (a GPU, the meta device) control flow must not use values
     return (_largest_by_elimination(matrices), 1.0) if on_processor else _largest_by_powers(matrices)
 
 
 def _largest_by_elimination(matrices: Tensor) -> Tensor:
-    """The largest singular value of those matrices among which the largest of all is; zero for the others.
+    """The largest singular value of each matrix that may have the overall maximum; a smaller number for the others.
 
-    With t the largest eigenvalue so far, that of every seventh ``G = W^H W`` among them, a matrix is eliminated if
-    ``t I - G`` has a Cholesky factor, for then no eigenvalue of G is above t. Where neighbours are alike nearly all
-    are, in half of the time that the singular values take, or a third.
+    Let t be the largest eigenvalue so far, including that of every seventh ``G = W^H W``. A matrix is eliminated if
+    ``t I - G`` has a Cholesky factor, for then no eigenvalue of G is above t. Where neighbours are similar, nearly all
+    are eliminated, in a half or a third of the time of the singular values.
     """
     out, inp = matrices.shape[1:]
     size = torch.view_as_real(matrices).abs().amax().clamp_min(torch.finfo(torch.float64).tiny)
@@ -101,11 +101,11 @@ def _largest_by_elimination(matrices: Tensor) -> Tensor:
 
 
 def _largest_by_powers(matrices: Tensor) -> tuple[Tensor, float]:
-    """Upper bounds of the largest singular values of `matrices`, and the factor that they are too large by at most.
+    """Upper bounds of the largest singular values of `matrices`, and the factor by which they are at most too large.
 
     ``sigma <= |G^p|_F^(1 / 2p) <= n^(1 / 4p) sigma`` with ``G = W^H W``, n columns, and ``p = 2^10``, since the
-    Frobenius norm of ``G^p`` is the root of the sum of n powers ``sigma_i^4p``. A GPU takes a hundredth of the time of
-    its singular value decompositions.
+    Frobenius norm of ``G^p`` is the square root of the sum of n powers ``sigma_i^4p``. On a GPU this takes a hundredth
+    of the time of singular value decompositions.
     """
     power, exponent = matrices.mH @ matrices, 0.0
     for _ in range(_SQUARINGS):

@@ -1,4 +1,4 @@
-"""Convolutions that keep the size of the image: in 2-D as PyTorch has them, in 3-D plane by plane."""
+"""Convolutions that keep the size of the image: in 2-D those of PyTorch, in 3-D plane by plane."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from torch.nn.functional import conv2d, pad
 from torch.nn.grad import conv2d_weight
 
 BLOCK = 2**15
-"""Pixels of the planes that a 3-D convolution computes at once: with its neighbours a block stays in the cache."""
+"""Pixels that a 3-D convolution computes at once: such a block of planes and its neighbours stay in the cache."""
 COPIES = 2**20
-"""Bytes of the copies of the input that PyTorch makes at once in double precision, one for each point of the kernel."""
+"""Largest size in bytes of the copies of the input that PyTorch makes in double precision, one per kernel point."""
 
 
 def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, dilation: int = 1) -> Tensor:
-    """Convolution with zero padding that keeps the size, 2-D or 3-D by the kernel; channels last, which is fastest.
+    """Convolution with zero padding that keeps the size; 2-D or 3-D as the kernel; channels last, which is fastest.
 
-    The points of a 2-D kernel may lie `dilation` pixels apart: it sees that much farther at no cost. Its norm has the
-    same bound, since its symbol is that of the dense kernel at ``dilation * w``.
+    The points of a 2-D kernel may lie `dilation` pixels apart, which enlarges the receptive field at no cost. The bound
+    of the norm stays the same, since the symbol is that of the dense kernel at ``dilation * w``.
 
-    A 3-D one is a sum over the planes of the kernel, ``sum_d conv2d(x[z + d], W[d])``, a block of planes z at a time:
-    on a processor that takes a sixth of the time of `conv3d`, and beside input and output the memory of a block. Its
-    gradient is made of the same sums, so it takes no more of either. The gradient of a 3-D kernel cannot be
-    differentiated again: asked for with ``create_graph=True`` it raises RuntimeError.
+    A 3-D convolution is a sum over the planes of the kernel, ``sum_d conv2d(x[z + d], W[d])``, for a block of planes z
+    at a time. On a CPU this takes a sixth of the time of `conv3d`, and the memory of a block in addition to input and
+    output. The gradient consists of the same sums, so it needs no more of either. The gradient of a 3-D kernel cannot
+    be differentiated again: with ``create_graph=True`` it raises RuntimeError.
     """
     if weight.ndim == 4:
         x = _channels_last(x).movedim(-1, 1)
@@ -49,7 +49,7 @@ def conv_adjoint(x: Tensor, weight: Tensor, dilation: int = 1) -> Tensor:
 
 
 class _InPrecision(torch.autograd.Function):
-    """The 2-D convolution in `_precision`, and its gradient, too: PyTorch goes by what is set when either runs."""
+    """The 2-D convolution and its gradient, both in `_precision`: PyTorch uses what is set when each of them runs."""
 
     generate_vmap_rule = True
 
@@ -74,7 +74,7 @@ class _InPrecision(torch.autograd.Function):
 
 
 class _PlaneByPlane(torch.autograd.Function):
-    """The 3-D convolution, with its gradient in x; that of kernel and bias is left to `_Weights`."""
+    """The 3-D convolution, with its gradient in x; `_Weights` has that of kernel and bias."""
 
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -83,7 +83,7 @@ class _PlaneByPlane(torch.autograd.Function):
         ctx.save_for_backward(weight)
         shape = len(x), len(weight), *x.shape[2:]
         out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last_3d)
-        last = out.movedim(1, -1)  # returned is no view: callers may overwrite it
+        last = out.movedim(1, -1)  # the result, out, is no view: callers may overwrite it
         for block, planes in _blocks(x, weight.shape[2]):
             last[:, block] = _sum(planes, weight, bias).unflatten(0, (len(x), -1))
         return out
@@ -97,8 +97,8 @@ class _PlaneByPlane(torch.autograd.Function):
 class _Weights(torch.autograd.Function):
     """Zeros in the shape of the convolution, whose gradient becomes that of kernel and bias.
 
-    A node of the graph computes all its gradients, asked for or not. This one, apart and not behind x, is never visited
-    for a product with the Jacobian in x, of which the adjoint equation takes many.
+    A node of the graph computes all its gradients, needed or not. This node is separate and does not depend on x, so
+    it is never visited for a product with the Jacobian in x, of which the adjoint equation needs many.
     """
 
     @staticmethod
@@ -108,7 +108,7 @@ class _Weights(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        if torch.is_grad_enabled():  # x was detached: a derivative would lack a part
+        if torch.is_grad_enabled():  # x was detached, so a second derivative would be incomplete
             raise RuntimeError("the gradient of a 3-D kernel cannot be differentiated again (create_graph=True)")
         x, weight = ctx.saved_tensors
         _, of_weight, of_bias = ctx.needs_input_grad
@@ -129,7 +129,7 @@ def _sum(planes: list[Tensor], weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _in_strips(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
-    """The 2-D convolution, so few rows or images at once that their `COPIES` stay in the cache: a third of the time."""
+    """The 2-D convolution in strips whose `COPIES` stay in the cache: a third of the time."""
     height, width, half = *x.shape[2:], dilation * (weight.shape[-1] // 2)
     rows = max(1, COPIES // (x.element_size() * weight[0].numel() * width))
     images = max(1, rows // height)
@@ -142,9 +142,9 @@ def _in_strips(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) ->
 
 
 def _precision(x: Tensor) -> AbstractContextManager[None]:
-    """On a GPU, PyTorch rounds the numbers of a convolution to ten bits unless told not to; here as those of products.
+    """Use for convolutions on a GPU, which PyTorch by default rounds to ten bits, the setting of matrix products.
 
-    `torch.set_float32_matmul_precision`, by default "highest", decides for both.
+    That setting is `torch.set_float32_matmul_precision`, by default "highest".
     """
     if not x.is_cuda:
         return nullcontext()
@@ -162,7 +162,7 @@ def _planes_at_once(x: Tensor) -> int:
 
 
 def _blocks(x: Tensor, size: int) -> Iterator[tuple[slice, list[Tensor]]]:
-    """Blocks of planes z of ``(n, channel, z, y, x)``; of each the planes ``z + d``, as images, for d of the kernel."""
+    """Blocks of planes z of ``(n, channel, z, y, x)``, each with its planes ``z + d`` as images, for all kernel d."""
     last = _channels_last(x)
     depth, half, step = last.shape[1], size // 2, _planes_at_once(x)
     for first in range(0, depth, step):
@@ -172,7 +172,7 @@ def _blocks(x: Tensor, size: int) -> Iterator[tuple[slice, list[Tensor]]]:
 
 
 def _window(x: Tensor, axis: int, first: int, end: int) -> Tensor:
-    """``x[first:end]`` along an axis, zeros where x has ended."""
+    """``x[first:end]`` along an axis, with zeros outside x."""
     length = x.shape[axis]
     inside = x.narrow(axis, max(first, 0), min(end, length) - max(first, 0))
     missing = max(-first, 0), max(end - length, 0)
@@ -180,4 +180,4 @@ def _window(x: Tensor, axis: int, first: int, end: int) -> Tensor:
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    return x.movedim(1, -1).contiguous()  # memory_format=channels_last, which vmap does not know
+    return x.movedim(1, -1).contiguous()  # instead of memory_format=channels_last, which vmap does not support

@@ -1,4 +1,4 @@
-"""What can be sampled of a network's Lipschitz constant, and the penalty made of it: estimates, never proofs."""
+"""Sampled estimates of the Lipschitz constant of a network, and a penalty built on them: never proofs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class LipschitzEstimate:
     """The worst pair that a search found.
 
     Attributes:
-        value: ``|H(u) - H(v)| / |u - v|``, ``(batch,)``: a LOWER bound of the Lipschitz constant, but for rounding;
+        value: ``|H(u) - H(v)| / |u - v|``, ``(batch,)``: a LOWER bound of the Lipschitz constant, apart from rounding;
             infinite where H left the finite numbers.
-        u: where it was searched, ``(batch, *lead, *spatial)``.
+        u: the centre of the search, ``(batch, *lead, *spatial)``.
         v: the other point of the pair.
     """
 
@@ -33,24 +33,23 @@ def local_lipschitz(
 ) -> LipschitzEstimate:
     """Search ``l = max_v |H(u) - H(v)| / |u - v|`` over the ball ``|v - u| <= radius |u|``, for each sample.
 
-    Gradient ascent on ``log l`` in ``d = v - u``, with the step ``|d|^2`` and then brought back to the length it began
-    with: ``d <- |d| J_v^H (H(v) - H(u))``, normalised, which for a linear H is the power iteration of ``H^H H``. The
-    directions to begin with are random; start k of K keeps the length ``radius |u| / 2^k``. Of all points passed the
-    worst is kept. Nothing follows for pairs that were not tried, near u or elsewhere: no guarantee.
+    Gradient ascent on ``log l`` in ``d = v - u``, with step ``|d|^2``, after which d is scaled back to its initial
+    length: ``d <- |d| J_v^H (H(v) - H(u))``, normalised, which for a linear H is the power iteration of ``H^H H``. The
+    initial directions are random; start k of K keeps the length ``radius |u| / 2^k``. The worst of all visited points
+    is kept. Nothing follows for pairs that were not tried, near u or elsewhere: there is no guarantee.
 
     The estimate has no units and depends on the direction of u and on its size only through H. Rounding: differences
-    of H carry errors of about ``eps |H(u)|``, so in single precision a radius below 1e-3 says little.
+    of H have errors of about ``eps |H(u)|``, so in single precision a radius below 1e-3 says little.
 
     Args:
-        H: the network, complex images ``(batch, *lead, *spatial)`` to the same, each sample on its own.
-        u: where to search.
-        radius: of the ball, relative to ``|u|``; absolute where u is zero.
-        steps: gradient steps of each start, each an evaluation of H and a product with its Jacobian's adjoint.
+        H: the network, complex images ``(batch, *lead, *spatial)`` to the same, each sample independent.
+        u: the centre of the search.
+        radius: radius of the ball, relative to ``|u|``; absolute where u is zero.
+        steps: gradient steps of each start, each an evaluation of H and a product with the adjoint of its Jacobian.
         starts: number of starts.
-        seed: of the directions to begin with.
+        seed: seed of the initial directions.
 
-    Source: A. Pramanik, M. B. Zimmerman, M. Jacob, IEEE TCI 9:260-275 (2023), where the search is one of gradient
-    ascent, too.
+    Source: A. Pramanik, M. B. Zimmerman, M. Jacob, IEEE TCI 9:260-275 (2023), which also searches by gradient ascent.
 
     >>> import torch
     >>> u = torch.ones(1, 4, 4, dtype=torch.complex64)
@@ -94,12 +93,12 @@ def log_barrier(value: Tensor, t: float, e: float = 0.1) -> Tensor:
     t, and pulls it back where it is above.
 
     Args:
-        value: l, what is to stay below t.
+        value: l, which is to stay below t.
         t: the limit.
-        e: where the tangent takes over, positive.
+        e: distance from the limit at which the tangent takes over, positive.
 
-    Source: the log barrier of A. Pramanik, M. B. Zimmerman, M. Jacob, IEEE TCI 9:260-275 (2023), its extension
-    that of H. Kervadec et al., arXiv:1904.04205 (2019).
+    Source: the log barrier of A. Pramanik, M. B. Zimmerman, M. Jacob, IEEE TCI 9:260-275 (2023), with the extension
+    of H. Kervadec et al., arXiv:1904.04205 (2019).
 
     >>> import torch
     >>> [round(v, 3) for v in log_barrier(torch.tensor([0.4, 0.8, 1.9]), t=0.9, e=0.1).tolist()]
@@ -120,15 +119,15 @@ def lipschitz_penalty(
 ) -> Tensor:
     """The mean of ``log_barrier(l(u), t)`` over the samples u of all `points`, l the estimate of `local_lipschitz`.
 
-    Differentiable once in the weights of H. The pair (u, v) is searched without a graph, then the quotient is
-    evaluated once with one at that pair: by the envelope theorem that is the gradient of l where v maximises it, and
+    Differentiable once in the weights of H. The pair (u, v) is searched without a graph, then the quotient at that
+    pair is evaluated once with a graph. By the envelope theorem this gives the gradient of l where v maximises it, and
     in any case the exact gradient of the quotient at a fixed pair. A small penalty in training proves nothing, least
     of all at points unlike those given.
 
     Args:
         H: the network.
-        points: where to search: solutions, iterates, noise; each ``(batch, *lead, *spatial)``. No gradient reaches
-            them.
+        points: centres of the search: solutions, iterates, noise; each ``(batch, *lead, *spatial)``. No gradient
+            reaches them.
         t: the limit of the Lipschitz constant, ``1 - m``.
         e: see `log_barrier`.
         steps: see `local_lipschitz`.
@@ -150,5 +149,5 @@ def _norm(x: Tensor) -> Tensor:
 
 
 def _along(v: Tensor, like: Tensor) -> Tensor:
-    """One number a sample, shaped to multiply ``(batch, ...)``."""
+    """One number for each sample, reshaped to multiply ``(batch, ...)``."""
     return v.reshape(-1, *(1,) * (like.ndim - 1))

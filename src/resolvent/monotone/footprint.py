@@ -1,4 +1,4 @@
-"""How much memory a network takes, counted on shapes alone."""
+"""The memory that a network takes, computed from shapes alone."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from torch.utils._pytree import tree_leaves
 from resolvent.monotone.operator import MonotoneOperator, ScanContext
 
 _PROBE = {2: (256, 256), 3: (48, 64, 64)}
-"""Matrix on which a network is counted: large beside its kernels, and in 3-D some blocks of planes."""
+"""Matrix on which memory is counted: large compared with the kernels, and in 3-D several blocks of planes."""
 
 
 class Held(TorchDispatchMode):
-    """Counts the bytes of the tensors that operations within it have made or seen, as long as each is held.
+    """Counts the bytes of the tensors that operations within this context return, as long as each is alive.
 
     Attributes:
         now: bytes after the last operation.
-        peak: most bytes so far; may be reset.
+        peak: largest number of bytes so far; may be reset.
 
     >>> with Held() as held:
     ...     x = torch.ones(1000)
@@ -55,9 +55,9 @@ class Footprint:
     """Bytes for each pixel of an image in single precision; twice as many in double.
 
     Attributes:
-        look: held at the peak of the conditioning.
-        kept: of what the conditioning leaves, for the whole solve.
-        work: held at the peak of an evaluation of H.
+        look: peak during the conditioning.
+        kept: result of the conditioning, kept for the whole solve.
+        work: peak during an evaluation of H.
     """
 
     look: float
@@ -69,9 +69,9 @@ _KNOWN: WeakKeyDictionary[MonotoneOperator, Footprint] = WeakKeyDictionary()
 
 
 def footprint(score: MonotoneOperator) -> Footprint:
-    """The memory that a score takes, counted by conditioning and evaluating it on tensors that hold no numbers.
+    """The memory that a score takes, counted by conditioning and evaluating it on the meta device.
 
-    It is proportional to the number of pixels but for weights and borders. It takes a second, once for each score.
+    It is proportional to the number of pixels, apart from weights and borders. Counting takes a second, once per score.
     """
     if score not in _KNOWN:
         _KNOWN[score] = _counted(score)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from resolvent.monotone.convnorm import conv_norm_bound
 
-_ROUNDING = 1 + 1e-5  # entries rounded to single precision move the norm by less, for up to 20,000 of them a channel
+_ROUNDING = 1 + 1e-5  # rounding to single precision changes the norm by less, for up to 20,000 entries per channel
 
 
 class UnitKernel(nn.Module):
@@ -35,9 +35,9 @@ class UnitKernel(nn.Module):
             return self._divide()
         # Compared by value: addresses and version counters do not see every way in which a weight can change.
         if self._cached is None or not _same(self._cached[0], self.weight):
-            with torch.inference_mode(False), torch.no_grad():  # it serves gradients, too
+            with torch.inference_mode(False), torch.no_grad():  # the cache is also used under a gradient
                 self._cached = (self.weight.detach().clone(), self._divide())
-        return self._cached[1].clone()  # whoever writes into it changes no later one
+        return self._cached[1].clone()  # writing into the result must not change the cache
 
     def _divide(self) -> Tensor:
         bound = conv_norm_bound(self.weight, self.grid)
@@ -49,12 +49,12 @@ class UnitKernel(nn.Module):
 
 
 def dilation(i: int, dilations: int) -> int:
-    """Pixels between the points of the kernel of layer i of a stack: ``2^(i mod dilations)``."""
+    """Distance in pixels between the points of the kernel of layer i of a stack: ``2^(i mod dilations)``."""
     return 2 ** (i % dilations)
 
 
 def reach(kernels: Iterable[Tensor], dilations: int = 1) -> int:
-    """Pixels on every axis around a pixel that convolutions with these kernels, one after another, see there."""
+    """Radius of the receptive field, in pixels on every axis, of convolutions with these kernels one after another."""
     return sum(dilation(i, dilations) * (kernel.shape[-1] // 2) for i, kernel in enumerate(kernels))
 
 

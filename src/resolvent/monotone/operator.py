@@ -17,7 +17,7 @@ from resolvent.monotone.tiling import Network, Tile, in_tiles
 
 Kind = Literal["proved", "estimated"]
 QUIET = 1e-3
-"""Noise level, over the image scale, below which a network sees no difference."""
+"""Noise level, relative to the image scale, below which a network sees no difference."""
 
 Tier = Literal["all-data", "per-scan", "estimated"]
 
@@ -42,15 +42,15 @@ class Bound:
 
 @dataclass(frozen=True)
 class ScanContext:
-    """What a conditioned score may look at, once per scan, before the equation is solved. Complex images.
+    """The input of a conditioned score, used once per scan before the equation is solved. Images are complex.
 
     Attributes:
         sense: linear (Tikhonov-SENSE) reconstruction ``(batch, *lead, *spatial)``.
-        zero_filled: ``A^H b``, the density of the measurements evened out where it varies.
-        noise: noise level over the image scale, ``(batch,)``.
+        zero_filled: ``A^H b``, with density compensation where the density varies.
+        noise: noise level relative to the image scale, ``(batch,)``.
         data_consistent: ``u -> (I + lam N)^-1 (u + lam A^H b)``, differentiable.
-        tile: what a network may see at once (see `in_tiles`); None for everything.
-        still: of a series, the linear reconstruction of one image for all frames, in every frame; None elsewhere.
+        tile: the largest part that a network may process at once (see `in_tiles`); None for everything.
+        still: for a series, the linear reconstruction of one image for all frames, in every frame; otherwise None.
     """
 
     sense: Tensor
@@ -61,21 +61,21 @@ class ScanContext:
     still: Callable[[], Tensor] | None = None
 
 
-@dataclass  # not frozen: torch.compile cannot make a frozen one between two parts that it compiles
+@dataclass  # not frozen: torch.compile cannot create a frozen one between two compiled parts
 class Score:
-    """F for one batch of scans: a pure function of x with every tensor it needs, made once before the solve.
+    """F for one batch of scans: a pure function of x with every tensor it needs, created once before the solve.
 
-    ``F(x) = (1 + ridge) x - H(x)``, with ``H(x) = P network(P x)`` where a support is given, P the projection on it:
-    outside of it F is (1 + ridge) I, whose solution is zero. P is symmetric with norm 1, so ``P network P`` has no
-    larger Lipschitz constant than the network, and m, c and r hold for F as they do without it.
+    ``F(x) = (1 + ridge) x - H(x)``, with ``H(x) = P network(P x)`` where a support is given, P the projection on it.
+    Outside the support F is (1 + ridge) I, and the solution is zero. P is symmetric with norm 1, so ``P network P`` has
+    no larger Lipschitz constant than the network, and m, c and r hold for F as they do without a support.
 
     Attributes:
-        network: the network of ``(x, shared, own)``.
-        shared: tensors that serve all samples (normalised weights).
-        own: tensors with one entry a sample along axis 0 (conditioning).
+        network: the network, a function of ``(x, shared, own)``.
+        shared: tensors shared by all samples (normalised weights).
+        own: tensors with one entry for each sample along axis 0 (conditioning).
         ridge: weight of the identity added to ``I - H``.
         support: 1 where the image may differ from zero, 0 elsewhere; in the shape of an image, axes may be 1.
-        start: an image near the solution, where a solve starts; the linear reconstruction where it is None.
+        start: an image near the solution, at which a solve starts; None for the linear reconstruction.
     """
 
     network: Network
@@ -96,7 +96,7 @@ class Score:
         return (1 + self.ridge) * x - self.H(x)
 
     def in_tiles(self, radius: int | None, tile: Tile | None) -> Score:
-        """The same function, its network evaluated and differentiated tile by tile."""
+        """The same function, with its network evaluated and differentiated tile by tile."""
         return replace(self, network=in_tiles(self.network, radius, tile))
 
     def select(self, index: Tensor) -> Score:
@@ -105,7 +105,7 @@ class Score:
         return replace(self, own=tuple(t[index] for t in self.own), support=support)
 
     def to_double(self) -> Score:
-        """The same function in double precision: the same numbers, not weights normalised anew."""
+        """The same function in double precision: the same numbers, without normalising the weights again."""
         support = None if self.support is None else _double(self.support)
         return replace(
             self, shared=tuple(map(_double, self.shared)), own=tuple(map(_double, self.own)), support=support
@@ -127,7 +127,7 @@ class MonotoneOperator(nn.Module, ABC):
 
     Args:
         ndim: number of axes the network convolves: 2, or 3 for volumes and for 2-D+time (with time as the first).
-        config: what is needed to build the same operator again: JSON numbers only.
+        config: the arguments that build the same operator again: JSON numbers only.
     """
 
     def __init__(self, ndim: int, **config: float) -> None:
@@ -148,7 +148,7 @@ class MonotoneOperator(nn.Module, ABC):
 
     @property
     def c(self) -> Bound:
-        """Centre of the ball in which F's Jacobian lies."""
+        """Centre of the ball that contains the Jacobian of F."""
         return Bound(1.0, "proved")
 
     @property
@@ -158,20 +158,20 @@ class MonotoneOperator(nn.Module, ABC):
 
     @property
     def radius(self) -> int | None:
-        """Pixels on every axis around a pixel that H sees there; None if nothing is known, then H sees all at once."""
+        """Radius of the receptive field of H in pixels, on every axis; None if unknown (H needs the whole image)."""
         return None
 
     def conditioning(self, lam: float) -> Bound:
-        """Bound of ``|F_1(x) - F_2(x)| / |b_1 - b_2|`` for F conditioned on the data b_1 and b_2, whatever A and x are.
+        """Bound of ``|F_1(x) - F_2(x)| / |b_1 - b_2|`` for F conditioned on the data b_1 and b_2, for all A and x.
 
-        Zero for a score that does not depend on the scan; infinite where nothing bounds it. A `ScanContext` depends on
-        `lam`, the weight of the data.
+        Zero for a score that does not depend on the scan; infinite if there is no bound. It depends on `lam`, the
+        weight of the data, as a `ScanContext` does.
         """
         return Bound(0.0, "proved")
 
     @property
     def tier(self) -> Tier:
-        """What is proved: everything for all data; all but the data gain, for each scan; or nothing."""
+        """What is proved: everything, for all data; everything but the data gain, for each scan; or nothing."""
         if self.m.kind == "estimated":
             return "estimated"
         return "all-data" if self.conditioning(1.0).kind == "proved" else "per-scan"
@@ -182,8 +182,8 @@ class MonotoneOperator(nn.Module, ABC):
 
 
 def checked_margin(m: float) -> float:
-    """The m of ``F = I - H`` with ``|H|_Lip <= 1 - m``, if it is one: proved, or aimed at."""
-    if not (0 < m < 1 and 1 - m < 1):  # also as rounded
+    """Return m if it can be that of ``F = I - H`` with ``|H|_Lip <= 1 - m``, proved or aimed at."""
+    if not (0 < m < 1 and 1 - m < 1):  # also after rounding
         raise ModelError(
             f"m is {m}, but that of F = I - H with a Lipschitz network is between 0 and 1. Pass such an m."
         )
@@ -191,7 +191,7 @@ def checked_margin(m: float) -> float:
 
 
 def scanned(context: ScanContext | None) -> ScanContext:
-    """`context`, if there is one: what a conditioned score asks for first."""
+    """Return `context`, which a conditioned score needs, or raise if it is None."""
     if context is None:
         raise ModelError("a conditioned score needs a scan. Use it in MOL, or pass a ScanContext to condition().")
     return context

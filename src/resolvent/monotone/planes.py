@@ -1,4 +1,4 @@
-"""A network of planes for volumes: strictly monotone in 3-D, with the weights of a 2-D one."""
+"""A network of planes for volumes: strictly monotone in 3-D, with the weights of a 2-D network."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ class CertifiedPlanes(Strict):
         v = DC(0),  v <- DC(u) for each further pass,  [u_a, f_a] = P_a^T S_a(P_a v),  u = mean_a u_a
         H(x) = u + (1 - m) mean_a P_a^T [R_a(P_a (x - u), k P_a f_a)]_{1,2}
 
-    P_a takes a volume apart into its planes across axis a, a permutation of its voxels. Means of 1-Lipschitz maps are
-    1-Lipschitz, so F is m-monotone; and since ``|du|^2 + mean_a |df_a|^2 <= l^2 |db|^2`` the formula for K holds, too:
-    all constants are those of the 2-D stack. Every voxel is seen in three planes, whose errors differ.
+    P_a splits a volume into its planes across axis a, a permutation of its voxels. Means of 1-Lipschitz maps are
+    1-Lipschitz, so F is m-monotone; and since ``|du|^2 + mean_a |df_a|^2 <= l^2 |db|^2``, the formula for K also holds:
+    all constants are those of the 2-D stack. Every voxel lies in three planes, whose errors differ.
 
-    Here S_a and R_a are the same for all axes; the weights of a 2-D model serve as they are.
+    Here S_a and R_a are the same for all axes; the weights of a 2-D model can be used unchanged.
 
     Args:
         m: monotonicity constant, in (0, 1).
-        ndim: 3; there are no planes of a plane.
+        ndim: must be 3.
         stack: the other arguments of `CertifiedStack`.
     """
 
     network_of: ClassVar = (0, 0, 0)
-    """The number of the network of the planes across each axis."""
+    """For each axis, the index of the network for the planes across it."""
 
     def __init__(self, m: float = 0.1, *, ndim: int = 3, **stack: Any) -> None:
         if ndim != 3:
@@ -45,16 +45,16 @@ class CertifiedPlanes(Strict):
         self.stacks = nn.ModuleList(stacks)
 
     def conditioning(self, lam: float) -> Bound:
-        """That of a stack: proved."""
+        """K of a stack: proved."""
         return self._networks[0].conditioning(lam)
 
     @property
     def radius(self) -> int:
-        """That of a stack."""
+        """The radius of a stack."""
         return self._networks[0].radius
 
     def start(self, context: ScanContext) -> Image:
-        """The v that S sees first."""
+        """The image v of the first pass."""
         return context.sense
 
     def condition(self, context: ScanContext | None = None) -> Score:
@@ -84,23 +84,23 @@ class CertifiedPlanes(Strict):
 
     @property
     def _across(self) -> list[tuple[int, int, CertifiedStack]]:
-        """Each axis with the network of the planes across it, and its number."""
+        """For each axis, the index and the network of the planes across it."""
         networks = self._networks
         return [(axis, i, networks[i]) for axis, i in enumerate(self.network_of)]
 
 
 class CertifiedSeries(CertifiedPlanes):
-    """`CertifiedPlanes` of a series, time its first axis: a network for the frames, and one for the planes along time.
+    """`CertifiedPlanes` for a series, with time as first axis: one network for frames, one for planes along time.
 
-    It begins with what all frames say together, ``v = DC(w)``, w the linear reconstruction of one image for all frames,
-    in every frame: where masks differ from frame to frame that is far ahead of each frame by itself. w moves by at most
+    It starts from ``v = DC(w)``, with w in every frame the linear reconstruction of one image from the data of all
+    frames. Where masks differ from frame to frame, this is much better than each frame by itself. w changes by at most
     ``sqrt(lam) / 2 |db|``, like DC(0), so K is that of one pass more.
     """
 
     network_of: ClassVar = (0, 1, 1)
 
     def conditioning(self, lam: float) -> Bound:
-        """That of a stack with one pass more: proved."""
+        """K of a stack with one pass more: proved."""
         stack = self._networks[0]
         return stack.bound(lam, stack.passes + 1)
 
@@ -112,7 +112,7 @@ class CertifiedSeries(CertifiedPlanes):
 
 
 def _planes(x: Tensor, axis: int) -> Tensor:
-    """``P_a x``: the axis before the two of a plane; the network takes it for one more lead axis."""
+    """``P_a x``: axis a moved before the two axes of a plane; to the network it is one more lead axis."""
     return x.movedim(axis - 3, -3)
 
 
@@ -123,7 +123,7 @@ def _mean(parts: list[Tensor]) -> Tensor:
 
 
 def _planes_of(context: ScanContext, axis: int) -> ScanContext:
-    """Noise level, shape and tile of a scan as the 2-D stack sees them."""
+    """The scan with noise level, shape and tile as the 2-D stack needs them."""
     tile = context.tile
     if tile is not None:
         plane = [width for i, width in enumerate(tile[1:]) if i != axis]

@@ -15,8 +15,8 @@ class ConvexRidge(Strict):
     """``F(x) = m x + L W^T s(W x)`` with ``|W| <= 1`` certified, s nondecreasing with slopes at most 1, L = 2 (1 - m).
 
     F is the gradient of ``m |x|^2 / 2 + L sum_k S_k((W x)_k)``, S_k the convex primitives of the splines s_k. Its
-    Jacobian is symmetric with eigenvalues in [m, m + L], so ``c = m + L / 2`` and ``r = L / 2``. Only ``lam / c``
-    matters to the equation, hence L is chosen to make c = 1: then F = I - H with ``H(x) = (1 - m) (x - 2 W^T s(W x))``.
+    Jacobian is symmetric with eigenvalues in [m, m + L], so ``c = m + L / 2`` and ``r = L / 2``. The equation depends
+    only on ``lam / c``, so L is chosen to make c = 1: then F = I - H with ``H(x) = (1 - m) (x - 2 W^T s(W x))``.
 
     Args:
         m: monotonicity constant, in (0, 1).
@@ -50,5 +50,5 @@ class ConvexRidge(Strict):
 
 
 def grid_for(size: int) -> int:
-    """Grid points for a kernel of this size: its norm is then bounded within 4 % in 2-D and 6 % in 3-D."""
+    """Grid points for a kernel of this size that bound its norm within 4 % in 2-D and 6 % in 3-D."""
     return 16 * max(1, size // 2)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 KNOTS = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
-"""Where the slope changes, in units of the channel's own scale."""
+"""Where the slope changes, in units of the width of the channel."""
 WIDTH = 0.02
-"""Scale of a channel at the start of training, relative to an image of magnitude 1."""
+"""Width of a channel at the start of training, relative to an image of magnitude 1."""
 WIDEST = 40.0
-"""Largest logarithm of a width, and its smallest but for the sign: an image over a width is finite."""
+"""Largest magnitude of the logarithm of a width: an image divided by a width stays finite."""
 
 
 class MonotoneSpline(nn.Module):
@@ -22,7 +22,7 @@ class MonotoneSpline(nn.Module):
 
         s(t) = w sum_j a_j [clip(t / w, k_j, k_{j+1}) - clip(0, k_j, k_{j+1})]
 
-    where w > 0 is the width of the channel, from 4e-18 to 2e17. `tables` makes slopes and widths, once before a solve.
+    where w > 0 is the width of the channel, from 4e-18 to 2e17. `tables` computes slopes and widths once per solve.
 
     Args:
         channels: number of functions.
@@ -30,7 +30,7 @@ class MonotoneSpline(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        steep = [1.0 - abs(piece - len(KNOTS) / 2) for piece in range(len(KNOTS) + 1)]  # at 0, and flat far from it
+        steep = [1.0 - abs(piece - len(KNOTS) / 2) for piece in range(len(KNOTS) + 1)]  # steep at 0, flat far from it
         self.logits = nn.Parameter(torch.tensor([steep] * channels))
         self.log_width = nn.Parameter(torch.full((channels,), math.log(WIDTH)))
 

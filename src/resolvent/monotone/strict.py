@@ -30,10 +30,10 @@ class Strict(MonotoneOperator):
 
 
 class ProductNetwork(Strict):
-    """The paper's MOL-SN: convolutions of certified norm 1, ReLU between, ``H = (1 - m) conv_L ... relu conv_1``.
+    """MOL-SN of the paper: convolutions of certified norm 1 with ReLU between, ``H = (1 - m) conv_L ... relu conv_1``.
 
-    A composition of 1-Lipschitz maps is 1-Lipschitz. The gradient fades with depth: every layer is contracted by the
-    norm of its worst direction, which costs image quality.
+    A composition of 1-Lipschitz maps is 1-Lipschitz. The gradient fades with depth: every layer is divided by the norm
+    of its worst direction, which costs image quality.
 
     Args:
         m: monotonicity constant, in (0, 1).
@@ -72,7 +72,7 @@ class ResidualStack(Strict):
 
     The nonlinearity changes by ``s = D W dz`` with D diagonal in [0, 1], so ``|dz - 2 W^T s|^2 <= |dz|^2 -
     4 <W dz, s> + 4 |s|^2 <= |dz|^2``, since ``s_i^2 <= s_i (W dz)_i``. A layer can be the identity, so deep stacks
-    keep their gradient. The image is lifted to `channels` by zeros; the kernels can hold any orthonormal lift.
+    preserve the gradient. The image is lifted to `channels` by zeros; the kernels can absorb any orthonormal lift.
 
     Args:
         m: monotonicity constant, in (0, 1).
@@ -107,14 +107,14 @@ class ResidualStack(Strict):
 
 
 def checked_width(channels: int) -> int:
-    """`channels`, if an image fits into them."""
+    """Return `channels` if a complex image fits into them."""
     if channels < 2:
         raise ModelError(f"channels is {channels}; the lift of a complex image needs at least 2.")
     return channels
 
 
 class Layer(NamedTuple):
-    """A kernel W of norm at most 1, a bias b of its channels, and a componentwise s with slopes in [0, 1].
+    """A kernel W of norm at most 1, a bias b for its channels, and a componentwise s with slopes in [0, 1].
 
     The points of the kernel lie `dilation` pixels apart.
     """
@@ -128,8 +128,8 @@ class Layer(NamedTuple):
 def residual_layers(d: Tensor, layers: Iterable[Layer], *, keep: int = 2) -> Tensor:
     """First `keep` channels of z: d lifted by zeros, then ``z <- z - 2 W^T s(W z + b)`` for every layer (W, b, s).
 
-    1-Lipschitz in d. The lift is to the width of the first kernel. What a convolution has made is overwritten by what
-    follows: a new tensor of features for each operation would take a third of the time.
+    1-Lipschitz in d. The lift is to the width of the first kernel. The results of convolutions are overwritten in
+    place: a new tensor of features for each operation would take a third of the time.
     """
     z = d
     for kernel, bias, s, apart in layers:
@@ -140,6 +140,6 @@ def residual_layers(d: Tensor, layers: Iterable[Layer], *, keep: int = 2) -> Ten
 
 
 def rectified(kernels: Iterable[Tensor], biases: Iterable[Tensor], dilations: int = 1) -> list[Layer]:
-    """Layers with ``s = relu``, their dilations those of `dilation`."""
+    """Layers with ``s = relu``, and with dilations from `dilation`."""
     pairs = enumerate(zip(kernels, biases, strict=True))
     return [Layer(kernel, bias, torch.relu_, dilation(i, dilations)) for i, (kernel, bias) in pairs]

@@ -1,4 +1,4 @@
-"""A network in tiles: the same numbers and the same gradients with the memory of one tile."""
+"""Tiled evaluation of a network: the same values and gradients with the memory of one tile."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 Network = Callable[[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]], Tensor]
-"""A function of an image x, of tensors for all samples (`shared`) and of images and features of each (`own`)."""
+"""A function of an image x, of tensors shared by all samples (`shared`), and of tensors of each sample (`own`)."""
 
 Tile = tuple[int, ...]
-"""Largest ``(images, *spatial)`` seen at once, halo not counted; images are the axes before the spatial ones."""
+"""Largest ``(images, *spatial)`` processed at once, without the halo; images are the axes before the spatial ones."""
 
 
 def recomputed(network: Network) -> Network:
-    """The function `network`, which keeps its arguments alone for the backward pass and is evaluated anew there."""
+    """The function `network` with checkpointing: it keeps only its arguments, and runs again for the gradient."""
 
     def run(x: Tensor, shared: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> Tensor:
         if not torch.is_grad_enabled():
@@ -31,20 +31,21 @@ def recomputed(network: Network) -> Network:
 
 
 def in_tiles(network: Network, radius: int | None, tile: Tile | None) -> Network:
-    """The function `network` tile by tile; itself where `tile` or `radius` is None.
+    """The function `network` evaluated tile by tile; unchanged where `tile` or `radius` is None.
 
     An output pixel depends on the input within `radius` pixels on every axis. So a tile with a halo of that width on
-    every side gives the numbers of the whole image on the tile, but for the order of additions. Where a halo would
-    leave the image it ends with it: there every convolution pads zeros, as it does for the whole image.
+    every side gives the values of the whole image on the tile, apart from the order of additions. At the border of the
+    image the halo ends: there every convolution pads zeros, as it does for the whole image.
 
-    Under a gradient each tile keeps its input alone and is evaluated anew in the backward pass, to which it adds its
-    part of the gradients of x, `shared` and `own`. So a Jacobian product costs one evaluation more, and its memory,
-    too, is that of a tile.
+    Under a gradient each tile keeps only its input. The backward pass evaluates it again and adds its part of the
+    gradients of x, `shared` and `own`. So a Jacobian product costs one evaluation more, and its memory is also that of
+    a tile.
 
     Args:
-        network: of ``(x, shared, own)``, x complex ``(batch, *lead, *spatial)``; each of `own` complex in the shape of
-            x, or real ``(batch, fold, channel, *spatial)`` with the lead axes as one, fold. The output has either form.
-        radius: of the receptive field, in pixels on every spatial axis; None if it is not known.
+        network: a function of ``(x, shared, own)``, x complex ``(batch, *lead, *spatial)``; each of `own` complex in
+            the shape of x, or real ``(batch, fold, channel, *spatial)`` with the lead axes merged into one, fold. The
+            output has either form.
+        radius: radius of the receptive field, in pixels on every spatial axis; None if unknown.
         tile: see `Tile`.
     """
     if tile is None or radius is None:
@@ -68,7 +69,7 @@ def in_tiles(network: Network, radius: int | None, tile: Tile | None) -> Network
 
 
 def cuts(shape: tuple[int, ...], tile: Tile, halo: tuple[int, ...]) -> Iterator[tuple[tuple, tuple, tuple]]:
-    """The tiles of an image: for each an index of the tile, of the tile with its halo, and of the one in the other.
+    """The tiles of an image: for each, indices of the tile, of the tile with its halo, and of the first in the second.
 
     The indices are for ``(batch, images, ..., *spatial)``.
 

@@ -1,4 +1,4 @@
-"""The report of a reconstruction: one HTML page that needs nothing but a browser, not even a network."""
+"""The report of a reconstruction: one HTML page that needs only a browser, and no network."""
 
 from resolvent.report.page import page, write_page
 

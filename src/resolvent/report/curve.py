@@ -1,4 +1,4 @@
-"""The residual of a solve as a drawing: against the step, and against time."""
+"""Plots of the residual of a solve, against steps and against time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 348, 12, 172
 
 
 def curve(lines: list[tuple[list[float], list[float]]], axis: str) -> str:
-    """An SVG element: for each slice the residual (logarithmic) over steps or seconds; empty if there is nothing.
+    """An SVG plot of the residual of each slice (logarithmic) against steps or seconds; empty if there is no data.
 
     Args:
         lines: abscissae and residuals of each slice; residuals are relative to the first, and positive.

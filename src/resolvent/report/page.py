@@ -46,14 +46,14 @@ def page(
     geometry: Geometry | None = None,
     scale: float = 1.0,
 ) -> str:
-    """One HTML page that shows images side by side, and says what is known about them.
+    """One HTML page that shows images side by side, and what is known about them.
 
     Args:
         images: ``(batch, *lead, *spatial)`` by name: ``zero_filled``, ``sense``, ``model``, or ``image``.
-        record: what lies beside the image as JSON: `Reconstruction.record` with what the program adds.
+        record: the JSON record of the image: `Reconstruction.record` with the additions of the program.
         title: the heading, such as the name of the input.
-        ndim: number of spatial axes; pages of volumes carry the viewer NiiVue.
-        reference: the image that is known to be right; with it there are error maps.
+        ndim: number of spatial axes; pages of volumes contain the viewer NiiVue.
+        reference: the reference image; with it there are error maps.
         kspace: the measurements ``(batch, coil, *lead, *spatial)``.
         mask: where they were measured.
         geometry: place in the patient; images whose orientation is not known have no letters for right and left.
@@ -107,7 +107,7 @@ def page(
 
 
 def write_page(path: str | Path, images: dict[str, Tensor], record: dict[str, Any], **options: Any) -> None:
-    """Write `page` to `path`; it appears whole or not at all.
+    """Write `page` to `path`; the file is written atomically.
 
     Raises:
         FormatError: `path` does not end in .html.
@@ -138,7 +138,7 @@ def _facts(content: dict[str, Any], record: dict[str, Any]) -> str:
 
 
 def _stored(content: dict[str, Any]) -> str:
-    """How the images are kept, and what was left out."""
+    """How the images are stored, and what was left out."""
     said = "Magnitudes are stored in 12 bits of the largest value in the page, phases in 8."
     for name in ("slices", "frames"):
         kept_, all_ = len(content[name]), content[f"of_{name}"]
@@ -158,7 +158,7 @@ def _summary(record: dict[str, Any]) -> str:
     """Doubts, how the solve ended and the certificate, as marks below the warnings."""
     marks = [(one.state, f"{one.short}: {STATES[one.state].lower()}", "certificate") for one in certificate(record)]
     if len(marks) > 1:
-        marks = marks[1:]  # a distance says that there is something to be distant from
+        marks = marks[1:]  # the mark of a distance implies that of one solution
     steps, converged = number(record.get("steps")), record.get("converged")
     if steps is not None and isinstance(converged, bool):
         text = f"Converged in {steps:.0f} steps" if converged else "Not converged"
@@ -185,9 +185,9 @@ def _certificate(record: dict[str, Any]) -> str:
 
 
 def _solve(record: dict[str, Any], each: str, count: int) -> str:
-    """The residual of each solve, relative to its first, over steps and over seconds; what it is, and the numbers.
+    """Plots of the residual of each solve, relative to its first, over steps and seconds; with a table of numbers.
 
-    Each of the `count` slices or volumes was solved by itself; of another number of solves each is one of a plane.
+    Each of the `count` slices or volumes was solved by itself; if the number of solves differs, each is of one plane.
     """
     of = record.get("curve")
     of = of if isinstance(of, dict) else {}

@@ -1,4 +1,4 @@
-"""What the viewer of a page draws, as JSON types."""
+"""The data for the viewer of a page, as JSON types."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def payload(
     shown: dict[str, np.ndarray], scores: dict[str, Any], keep: Kept, aspect: float, scale: float
 ) -> dict[str, Any]:
-    """What the viewer draws."""
+    """The data for the viewer."""
     truth = shown.get("reference")
     guide = truth if truth is not None else shown.get("model", next(iter(shown.values())))
     peak = max(float(np.abs(image).max()) for image in shown.values()) or 1.0
@@ -50,7 +50,7 @@ def payload(
 
 
 def byte_planes(values: np.ndarray, keep: Kept, ndim: int) -> dict[str, Any]:
-    """k-space or mask: the kept planes, or of a volume all there are."""
+    """k-space or mask: the kept planes; of a volume, all planes."""
     values = keep.of(values) if ndim == 2 else values
     slices, frames, rows, columns = values.shape
     data = packed(zlib.compress(values.tobytes(), 6))
@@ -58,7 +58,7 @@ def byte_planes(values: np.ndarray, keep: Kept, ndim: int) -> dict[str, Any]:
 
 
 def affine_of(geometry: Geometry | None, keep: Kept) -> np.ndarray:
-    """Of the kept slices; one millimetre a voxel where the file says nothing."""
+    """The affine of the kept slices, with voxels of one millimetre where the file says nothing."""
     found = np.eye(4) if geometry is None else np.array(geometry.affine, dtype=float)
     found[:3, 2] *= keep.slices.step
     return found
@@ -81,7 +81,7 @@ def edges(geometry: Geometry | None) -> list[str]:
 
 
 def whole(slices: int, frames: int) -> str:
-    """What scores are of, where a panel shows a part of it.
+    """What the scores cover, if a panel shows only a part of it.
 
     >>> whole(16, 1), whole(2, 6), whole(1, 1)
     ('all slices', 'all slices and frames', '')

@@ -1,4 +1,4 @@
-"""Images as planes for a page: magnitude in 12 bits, phase in 8, deflated; thinned out where there are too many."""
+"""Images as planes for a page: magnitude in 12 bits, phase in 8, deflated; subsampled if there are too many."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from torch import Tensor
 
 LEVELS = 4095
-"""Largest value of a stored magnitude: 12 bits, as radiological displays have them."""
+"""Largest value of a stored magnitude: 12 bits, as in radiological displays."""
 FLOOR_DB = -80.0
-"""What is drawn black in k-space, below its largest sample."""
+"""Level in dB, relative to the largest sample, at which k-space is drawn black."""
 BUDGET = {2: 5_400_000, 3: 18_000_000}
-"""Bytes of all deflated planes, by the number of spatial axes; in a page they take a third more."""
+"""Largest size in bytes of all deflated planes, by number of spatial axes; in a page they take a third more."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Kept:
     frames: range
 
     def of(self, planes: np.ndarray) -> np.ndarray:
-        """The kept ones of ``(slice, frame, y, x)``; an axis of length 1 is the same for all and stays."""
+        """The kept planes of ``(slice, frame, y, x)``; an axis of length 1 is shared by all, and stays."""
         slices = planes if len(planes) == 1 else planes[self.slices.start :: self.slices.step]
         return slices if slices.shape[1] == 1 else slices[:, self.frames.start :: self.frames.step]
 
 
 def planes(image: Tensor, ndim: int) -> np.ndarray:
-    """``(batch, *lead, *spatial)`` as ``(slice, frame, y, x)``: of volumes z is the slice, and lead axes are frames."""
+    """``(batch, *lead, *spatial)`` as ``(slice, frame, y, x)``: z of volumes becomes slice, lead axes become frame."""
     values = image.detach().cpu().resolve_conj().numpy()
     batch, spatial = values.shape[0], values.shape[-ndim:]
     values = values.reshape(batch, -1, *spatial)
@@ -42,7 +42,7 @@ def planes(image: Tensor, ndim: int) -> np.ndarray:
 
 
 def kept(images: list[np.ndarray], ndim: int) -> Kept:
-    """All slices and frames, or as many, evenly spaced, as `BUDGET` has room for by the largest of three planes."""
+    """All slices and frames, or as many, evenly spaced, as fit into `BUDGET` (sizes by the largest of three planes)."""
     count, frames = images[0].shape[:2]
     peak = max(float(np.abs(image).max()) for image in images) or 1.0
     places = [(count * n // 6, frames * n // 6) for n in (1, 3, 5)]
@@ -57,22 +57,22 @@ def kept(images: list[np.ndarray], ndim: int) -> Kept:
 
 
 def magnitude_bytes(image: np.ndarray, peak: float) -> bytes:
-    """``round(4095 |x| / peak)``: the low bytes of all pixels, then the high ones, deflated."""
+    """``round(4095 |x| / peak)``: the low bytes of all pixels, then the high bytes, deflated."""
     levels = np.rint(np.minimum(np.abs(image) / peak, 1.0) * LEVELS).astype(np.uint16)
     return zlib.compress((levels & 255).astype(np.uint8).tobytes() + (levels >> 8).astype(np.uint8).tobytes(), 6)
 
 
 def phase_bytes(image: np.ndarray) -> bytes:
-    """The phase, 256 steps a turn from -pi, deflated; 0 where there is nothing, whatever the sign of that zero."""
+    """The phase in 256 steps per turn from -pi, deflated; 0 where the image is zero, of either sign."""
     turns = np.where(image == 0, 0.0, np.angle(image)) / (2 * np.pi) + 0.5
     return zlib.compress((np.rint(turns * 256).astype(np.uint16) & 255).astype(np.uint8).tobytes(), 6)
 
 
 def sampled(kspace: Tensor, mask: Tensor, ndim: int) -> tuple[np.ndarray, np.ndarray, str]:
-    """k-space in decibels below its largest sample as bytes, where it was measured, and in words what is shown.
+    """k-space in decibels below its largest sample as bytes, the mask, and a description in words.
 
-    The root of the sum of squares over coils, ``(slice, frame, y, x)`` each. Of a volume one plane: the readout (an
-    axis along which the mask does not change) is summed over, or else the central plane is taken.
+    Both arrays are ``(slice, frame, y, x)``; k-space is the root sum of squares over coils. Of a volume only one plane
+    is shown: the sum over the readout (an axis along which the mask does not change), or else the central plane.
     """
     energy = kspace.detach().abs().square().sum(1).cpu().numpy()
     energy = energy.reshape(energy.shape[0], -1, *energy.shape[-ndim:])
@@ -95,12 +95,12 @@ def sampled(kspace: Tensor, mask: Tensor, ndim: int) -> tuple[np.ndarray, np.nda
 
 
 def packed(content: bytes) -> str:
-    """Bytes for a page."""
+    """Bytes as base64 text for a page."""
     return base64.b64encode(content).decode("ascii")
 
 
 def packed_planes(name: str, image: np.ndarray, peak: float) -> dict[str, Any]:
-    """One image for the viewer; one that is its own magnitude has no phase."""
+    """One image for the viewer; an image that equals its magnitude has no phase."""
     return {
         "name": name,
         "magnitude": packed(magnitude_bytes(image, peak)),

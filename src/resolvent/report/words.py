@@ -1,7 +1,7 @@
-"""What a record says, in plain words: what is proved, estimated or refused, what to beware of, where it came from.
+"""A record in plain words: what is proved, estimated or refused, warnings, and provenance.
 
-A record is the JSON that lies beside an image. Of one that somebody else wrote only the entries named here are read, so
-nothing else (a patient's name) can reach a page.
+A record is the JSON file beside an image. Only the entries named here are read, so nothing else in a record from
+elsewhere (a patient's name) can reach a page.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DOUBTS = {
     "noise": ("Hardly anything was measured", ""),
     "nothing": ("Nothing was measured of a part", ""),
 }
-"""Of each kind of doubt (`resolvent.mol.fit.Fit`) its title, and what is to be added."""
+"""Title of each kind of doubt (`resolvent.mol.fit.Fit`), and a sentence to add."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Statement:
 
     Attributes:
         state: "proved", "held" (proved with conditions), "estimated" or "refused".
-        title: what it is about.
-        short: the same with its number.
-        text: what is known, in a sentence or two.
-        link: the explanation in the page.
+        title: the subject.
+        short: the subject with its number.
+        text: what is known, in one or two sentences.
+        link: anchor of the explanation in the page.
     """
 
     state: str
@@ -46,7 +46,7 @@ class Statement:
 
 
 def certificate(record: Record) -> list[Statement]:
-    """One solution, the distance to it, stability; a single refusal where there is no certificate."""
+    """The statements on uniqueness, distance and stability; a single refusal where there is no certificate."""
     of = record.get("certificate")
     if not isinstance(of, dict):
         text = "No record of a certificate of this image lies beside it: nothing is known about how it was made."
@@ -114,7 +114,7 @@ def _stability(gain: float | None, kind: object) -> Statement:
 
 
 def warnings(record: Record) -> list[tuple[str, str]]:
-    """What nobody may overlook: title and remedy."""
+    """The warnings that must not be overlooked: title and text."""
     found = []
     of = record.get("certificate")
     if record.get("converged") is False:
@@ -133,7 +133,7 @@ def warnings(record: Record) -> list[tuple[str, str]]:
 
 
 def doubts(fit: object) -> list[tuple[str, str]]:
-    """What the fit doubts, as it was written down; of a record that does not say what, that it does."""
+    """The doubts in the record of the fit; if it gives no reasons, only that there is a doubt."""
     told = fit.get("doubts") if isinstance(fit, dict) else None
     said = {kind: text for kind, text in told.items() if isinstance(text, str)} if isinstance(told, dict) else {}
     found = [
@@ -147,7 +147,7 @@ def doubts(fit: object) -> list[tuple[str, str]]:
 
 
 def provenance(record: Record) -> list[tuple[str, str]]:
-    """Name and value of everything that made the image, in the order in which it is shown."""
+    """Name and value of everything that the image was made from, in the order shown."""
     of = record.get("model")
     model = of if isinstance(of, dict) else {}
     fit = record.get("fit")
@@ -191,7 +191,7 @@ def _numbers(value: object) -> list[float]:
 
 
 def _left_out(retro: object) -> str:
-    """How a fully sampled scan was undersampled; nothing where it was not."""
+    """How a fully sampled scan was undersampled; empty if it was not."""
     if not isinstance(retro, dict):
         return ""
     return f"{_several(retro.get('acceleration'))}-fold, {_text(retro.get('kind'))}, seed {_several(retro.get('seed'))}"
@@ -202,7 +202,7 @@ def _text(value: object, before: str = "") -> str:
 
 
 def _several(value: object) -> str:
-    """One number, or the range of those of several slices."""
+    """One number, or the range over several slices."""
     values = _numbers(value)
     if not values:
         return ""

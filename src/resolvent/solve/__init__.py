@@ -1,4 +1,4 @@
-"""Numerics: solvers that know callables only. Per-sample, relative, and honest about how they ended."""
+"""Numerics: solvers that use only callables, work per sample with relative tolerances, and report how they ended."""
 
 from resolvent.solve.cg import conjugate_gradient
 from resolvent.solve.fixed_point import fixed_point

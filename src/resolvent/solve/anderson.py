@@ -17,7 +17,7 @@ class AndersonHistory:
 
     With ``r_i = T(x_i) - x_i`` the extrapolation is ``sum_i w_i T(x_i)``, where the real weights w, of sum one,
     minimise ``|sum_i w_i r_i|`` for each sample. Complex numbers count as pairs of reals, with ``Re a^H b`` as inner
-    product: a network that sees real and imaginary part as channels is not complex-linear.
+    product, because a network with real and imaginary parts as channels is not complex-linear.
 
     Source: D. G. Anderson, J. ACM 12:547-560 (1965); H. F. Walker, P. Ni, SIAM J. Numer. Anal. 49:1715-1735 (2011).
 
@@ -30,7 +30,7 @@ class AndersonHistory:
     _residuals: list[Tensor] = field(default_factory=list)
 
     def append(self, x: Tensor, residual: Tensor, valid: Tensor) -> None:
-        """Keep a point ``(batch, n)`` and its residual, both real; samples that are not valid keep their last again."""
+        """Keep a point ``(batch, n)`` and its residual, both real; samples that are not valid repeat their last."""
         if self._points:
             rows = valid.unsqueeze(1)
             x = torch.where(rows, x, self._points[-1])
@@ -39,7 +39,7 @@ class AndersonHistory:
         self._residuals = [*self._residuals, residual][-1 - self.depth :]
 
     def select(self, index: Tensor) -> None:
-        """Keep the samples `index` only."""
+        """Keep only the samples `index`."""
         self._points = [x[index] for x in self._points]
         self._residuals = [r[index] for r in self._residuals]
 

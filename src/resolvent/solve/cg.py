@@ -16,7 +16,7 @@ from resolvent.solve.vectors import along, carried, inner, norm
 Matrix = Callable[[Tensor], Tensor]
 
 _BELOW = 0.95
-"""Node of the quadrature over the smallest eigenvalue: by rounding, the recurrence may see one a little below it."""
+"""Quadrature node divided by `smallest`: with rounding, the recurrence may see an eigenvalue a little below it."""
 
 
 @torch.no_grad()
@@ -36,55 +36,56 @@ def conjugate_gradient(
     """Solve ``M x = b`` for each sample of the batch, M Hermitian positive definite. No gradient: see `implicit`.
 
     A sample stops when ``|b - M x| <= tol |b|``, or ``tol |x|`` with ``relative_to="x"`` (for an M whose right-hand
-    side is much larger than its solution, and for corrections that need only be as accurate as they are long). It is
-    then frozen: its numbers do not depend on the samples beside it. All tests are relative, so a scaled b takes the
-    same steps, and so does a scaled M with its `smallest`.
+    side is much larger than its solution, and for corrections whose error should be relative to their length). It is
+    then frozen: its result does not depend on the other samples of the batch. All tests are relative, so a scaled b
+    takes the same steps, and so does a scaled M with its `smallest`.
 
-    With ``smallest = s``, a lower bound of the eigenvalues of M, the bound of the *error* ``|x - M^-1 b|`` takes the
-    place of the residual. With r the residual, p the direction and a, d the coefficients of the iteration (a the length
-    of the step, d the ratio of successive ``|r|^2``)::
+    With ``smallest = s``, a lower bound of the eigenvalues of M, the test uses a bound of the *error*
+    ``|x - M^-1 b|`` instead of the residual. With r the residual, p the direction and a, d the coefficients of the
+    iteration (a the step length, d the ratio of successive ``|r|^2``)::
 
         |x - M^-1 b|^2 <= |r|^2 min(g, |r|^2 / (s |p|^2)) / s,    g <- (g - a) / (s (g - a) + d),  g = 1 / s at first
 
-    in exact arithmetic: the quadrature of Gauss and Radau of the error's energy. ``|r| / s`` bounds the error, too, but
-    takes up to half as many steps more, since most of a residual lies where M is large. With a preconditioner that
-    bound is used all the same: the quadrature would need the smallest eigenvalue of the preconditioned matrix.
+    in exact arithmetic: the Gauss-Radau quadrature of the energy of the error. ``|r| / s`` also bounds the error, but
+    needs up to half as many steps more, since most of a residual lies where M is large. With a preconditioner that
+    simpler bound is used: the quadrature would need the smallest eigenvalue of the preconditioned matrix.
 
-    With a preconditioner and a `window` of w steps an *estimate* may end a solve, too. Each step takes ``a (r, P r)``
-    from the energy ``(e, M e)`` of the error. If the last w steps took S and the w before them T, and if each window
-    to come takes the same fraction of the one before, then what was left w steps ago was::
+    With a preconditioner and a `window` of w steps, an *estimate* may also end a solve. Each step reduces the energy
+    ``(e, M e)`` of the error by ``a (r, P r)``. If the last w steps reduced it by S and the w steps before them by T,
+    and if the reduction shrinks by the same factor from each window to the next, then the energy w steps ago was::
 
         s |e|^2 <= (e, M e) ~ S + S (S / T) + S (S / T)^2 + ... = S T / (T - S)
 
-    The residual is that of the recurrence, ``r <- r - a M p``, and `Status.CONVERGED` speaks of it: to know another it
-    would take one more product. By rounding it drifts from ``b - M x`` by a few ``eps |M| |x|``: up to a few
-    ``eps cond(M)`` of ``|b|``, and the error up to as much of ``|x|``. A `tol` below that is reported as reached, and
-    is not: in single precision with a condition of 1e4 residuals end near 5e-4, whatever was asked.
+    The residual, to which `Status.CONVERGED` refers, is that of the recurrence, ``r <- r - a M p``; the true one would
+    cost another product. By rounding it drifts from ``b - M x`` by a few ``eps |M| |x|``: up to a few
+    ``eps cond(M)`` of ``|b|``, and the error up to as much of ``|x|``. A `tol` below that is reported as reached, but
+    is not: in single precision with a condition number of 1e4, residuals end near 5e-4, whatever the `tol`.
 
-    A sample breaks down, and keeps the x before that step, if ``(p, M p) <= 0``, or if ``(r, P r)`` is more than
-    ``1 / eps`` times what it was at first: it cannot be more than ``cond(P M)`` times that.
+    A sample breaks down, and keeps the x before that step, if ``(p, M p) <= 0``, or if ``(r, P r)`` exceeds its first
+    value more than ``1 / eps`` times: in exact arithmetic it is at most ``cond(P M)`` times that value.
 
     Args:
         matvec: M applied to a batch ``(batch, ...)``.
         b: right-hand sides ``(batch, ...)``, real or complex.
         x0: start; zero by default. A good start saves steps. Where b is zero the solution is zero, whatever the start.
         tol: relative tolerance.
-        max_steps: limit of iterations.
+        max_steps: maximum number of iterations.
         relative_to: what the residual or error is measured against.
         smallest: positive lower bound of the eigenvalues of M; `tol` then bounds the error.
-        window: steps in a window of the estimate that a solve with a preconditioner may end by; 0 for bounds only.
+        window: length in steps of the windows of the estimate; 0 to use bounds only.
         precondition: a Hermitian positive definite P near ``M^-1``, applied to a batch. It changes the number of steps,
-            and neither the solution nor what `tol` means.
-        select: given the indices of the unfinished samples, M and P of those alone, so that finished ones cost nothing.
+            but neither the solution nor the meaning of `tol`.
+        select: given the indices of the unfinished samples, returns M and P for those alone, so that finished samples
+            cost nothing.
 
     Returns:
-        `Solution`; `residuals` holds ``|b - M x|`` of the recurrence, the first row that of the start.
+        `Solution`; `residuals` holds ``|b - M x|`` of the recurrence; its first row is that of the start.
 
     Raises:
-        DataError: `tol` or `max_steps` is negative, or no number; `smallest` is not positive.
+        DataError: `tol` or `max_steps` is negative or NaN; `smallest` is not positive.
 
     Source: M. R. Hestenes, E. Stiefel, J. Res. Nat. Bur. Stand. 49:409-436 (1952); for the bound G. Meurant, P. Tichý,
-    Numer. Algorithms 62:163-191 (2013), and 82:937-968 (2019) for the one without g; for the energy that steps take Z.
+    Numer. Algorithms 62:163-191 (2013), and 82:937-968 (2019) for the one without g; for the energy of the steps Z.
     Strakoš, P. Tichý, Electron. Trans. Numer. Anal. 13:56-80 (2002); for the drift A. Greenbaum, SIAM J. Matrix Anal.
     Appl. 18:535-551 (1997).
 
@@ -103,7 +104,7 @@ def conjugate_gradient(
     scale = norm(b)
     evaluations = int(x0 is not None)
     # Vectors are divided by |b|, and M by a power of two near `smallest`, so that squares neither overflow nor vanish,
-    # whatever the units of b and M: the solution has a norm of about 1 then, or less.
+    # whatever the units of b and M: the norm of the solution is then about 1 or less.
     finite = torch.isfinite(scale)
     solvable = (scale > 0) & finite
     per = 2.0 ** round(math.log2(smallest)) if smallest else 1.0
@@ -113,10 +114,10 @@ def conjugate_gradient(
 
     alive = torch.arange(b.shape[0], device=b.device)  # samples still running, in the order of the rows of x
     x, rr = result.clone(), inner(r, r)
-    p = r.clone() if precondition is None else precondition(r).clone()  # it may be r itself
+    p = r.clone() if precondition is None else precondition(r).clone()  # the preconditioner may return r itself
     rz = rr if precondition is None else inner(r, p)
     quadrature = smallest is not None and precondition is None
-    taken = rr.new_full((len(rr), 2 * window), torch.inf)  # from the energy of the error, by the last steps
+    taken = rr.new_full((len(rr), 2 * window), torch.inf)  # reduction of the error energy in each of the last steps
     pp, gauss = rr.clone(), torch.full_like(rr, 1 / (_BELOW * smallest) if smallest else 0.0)
     status = [Status.CONVERGED if good else Status.DIVERGED for good in finite.tolist()]
     steps = torch.zeros(b.shape[0], dtype=torch.int64, device=b.device)
@@ -168,7 +169,7 @@ def conjugate_gradient(
         x = x.addcmul_(along(a, b), p)
         d = rz / before
         p = p.mul_(along(d, b)).add_(z)
-        if smallest is not None and quadrature:  # rounding can make g - a vanish: then the other bound holds
+        if smallest is not None and quadrature:  # rounding can make g - a vanish: then the other bound is used
             pp = rr + d**2 * pp
             node = _BELOW * smallest
             gauss = torch.where(gauss > a, (gauss - a) / (node * (gauss - a) + d), torch.inf)
@@ -179,6 +180,6 @@ def conjugate_gradient(
     result[alive] = x
     for row in (running & solvable[alive]).nonzero().flatten().tolist():
         status[int(alive[row])] = Status.MAX_STEPS
-    # so that a caller who looks at x alone notices
+    # NaN, so that a caller who looks only at x notices
     result = torch.where(along(finite, b), result * (unit / per), torch.nan)
     return Solution(result, tuple(status), steps, evaluations, torch.stack(residuals))

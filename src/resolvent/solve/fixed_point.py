@@ -28,36 +28,36 @@ def fixed_point(
     anderson: int = 5,
     select: Callable[[Tensor], Step] | None = None,
 ) -> Solution:
-    """Solve ``x = T(x)`` for each sample of a batch. Without a gradient, which `implicit` gives it.
+    """Solve ``x = T(x)`` for each sample of a batch. No gradient: see `implicit`.
 
     With a contraction ``|T(x) - T(y)| <= q |x - y|``, a sample stops, and returns ``T(x)``, when the bound of its
     distance to the solution (see `reach`) is at most ``tol |T(x)|``: `tol` bounds the error, not the length of a step.
     Without a known q a sample stops at ``|T(x) - x| <= tol |T(x)|``, which bounds nothing.
 
-    In exact arithmetic, that is: if rounding moves T(x) by e, ``|e| / (1 - q)`` adds to that bound, about
-    ``eps |x| / (1 - q)`` for a T of a few operations. It is not known here, and a `tol` below it is reported as reached
-    once the steps are short enough: in single precision with q = 0.99 errors end near 1e-5, whatever was asked.
+    This holds in exact arithmetic. If rounding changes T(x) by e, ``|e| / (1 - q)`` adds to the bound, about
+    ``eps |x| / (1 - q)`` for a T of a few operations. This is not known here: a `tol` below it is reported as reached
+    once the steps are short enough. In single precision with q = 0.99, errors end near 1e-5, whatever the `tol`.
 
-    Anderson's extrapolation is safeguarded: it is kept only if its residual fell to q times the last accepted one (to
-    less than it, without q), as the plain step guarantees; otherwise the iteration goes back to the plain step, so the
-    guarantee of the contraction survives.
+    Anderson extrapolation is safeguarded. An extrapolated point is kept only if its residual fell to q times the last
+    accepted one (below it, without q), as a plain step guarantees. Otherwise the iteration goes back to the plain step,
+    so the guarantee of the contraction is preserved.
 
     Args:
         step: T, applied to a batch ``(batch, ...)``, real or complex.
         x0: start ``(batch, ...)``.
         tol: relative accuracy.
-        max_steps: limit of evaluations of T.
+        max_steps: maximum number of evaluations of T.
         contraction: q in [0, 1), or None if unknown.
-        inexact: d, the error of the computed T(x) over ``|T(x) - x|``.
+        inexact: d, the error of the computed T(x) divided by ``|T(x) - x|``.
         anderson: number of earlier points mixed; 0 is Picard iteration.
-        select: given the indices of the unfinished samples, the step of those alone, so that finished samples cost
-            nothing. Without it they are carried along, frozen. Either way they no longer change.
+        select: given the indices of the unfinished samples, returns the step for those alone, so that finished samples
+            cost nothing. Without it they are carried along, frozen. Either way they no longer change.
 
     Returns:
-        `Solution`; `residuals` holds ``|T(x) - x|``, `seconds` when each of them was known.
+        `Solution`; `residuals` holds ``|T(x) - x|``, `seconds` the time at which each was known.
 
     Raises:
-        DataError: `tol` or `max_steps` is negative, or no number; `contraction` is not in [0, 1).
+        DataError: `tol` or `max_steps` is negative or NaN; `contraction` is not in [0, 1).
 
     Source: theorem of Banach; for the safeguard J. Zhang, B. O'Donoghue, S. Boyd, SIAM J. Optim. 30:3170-3197 (2020).
 
@@ -116,7 +116,7 @@ def fixed_point(
             must_accept = ~sound
         else:
             x, must_accept = plain, torch.ones_like(must_accept)
-        del image, residual  # as large as x: the next step needs the room
+        del image, residual  # as large as x: the next step needs the memory
 
         running = ~(finished | hopeless)
         if not bool(running.all()):
@@ -137,6 +137,6 @@ def reach(q: float, d: float = 0.0) -> float:
     """Bound of ``|T(x) - x*| / |T(x) - x|`` for a contraction T with the constant q, computed with errors.
 
     Every point obeys ``|x - x*| <= |T(x) - x| / (1 - q)``, hence ``|T(x) - x*| <= q |T(x) - x| / (1 - q)``. If T is
-    computed with an error of up to d times the length of the step, it is ``(q (1 + d) / (1 - q) + d) |T(x) - x|``.
+    computed with an error of up to d times the step length, the bound is ``(q (1 + d) / (1 - q) + d) |T(x) - x|``.
     """
     return q * (1 + d) / (1 - q) + d

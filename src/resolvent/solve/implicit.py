@@ -16,15 +16,15 @@ def implicit(
     residual: Callable[[Tensor], Tensor],
     adjoint_solve: Callable[[VectorJacobian, Tensor], Tensor],
 ) -> Tensor:
-    """Attach to the solution of ``g(x, theta) = 0`` its gradient with respect to everything that g depends on.
+    """Attach the implicit gradient, with respect to all that g depends on, to the solution of ``g(x, theta) = 0``.
 
     For the loss gradient v at x: solve ``J^H w = v`` with ``J = dg/dx``, then ``dL/dtheta = -(dg/dtheta)^H w``.
-    The invariant: however x was found, the gradient is that of the equation at x. The iterations are never stored;
-    the memory is that of one evaluation of g. The error of the gradient is at most
-    ``|J^H w - v| |dg/dtheta| / m`` where g is m-strongly monotone. Differentiable once.
+    However x was found, the gradient is that of the equation at x. The iterations are never stored; the memory is that
+    of one evaluation of g. If g is m-strongly monotone, the error of the gradient is at most
+    ``|J^H w - v| |dg/dtheta| / m``. Differentiable once.
 
     Args:
-        x: the solution, no graph needed.
+        x: the solution; it needs no graph.
         residual: g, evaluated once here with a graph; the tensors it closes over are theta.
         adjoint_solve: given the product ``w -> J^H w`` and v, returns w.
 
@@ -50,7 +50,7 @@ def implicit(
 
 
 def tracked(*of: Tensor | nn.Module) -> bool:
-    """Whether a result of these tensors, or of those of these modules, has a gradient: else there is none to attach."""
+    """Whether results of these tensors, or of the tensors of these modules, require a gradient."""
     return torch.is_grad_enabled() and any(t.requires_grad for one in of for t in _tensors(one))
 
 
@@ -68,6 +68,6 @@ class _Attach(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        if torch.is_grad_enabled():  # `once_differentiable` is not asked where v leads to no leaf
+        if torch.is_grad_enabled():  # `once_differentiable` raises nothing where v leads to no leaf
             raise RuntimeError("the gradient of a solution cannot be differentiated again (create_graph=True)")
         return -ctx.solve(v), None, None

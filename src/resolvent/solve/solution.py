@@ -37,8 +37,8 @@ class Solution(Brief):
         sample_steps: iterations each sample took, int64 ``(batch,)``.
         evaluations: evaluations of the step (fixed point) or of the matrix (CG), each for the batch still running.
         residuals: residual norm after each iteration, ``(steps, batch)``; a finished sample keeps its last.
-        applications: applications of the normal operator, counted by whoever owns it; 0 where it is unknown.
-        seconds: from the start of the solve to the end of each iteration, like `residuals`; empty where nobody looked.
+        applications: applications of the normal operator, counted by the caller; 0 if unknown.
+        seconds: from the start of the solve to the end of each iteration, like `residuals`; empty if not measured.
     """
 
     x: Tensor

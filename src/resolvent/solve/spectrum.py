@@ -1,4 +1,4 @@
-"""The smallest or the largest eigenvalue of a real-symmetric operator, by the method of Lanczos."""
+"""The smallest or the largest eigenvalue of a real-symmetric operator, by the Lanczos method."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Ritz:
         value: ``theta = <v, M v>``, ``(batch,)``. The smallest Ritz value is an UPPER bound of the smallest
             eigenvalue, the largest a lower bound of the largest.
         vector: v, of norm 1, ``(batch, ...)``.
-        residual: ``|M v - theta v|``, ``(batch,)``: some eigenvalue lies within it of theta. That it is the extreme
-            one is what the method is made for, and not proved. Infinite where M gave numbers that are not finite.
+        residual: ``|M v - theta v|``, ``(batch,)``: some eigenvalue lies within this distance of theta. That it is the
+            extreme one is the aim of the method, but not proved. Infinite where M gave numbers that are not finite.
         steps: Lanczos steps each sample took, int64 ``(batch,)``.
     """
 
@@ -41,22 +41,22 @@ def lanczos(
     start: Tensor | None = None,
     seed: int = 0,
 ) -> Ritz:
-    """An extreme eigenvalue of M for each sample, ``<a, M b> = <M a, b>`` with ``<a, b> = Re a^H b``.
+    """An extreme eigenvalue of M for each sample, where ``<a, M b> = <M a, b>`` with ``<a, b> = Re a^H b``.
 
     Complex samples count as pairs of reals: M need only be real-linear. Step k applies M to ``q_k``, removes the
-    components along ``q_1, ..., q_k`` (twice, so that they stay orthonormal to rounding) and normalises what is left
+    components along ``q_1, ..., q_k`` (twice, so that the vectors stay orthonormal to rounding) and normalises the rest
     to ``q_k+1``. In that basis M is tridiagonal; v belongs to the extreme eigenvalue of that small matrix.
 
-    A sample stops when ``|M v - theta v| <= tol |M|``, |M| the largest Ritz value in magnitude, or when the vectors
-    that M makes of the start are exhausted; from then on its numbers do not depend on the samples beside it. A start
-    without a component along the eigenvector sought leads to another eigenvalue. Memory: `steps` images a sample.
+    A sample stops when ``|M v - theta v| <= tol |M|``, |M| the largest Ritz value in magnitude, or when the Krylov
+    space of the start is exhausted; from then on its numbers do not depend on the other samples. A start without a
+    component along the wanted eigenvector leads to another eigenvalue. Memory: `steps` images for each sample.
 
     Args:
         matvec: M applied to a batch ``(batch, ...)``.
         like: a tensor with the shape, dtype and device of the samples, real or complex.
         largest: the largest eigenvalue instead of the smallest.
-        steps: limit of Lanczos steps; one application of M each, and one at the end for the residual.
-        tol: accuracy wanted, relative to the norm of M.
+        steps: maximum number of Lanczos steps; each applies M once, and the final residual once more.
+        tol: requested accuracy, relative to the norm of M.
         start: ``(batch, ...)``; random by default.
         seed: of the random start.
 
@@ -94,7 +94,7 @@ def lanczos(
             values, vectors = torch.linalg.eigh(torch.where(along(sound, small), small, torch.zeros_like(small)))
             extreme = vectors[:, :, -1 if largest else 0]
             scale = values.abs().amax(1)
-            # What is left of w after a basis of an invariant subspace has been removed is rounding.
+            # Once the basis spans an invariant subspace, the rest of w is rounding.
             exhausted = beta <= 10 * size**0.5 * torch.finfo(q.dtype).eps * torch.maximum(scale, diagonal.abs())
             accurate = beta * extreme[:, -1].abs() <= tol * scale
             ritz = (extreme.unsqueeze(1).to(q.dtype) @ basis).squeeze(1)
@@ -114,7 +114,7 @@ def lanczos(
 
 
 def _grown(small: Tensor, diagonal: Tensor) -> Tensor:
-    """The tridiagonal matrix with its last diagonal entry; `_coupled` has made room for it, after the first."""
+    """The tridiagonal matrix with its last diagonal entry; except for the first, `_coupled` has made room for it."""
     if not small.shape[1]:
         return diagonal.double().reshape(-1, 1, 1)
     small = small.clone()
@@ -123,7 +123,7 @@ def _grown(small: Tensor, diagonal: Tensor) -> Tensor:
 
 
 def _coupled(small: Tensor, beta: Tensor) -> Tensor:
-    """One row and column more, coupled to the last by beta."""
+    """The matrix with one more row and column, coupled to the last by beta."""
     small = torch.nn.functional.pad(small, (0, 1, 0, 1))
     small[:, -1, -2] = small[:, -2, -1] = beta.double()
     return small

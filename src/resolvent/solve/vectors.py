@@ -1,4 +1,4 @@
-"""A batch of samples as vectors: inner products, norms, and numbers of one a sample."""
+"""A batch of samples as vectors: inner products, norms, and one number for each sample."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def norm(a: Tensor) -> Tensor:
 
 
 def along(v: Tensor, like: Tensor) -> Tensor:
-    """One number a sample, ``(batch,)``, shaped to multiply ``(batch, ...)``."""
+    """One number for each sample, ``(batch,)``, reshaped to multiply ``(batch, ...)``."""
     return v.reshape(-1, *(1,) * (like.ndim - 1))
 
 
 def carried(f: Callable[[Tensor], Tensor], x: Tensor, keep: Tensor) -> Callable[[Tensor], Tensor]:
-    """The map f of the samples `keep` where it can only be applied to all: the others ride along at `x`."""
+    """The map f for the samples `keep` only, if it can only be applied to the whole batch: the others stay at `x`."""
     frozen = x.clone()
     return lambda rows: f(frozen.index_copy(0, keep, rows))[keep]
 
@@ -40,6 +40,6 @@ def as_real(x: Tensor) -> Tensor:
 
 
 def as_images(v: Tensor, like: Tensor) -> Tensor:
-    """Inverse of `as_real`, for samples of the shape and the kind of `like`."""
+    """Inverse of `as_real`, for samples of the shape of `like`, complex if it is."""
     shape = (-1, *like.shape[1:])
     return torch.view_as_complex(v.reshape(*shape, 2)) if like.is_complex() else v.reshape(shape)

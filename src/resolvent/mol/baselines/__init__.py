@@ -1,4 +1,4 @@
-"""Reconstructions with the call of a model, which a model must beat: linear, variational and learned."""
+"""Reconstructions to compare a model with, called like a model: linear, variational and learned."""
 
 from resolvent.mol.baselines.equilibrium import DEGrad
 from resolvent.mol.baselines.linear import sense, sense_weight

@@ -15,7 +15,7 @@ class DEGrad(Baseline):
     """Deep equilibrium of gradient steps: ``x = x - g (lam A^H (A x - b) + D(x))``, from SENSE.
 
     ``D(x) = x + cnn([x, noise])`` is an ordinary network: nothing is proved. There may be several fixed points or none,
-    which one is found may depend on the start, and a solve that does not converge is returned all the same. The step
+    which one is found may depend on the start, and the image is returned even if the solve did not converge. The step
     ``g = 1 / (1 + lam)`` does not move the fixed points, so it has no gradient. The memory is that of one evaluation.
 
     Args:
@@ -27,7 +27,7 @@ class DEGrad(Baseline):
 
     Attributes:
         tol: length of the last step, relative to the image.
-        max_steps: limit of evaluations, and of those of the gradient.
+        max_steps: maximum number of evaluations, and of those for the gradient.
         adjoint_tol: the same as `tol` for the adjoint equation.
 
     Source: D. Gilton, G. Ongie, R. Willett, IEEE TCI 7:1123-1133 (2021), eq. 10.

@@ -21,10 +21,10 @@ def sense(y: KSpace, A: LinearOperator, *, weight: float | None = None, noise: T
     Args:
         y: measurements ``(batch, coil, *lead, *spatial)``.
         A: the physics.
-        weight: of the data, ``lam`` in ``(I + lam N) x = lam A^H b``. By default ``1.5 s / noise``, s the intensity of
-            the zero-filled image, and at most 3,000, for an A of magnitude 1 (see `LinearOperator.magnitude`): within
-            1 dB of the best weight at 15 to 35 dB of SNR on validation scans (not Wiener's ``1 / noise^2``: the missing
-            samples are not a white signal).
+        weight: weight of the data, ``lam`` in ``(I + lam N) x = lam A^H b``. By default ``1.5 s / noise``, s the
+            intensity of the zero-filled image, and at most 3,000, for an A of magnitude 1 (see
+            `LinearOperator.magnitude`). On validation scans this is within 1 dB of the best weight at 15 to 35 dB of
+            SNR. (It is not Wiener's ``1 / noise^2``, since the missing samples are not a white signal.)
         noise: standard deviation of the complex noise of a sample of y; estimated from y by default.
 
     Raises:
@@ -43,7 +43,7 @@ def sense(y: KSpace, A: LinearOperator, *, weight: float | None = None, noise: T
 
 
 def check_weight(weight: float, remedy: str) -> None:
-    """Refuse the weight of a reconstruction that is not a positive number; `remedy` ends the message."""
+    """Refuse a weight that is not positive and finite; `remedy` ends the message."""
     if not 0 < weight < math.inf:
         raise DataError(f"The weight is {weight}; it must be positive and finite. {remedy}")
 
@@ -53,7 +53,7 @@ def sense_weight(
 ) -> Tensor:
     """The default weight of `sense`, ``min(1.5 s / noise, 3000)``, s the intensity of the zero-filled image.
 
-    One a sample, ``(batch,)``. With an A of another magnitude than 1 s is over that, and the weight over its square.
+    One for each sample, ``(batch,)``. If the magnitude of A is not 1, s is divided by it, and the weight by its square.
     `back` is ``A^H y``, if it is known.
     """
     sigma = noise_of(y, A, noise)

@@ -1,4 +1,4 @@
-"""`Baseline`: what the learned reconstructions have in common about which nothing is proved."""
+"""`Baseline`: the common base of learned reconstructions about which nothing is proved."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from resolvent.solve import along
 
 
 class Baseline(ScanUnits, ABC):
-    """A learned reconstruction with the call of `MOL`, in the same units, and without an equation that is certified.
+    """A learned reconstruction that is called like `MOL`, in the same units, but without a certified equation.
 
     Args:
         lam: weight of the data at the start of training.
@@ -27,7 +27,7 @@ class Baseline(ScanUnits, ABC):
         config: the other arguments of the constructor: JSON numbers.
 
     Attributes:
-        config: what is needed to build the same network again; lam is among the weights.
+        config: the arguments that build the same network again; lam is one of the weights.
         tier: "none": nothing is proved.
     """
 
@@ -63,7 +63,7 @@ class Baseline(ScanUnits, ABC):
 
 
 class Denoiser(nn.Module):
-    """Convolutions with ReLU between: from an image and the noise level of its scan to an image, ``(x, level) -> N``.
+    """Convolutions with ReLU between, from an image and the noise level of its scan to an image, ``(x, level) -> N``.
 
     Args:
         channels: width of the hidden layers.

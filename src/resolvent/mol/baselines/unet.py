@@ -13,9 +13,9 @@ from resolvent.monotone.channels import from_channels, to_channels
 
 
 class UNet(Baseline):
-    """Post-processing: ``x = s + U([s, noise])``, s the SENSE image, U a U-Net. The data are not looked at again.
+    """Post-processing: ``x = s + U([s, noise])``, s the SENSE image, U a U-Net, without further data consistency.
 
-    Sizes that U cannot halve are extended by zeros. Nothing is proved: U may make up what it likes.
+    Sizes that U cannot halve are padded with zeros. Nothing is proved: U may make up anything.
 
     Args:
         channels: width at full resolution; it doubles with each level.
@@ -74,7 +74,7 @@ class UNet(Baseline):
 
 
 def _pair(inp: int, out: int, ndim: int) -> nn.Sequential:
-    """Two convolutions, each with ReLU behind."""
+    """Two convolutions, each followed by ReLU."""
     conv = nn.Conv2d if ndim == 2 else nn.Conv3d
     layers = conv(inp, out, 3, padding=1), conv(out, out, 3, padding=1)
     for layer in layers:

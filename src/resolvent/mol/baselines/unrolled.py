@@ -18,9 +18,9 @@ from resolvent.monotone import CertifiedStack
 class MoDL(Baseline):
     """Unrolled reconstruction with shared weights: K times ``x <- (I + lam N)^-1 (H(x) + lam A^H b)``, from SENSE.
 
-    H is a residual network of the image and the noise level, ``H(x) = x + cnn([x, noise])``. The step is that of the
-    equation ``lam A^H (A x - b) + x - H(x) = 0``, stopped after K of them: what comes out is a function of K and of the
-    start, and nothing bounds its distance to a solution, if there is one. Memory grows with K.
+    H is a residual network of the image and the noise level, ``H(x) = x + cnn([x, noise])``. The step is that for the
+    equation ``lam A^H (A x - b) + x - H(x) = 0``, stopped after K steps: the result depends on K and on the start, and
+    nothing bounds its distance to a solution, if there is one. Memory grows with K.
 
     Args:
         channels: width of the hidden layers.
@@ -61,7 +61,7 @@ class MoDL(Baseline):
 
 
 class UnrolledStack(Baseline):
-    """`MoDL` with the network of the strict models, its kernels free: what strictness costs is the difference.
+    """`MoDL` with the network of the strict models but free kernels: the difference is the cost of strictness.
 
     H is that of `CertifiedStack`, ``H(x) = u + (1 - m) [R(x - u, k f)]_{1,2}`` with u and f of the scan, computed once;
     but nothing bounds its kernels, so nothing bounds H. With the kernels of a strict model it is that model, stopped
@@ -89,7 +89,7 @@ class UnrolledStack(Baseline):
         score = CertifiedStack(ndim=ndim, **stack)
         sizes = {key: value for key, value in score.config.items() if key != "ndim"}
         super().__init__(lam, normalise=normalise, ndim=ndim, steps=steps, **sizes)
-        shapes_only = next(score.parameters()).is_meta  # they have no norm
+        shapes_only = next(score.parameters()).is_meta  # kernels on the meta device have no norm
         kernels = (unit.get_parameter("weight") if shapes_only else unit() for unit in score.convs)
         score.convs = nn.ModuleList(FreeKernel(kernel.detach()) for kernel in kernels)
         self.steps, self.score = steps, score
@@ -100,7 +100,7 @@ class UnrolledStack(Baseline):
 
 
 class FreeKernel(nn.Module):
-    """A convolution kernel as it is, where a strict network has a `UnitKernel`."""
+    """A convolution kernel without normalisation, in place of a `UnitKernel`."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class FreeKernel(nn.Module):
 
 
 def _unrolled(scan: UnitScan, H: Callable[[Image], Image], steps: int, tol: float) -> Image:
-    """``x <- (I + lam N)^-1 (H(x) + lam A^H b)``, so many times from SENSE."""
+    """``x <- (I + lam N)^-1 (H(x) + lam A^H b)``, `steps` times from SENSE."""
     x = scan.context.sense
     for _ in range(steps):
         x = resolvent(scan.A, scan.lam, scan.seen(H(x)) + scan.data, tol=tol, start=x.detach())
@@ -120,14 +120,14 @@ def _unrolled(scan: UnitScan, H: Callable[[Image], Image], steps: int, tol: floa
 
 
 class ADMMNet(Baseline):
-    """Unrolled alternating directions with a scaled dual image u: K times, from SENSE and u = 0.
+    """Unrolled ADMM with a scaled dual image u: K times, from SENSE and u = 0.
 
     ::
 
         z <- D_k(x + u),    u <- u + e_k (x - z),    x <- (I + lam N)^-1 (z - u + lam A^H b).
 
-    ``D_k(v) = v + cnn_k([v, noise])`` stands where the proximal map of a prior stands in ADMM; e_k is learned, 1 at the
-    start. Nothing makes the steps converge, and nothing is proved. Memory grows with K.
+    ``D_k(v) = v + cnn_k([v, noise])`` takes the place of the proximal map of the prior in ADMM; e_k is learned, 1 at
+    the start. Nothing makes the steps converge, and nothing is proved. Memory grows with K.
 
     Args:
         channels: width of the hidden layers.
@@ -138,8 +138,8 @@ class ADMMNet(Baseline):
         normalise: work in the units of the scan, see `ScanUnits`.
         ndim: axes convolved, 2 or 3.
 
-    Source: Y. Yang, J. Sun, H. Li, Z. Xu, NIPS 2016, and IEEE PAMI 42:521-538 (2020), whose stages have weights and
-    multiplier rates of their own; here the filters and splines of a stage are a network.
+    Source: Y. Yang, J. Sun, H. Li, Z. Xu, NIPS 2016, and IEEE PAMI 42:521-538 (2020), whose stages have their own
+    weights and multiplier rates; here a network replaces the filters and splines of a stage.
 
     >>> len(ADMMNet(channels=4, depth=2, steps=3).denoisers), len(ADMMNet(4, 2, 3, shared=True).denoisers)
     (3, 1)

@@ -1,4 +1,4 @@
-"""Total variation and wavelets: convex reconstructions, with an idea of images that was made by hand."""
+"""Total variation and wavelets: convex reconstructions with hand-crafted priors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from resolvent.solve import along
 STEP = 0.02
 """Primal step of `total_variation` times the weight: a change of the image, relative to its intensity."""
 COARSEST = 16
-"""Pixels that the coarse image of `wavelet` has at least, along an axis that is halved more than once."""
+"""Smallest size of the coarse image of `wavelet`, in pixels along an axis that is halved more than once."""
 
 
 def total_variation(
@@ -27,23 +27,23 @@ def total_variation(
 ) -> Image:
     """``argmin |A x - b|^2 / 2 + weight s |D x|_(2,1)``: isotropic total variation of the complex image.
 
-    D takes periodic differences along the last `ndim` axes, ``|D x|_(2,1)`` adds up the lengths of its vectors over the
-    pixels, and s is the intensity of the linear reconstruction, so scaled data give the same image. Solved by the
-    primal-dual algorithm of Chambolle and Pock with the resolvent of the data term, in units of s::
+    D takes periodic differences along the last `ndim` axes, ``|D x|_(2,1)`` is the sum over pixels of the lengths of
+    these vectors, and s is the intensity of the linear reconstruction, so scaled data give the same image. Solved by
+    the primal-dual algorithm of Chambolle and Pock with the resolvent of the data term, in units of s::
 
         x <- (I + t N)^-1 (x - t D^T u + t A^H b),    u <- clip(u + D (2 x - x_last) / (4 ndim t)),
 
-    where clip shortens the vector of each pixel to `weight` at most, and ``t = 0.02 / weight``. Pixels that A does not
-    see are zero. Differentiable once in y and maps, through all of the steps.
+    where clip shortens the vector of each pixel to at most `weight`, and ``t = 0.02 / weight``. Pixels that A does not
+    see are zero. Differentiable once in y and maps, through all steps.
 
     Args:
         y: measurements ``(batch, coil, *lead, *spatial)``.
         A: the physics.
-        weight: of the total variation, positive.
-        steps: of the algorithm; 30 are within 0.1 dB of the minimum where points were left out, 100 where lines were,
-            up to R = 6 (at R = 8 they were 0.2 dB short of it in the mean of nine heads, 0.4 in one).
-        ndim: number of axes along which differences are taken; one more than the spatial ones takes time in.
-        noise: standard deviation of the complex noise of a sample of y, for the linear reconstruction at the start;
+        weight: weight of the total variation, positive.
+        steps: steps of the algorithm; 30 are within 0.1 dB of the minimum where points were left out, 100 where lines
+            were, up to R = 6 (at R = 8 they were 0.2 dB short of it in the mean of nine heads, 0.4 in one).
+        ndim: number of axes along which differences are taken; one more than the spatial axes includes time.
+        noise: standard deviation of the complex noise of a sample of y, for the initial linear reconstruction;
             estimated from y by default.
 
     Raises:
@@ -79,20 +79,20 @@ def wavelet(
     """``argmin |A x - b|^2 / 2 + weight s |W x|_1``: sparse wavelet coefficients of the complex image, by FISTA.
 
     W is the orthonormal Daubechies transform with four taps along the last `ndim` axes, and s the intensity of the
-    linear reconstruction, so scaled data give the same image. In each step W acts on the image shifted at random, which
-    removes the blocks of a fixed grid: what is reached then is no minimum of one function, and hovers (by 0.1 dB in
-    brains of 96 x 96 pixels). Sizes that W cannot halve are extended by pixels that no sample sees. Pixels that A does
-    not see are zero. Differentiable once in y and maps, through all of the steps.
+    linear reconstruction, so scaled data give the same image. In each step W acts on a randomly shifted image, which
+    removes the block artefacts of a fixed grid. The result is then not the minimum of one function, and fluctuates (by
+    0.1 dB in brains of 96 x 96 pixels). Sizes that W cannot halve are padded with pixels that no sample sees. Pixels
+    that A does not see are zero. Differentiable once in y and maps, through all steps.
 
     Args:
         y: measurements ``(batch, coil, *lead, *spatial)``.
         A: the physics.
-        weight: of the coefficients, positive.
-        steps: of the algorithm.
+        weight: weight of the coefficients, positive.
+        steps: steps of the algorithm.
         ndim: number of axes that are transformed.
-        noise: standard deviation of the complex noise of a sample of y, for the linear reconstruction at the start;
+        noise: standard deviation of the complex noise of a sample of y, for the initial linear reconstruction;
             estimated from y by default.
-        seed: of the shifts.
+        seed: seed of the shifts.
 
     Raises:
         DataError: the weight is not positive.
@@ -125,7 +125,7 @@ def _check(weight: float) -> None:
 
 
 def _in_units(y: KSpace, A: LinearOperator, noise: Tensor | float | None) -> tuple[Image, Image, Tensor]:
-    """The linear reconstruction and ``A^H b``, both over the intensity of the former, and that; 1 for samples of 0."""
+    """The linear reconstruction and ``A^H b``, both divided by the intensity of x, and that intensity (1 if 0)."""
     x = sense(y, A, noise=noise)
     scale = intensity(x)
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
@@ -133,12 +133,12 @@ def _in_units(y: KSpace, A: LinearOperator, noise: Tensor | float | None) -> tup
 
 
 def _finished(x: Image, A: LinearOperator, scale: Tensor) -> Image:
-    """In the units of the data, and zero where A sees nothing."""
+    """The image in the units of the data, and zero where A sees nothing."""
     return along(scale, x) * (x if A.support is None else A.support * x)
 
 
 def _differences(x: Image, axes: range) -> Tensor:
-    """``D x``, the axes first."""
+    """``D x``, with the axes of the differences first."""
     return torch.stack([x.roll(-1, axis) - x for axis in axes])
 
 

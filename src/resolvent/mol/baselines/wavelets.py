@@ -1,4 +1,4 @@
-"""The orthonormal periodic wavelet transform with Daubechies' filter of four taps, along the last axes of an image."""
+"""The orthonormal periodic wavelet transform with the four-tap Daubechies filter, along the last axes of an image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HIGH = tuple((-1) ** j * LOW[3 - j] for j in range(4))
 
 
 def analyse(x: Tensor, levels: tuple[int, ...]) -> Tensor:
-    """The coefficients W x, in the layout of a pyramid: the coarse image in the first corner, details around it.
+    """The coefficients W x, in a pyramid layout: the coarse image in the first corner, details around it.
 
     Args:
         x: real or complex; axis i of the last ``len(levels)`` axes is a multiple of ``2**levels[i]``.
