@@ -1,4 +1,4 @@
-"""How much samples along a trajectory are worth: R of a scan does not depend on how densely a readout was sampled."""
+"""Effective samples along a trajectory: R of a scan does not depend on how densely a readout was sampled."""
 
 import math
 
@@ -61,4 +61,4 @@ def test_samples_that_were_not_measured_count_nothing():
     frames = torch.stack([radial(24, (n, n)), places])
     found = along(frames, (n, n), torch.stack([torch.ones(24, 2 * n), mask]))
     assert found.acceleration == pytest.approx(math.pi / 2 * n / 18)
-    torch.testing.assert_close(found.worth, 2 / math.pi * n * torch.tensor([[24.0, 12.0]]).double())
+    torch.testing.assert_close(found.effective_samples, 2 / math.pi * n * torch.tensor([[24.0, 12.0]]).double())

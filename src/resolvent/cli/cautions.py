@@ -17,7 +17,8 @@ FAR = {"acceleration": (0.0, 1.5), "coils": (0.5, 2.0)}
 def cautions(scan: Scan, card: dict[str, Any]) -> tuple[str, ...]:
     """One sentence each, without the full stop; `card` is that of the model."""
     trained = _at(card, "training", "data", "scans")
-    acceleration = math.prod(scan.matrix) / float(scan.worth[scan.worth > 0].min())  # of the frame with the fewest
+    samples = scan.effective_samples
+    acceleration = math.prod(scan.matrix) / float(samples[samples > 0].min())  # of the frame with the fewest
     texts = (block(scan), _far("acceleration", acceleration, trained), _far("coils", scan.n_coils, trained))
     return tuple(text for text in texts if text)
 

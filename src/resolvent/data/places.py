@@ -12,10 +12,10 @@ from torch import Tensor
 from resolvent._types import Brief
 
 STRAIGHT = 0.99
-"""Cosine of the angle, of a step of a readout and the way from DC, below which it is not along a spoke."""
+"""Smallest cosine of the angle between a step of a readout and the radial direction for a step along a spoke."""
 
 LEAST = 1e-3
-"""What a sample is worth at least: readouts may stay at one place."""
+"""Smallest count of a sample, because readouts may dwell at one position."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,16 +60,17 @@ class Trajectory(Brief):
     places: Tensor
     matrix: tuple[int, ...]
 
-    def worth(self, mask: Tensor) -> Tensor:
-        """How many samples of a full grid those of each frame are worth, ``(batch or 1, *lead or 1)``.
+    def effective_samples(self, mask: Tensor) -> Tensor:
+        """Number of samples of a full grid that each frame is worth, ``(batch or 1, *lead or 1)``.
 
-        A sample is worth 1, or its distance to the nearer neighbour in its readout, in cycles per field of view, where
-        that is less: oversampling of a readout adds nothing. Spokes are worth ``2 / pi`` of it, in 2-D, in stacks of
-        stars and in balls: they lie densest in the centre, and only ``pi / 2`` times as many as a grid has lines are
-        one cycle apart at the border, as Nyquist asks. They are spokes where most samples move away from or towards DC.
+        A sample counts as 1, or as its distance to the nearer neighbour in its readout, in cycles per field of view, if
+        that is less: oversampling of a readout adds nothing. Samples of spokes count ``2 / pi`` of that, in 2-D, in
+        stacks of stars and in balls: spokes are densest in the centre, and Nyquist's one cycle per field of view at the
+        border takes ``pi / 2`` times as many of them as a grid has lines. Readouts are taken for spokes if most of
+        their samples move straight towards or away from DC.
 
         Args:
-            mask: of the samples, as in `Scan`; what was not measured is worth nothing.
+            mask: mask of the samples, as in `Scan`; samples that were not measured count nothing.
 
         Source: P. E. Z. Larson et al., IEEE TMI 27:47-57 (2008): spokes are ``1 / (k_max FOV)`` apart in angle.
         """

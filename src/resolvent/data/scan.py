@@ -118,14 +118,14 @@ class Scan(Brief):
 
     @property
     def acceleration(self) -> float:
-        """Samples of the full grid over samples measured (`worth`): of spokes ``pi / 2`` N over their number."""
-        return self.worth.numel() * math.prod(self.matrix) / float(self.worth.sum())
+        """Samples of the full grid over `effective_samples`; for spokes ``pi / 2`` N over their number."""
+        return self.effective_samples.numel() * math.prod(self.matrix) / float(self.effective_samples.sum())
 
     @cached_property
-    def worth(self) -> Tensor:
-        """How many samples were measured of each frame, ``(batch or 1, *lead or 1)``; see `Trajectory.worth`."""
+    def effective_samples(self) -> Tensor:
+        """Measured samples of each frame, ``(batch or 1, *lead or 1)``; see `Trajectory.effective_samples`."""
         if self.trajectory is not None:
-            return self.trajectory.worth(self.mask)
+            return self.trajectory.effective_samples(self.mask)
         return (self.mask != 0).flatten(-self.ndim).sum(-1)
 
     @property
