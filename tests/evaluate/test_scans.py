@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import resolvent as rv
+from resolvent._errors import DataError
 from resolvent.evaluate.scans import Acquisition, Files, resized
 
 
@@ -109,6 +110,12 @@ def test_volumes_and_series_are_one_scan_a_subject(others, layout, ndim, acquisi
     taken = case.A.encode[0, 0] != 0
     whole_lines = bool((taken == taken[..., :1]).all())  # in a volume x is read out and always complete
     assert whole_lines == (layout == "volumes")
+
+
+@pytest.mark.parametrize("layout", ["volumes", "series"])
+def test_a_measured_slice_is_no_volume_and_no_series(measured, layout, acquisition):
+    with pytest.raises(DataError, match=f"holds measured slices .*, not {layout}"):
+        files(measured, layout=layout).specs(acquisition)
 
 
 def test_resizing_keeps_the_whole_field_of_view():

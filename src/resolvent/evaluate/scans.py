@@ -220,7 +220,7 @@ class Files:
         """All subjects, with the hashes of their files."""
         ndim = 2 if self.layout == "slices" else 3
         return [
-            (subject, digest and digest[:16])
+            (_checked(subject, self.layout), digest and digest[:16])
             for path in self.paths
             for digest in [sha256(path)]
             for subject in read_subjects(path, ndim=ndim)[: self.subjects]
@@ -243,6 +243,19 @@ def resized(images: Tensor, size: int | None) -> Tensor:
 
     small = torch.complex(planes(square.real), planes(square.imag)) if square.is_complex() else planes(square)
     return small / small.abs().max()
+
+
+def _checked(subject: Subject, layout: Layout) -> Subject:
+    """The subject; a measured scan cannot be taken for volumes or series that it is not."""
+    scan = subject.scan
+    if scan is not None and (
+        (layout == "volumes" and scan.ndim == 2) or (layout == "series" and scan.kspace.ndim == 2 + scan.ndim)
+    ):
+        raise DataError(
+            f"{subject.source} holds measured slices (k-space has the axes {tuple(scan.kspace.shape)}), not {layout}. "
+            "Leave out --as, or give a scan of that kind."
+        )
+    return subject
 
 
 def _length(subject: Subject) -> int:
