@@ -67,7 +67,7 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="FILE",
-            help="Tune the weights of the baselines on --probes of these subjects; otherwise set by a rule.",
+            help="Tune the weights of the baselines on --probes of these subjects; else they follow a rule.",
         ),
     ] = None,
     acceleration: Annotated[
@@ -97,7 +97,7 @@ def evaluate(
         ),
     ] = "slices",
     subjects: Annotated[
-        int | None, typer.Option(min=1, help="Only the first subjects of each file, this many.")
+        int | None, typer.Option(min=1, help="How many subjects of each file, from the first; all by default.")
     ] = None,
     slices: Annotated[int, typer.Option(min=1, help="Slices per subject, evenly spaced.")] = 4,
     convergence: Annotated[
