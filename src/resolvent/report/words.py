@@ -1,7 +1,7 @@
 """What a record says, in plain words: what is proved, estimated or refused, what to beware of, where it came from.
 
-A record is the JSON that lies beside an image. Of one that somebody else wrote only the entries named here are read, so
-nothing else (a patient's name) can reach a page.
+A record is the JSON file beside an image. Only the entries named here are read from it, whoever wrote it, so nothing
+else (a patient's name) can reach a page.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ PROVED = ("all-data", "per-scan")
 DOUBTS = {
     "unexplained": (
         "The image does not explain the samples",
-        " The certificate does not say otherwise: it is about the solution of the equation, whatever maps stand in it.",
+        " The certificate does not contradict this: it is about the solution of the equation, whatever maps are in it.",
     ),
-    "noise": ("Hardly anything was measured", ""),
-    "nothing": ("Nothing was measured of a part", ""),
+    "noise": ("Almost no signal was measured", ""),
+    "nothing": ("A part was not measured at all", ""),
 }
-"""Of each kind of doubt (`resolvent.mol.fit.Fit`) its title, and what is to be added."""
+"""Title of each kind of doubt (`resolvent.mol.fit.Fit`), and text to be added to it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Statement:
         title: what it is about.
         short: the same with its number.
         text: what is known, in a sentence or two.
-        link: the explanation in the page.
+        link: the explanation on the page.
     """
 
     state: str
@@ -49,7 +49,7 @@ def certificate(record: Record) -> list[Statement]:
     """One solution, the distance to it, stability; a single refusal where there is no certificate."""
     of = record.get("certificate")
     if not isinstance(of, dict):
-        text = "No record of a certificate of this image lies beside it: nothing is known about how it was made."
+        text = "There is no record of a certificate beside this image: nothing is known about how it was made."
         return [Statement("refused", "Certificate", "Certificate", text, "refused")]
     tier, kind, m = of.get("tier"), of.get("data_gain_kind"), number(of.get("m"))
     proved = of.get("proved") is True and tier in PROVED
@@ -104,9 +104,9 @@ def _stability(gain: float | None, kind: object) -> Statement:
         return Statement("proved", title, short, text, "gain")
     if kind == "conditioning held":
         text = (
-            f"A change of the data changes the image by {times} while what was made of the data before the solve is "
-            "held: coil maps, units, and what the network was told about the scan. How much that moves with the data "
-            "is not bounded."
+            f"A change of the data changes the image by {times} while all that was derived from the data before the "
+            "solve is held: coil maps, units, and what the network was told about the scan. How much these change with "
+            "the data is not bounded."
         )
         return Statement("held", title, short, text, "gain")
     text = f"If the estimated constant holds, a change of the data changes the image by {times}. That was not proved."
@@ -114,7 +114,7 @@ def _stability(gain: float | None, kind: object) -> Statement:
 
 
 def warnings(record: Record) -> list[tuple[str, str]]:
-    """What nobody may overlook: title and remedy."""
+    """Warnings that must not be overlooked: title and text."""
     found = []
     of = record.get("certificate")
     if record.get("converged") is False:
@@ -133,7 +133,7 @@ def warnings(record: Record) -> list[tuple[str, str]]:
 
 
 def doubts(fit: object) -> list[tuple[str, str]]:
-    """What the fit doubts, as it was written down; of a record that does not say what, that it does."""
+    """The doubts in the record of the fit; if it has no text for them, only that there are some."""
     told = fit.get("doubts") if isinstance(fit, dict) else None
     said = {kind: text for kind, text in told.items() if isinstance(text, str)} if isinstance(told, dict) else {}
     found = [
@@ -142,7 +142,7 @@ def doubts(fit: object) -> list[tuple[str, str]]:
         if kind in said
     ]
     if not found and isinstance(fit, dict) and fit.get("doubtful") is True:
-        found = [("The image is doubtful", "Its record says so, and not why.")]
+        found = [("The image is doubtful", "Its record says so, but not why.")]
     return found
 
 
@@ -159,7 +159,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
         ("Model SHA-256", _text(model.get("sha256"))),
         ("Weight of the data, lam", _several(record.get("lam"))),
         ("Noise level, relative to the image", _several(record.get("noise"))),
-        ("Samples left unexplained, beside noise", "" if left is None else percent(left)),
+        ("Samples left unexplained, beyond noise", "" if left is None else percent(left)),
         ("Tolerance", _several(record.get("tol"))),
         ("How the solve ended", _text(record.get("status"))),
         ("Steps", _several(record.get("steps"))),
@@ -191,7 +191,7 @@ def _numbers(value: object) -> list[float]:
 
 
 def _left_out(retro: object) -> str:
-    """How a fully sampled scan was undersampled; nothing where it was not."""
+    """How a fully sampled scan was undersampled; empty if it was not."""
     if not isinstance(retro, dict):
         return ""
     return f"{_several(retro.get('acceleration'))}-fold, {_text(retro.get('kind'))}, seed {_several(retro.get('seed'))}"
