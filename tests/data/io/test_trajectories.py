@@ -332,7 +332,7 @@ def test_what_needs_a_grid_says_so(tmp_path: Path, along: Scan):
     with pytest.raises(_errors.FormatError, match=r"no \.cfl file, so its trajectory, if any, is in it"):
         read(tmp_path / "r.h5", trajectory="t.cfl")
     two = along.replace(coil_maps=torch.stack([along.maps, along.maps], 2)).validated()
-    with pytest.raises(_errors.ShapeError, match="maps have 2 sets, and along a trajectory one is handled"):
+    with pytest.raises(_errors.ShapeError, match="maps have 2 sets, but a trajectory allows only one"):
         two.operator()
     with pytest.raises(_errors.ShapeError, match="maps are 46 x 48 but k-space is 48 x 48"):
         along.replace(coil_maps=along.coil_maps[..., 1:-1, :]).validated()
