@@ -20,7 +20,7 @@ LEAD = ("contrast", "phase", "repetition", "set")
 AGREED = 0.75
 """Least fraction of the energy that the mean of averages must keep: that of two phases 60 degrees apart."""
 ENDS = 0.05
-"""Least fraction of a line whose zero ends, or missing ends of an oversampled line, count as not measured."""
+"""Least fraction of a line that counts as not measured, where its ends are zero, or missing with oversampling."""
 CUT = 0.02
 """Fraction of a line (or one sample) that may lie outside the encoded matrix: conventions for centres differ."""
 
