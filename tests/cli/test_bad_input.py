@@ -221,7 +221,7 @@ def test_errors_of_the_other_commands(resolvent, store, scan, tmp_path):
         (("info", tmp_path), "there is no model"),
         (("simulate", tmp_path / "absent.nii", "-o", tmp_path / "s.h5"), "does not exist"),
         (("simulate", path, "-o", tmp_path / "s.h5"), "holds k-space, not an image"),
-        (("simulate", path, "-o", tmp_path / "s.npy"), "is a format for images"),
+        (("simulate", path, "-o", tmp_path / "s.npy"), "is an image format, but this command writes a scan"),
         (("convert", tmp_path / "absent.pth", "-o", tmp_path / "model"), "there is no file"),
         (("convert", path, "-o", tmp_path / "file"), "is a file"),
     ]:

@@ -44,7 +44,7 @@ def test_a_slice_that_was_measured_in_part_is_named():
     whole, part = torch.ones(1, 12, 16), box(slice(0, 8), slice(0, 16))
     assert block(scan(torch.cat([whole, part, whole, part]))) == (
         "slice 2 of 4: k-space is complete in 8 x 16 of 12 x 16, to one side (partial Fourier): no phase constraint "
-        "fills the rest; so it is in 1 more"
+        "fills the rest; the same in 1 more"
     )
     frames = rv.Scan(kspace=torch.ones(1, 8, 2, 12, 16) + 0j, mask=torch.stack([whole, part], 1))
     assert block(frames).startswith("frame 2 of 2: k-space is complete in 8 x 16")

@@ -35,7 +35,7 @@ def test_a_device_that_is_not_there_is_a_usage_error(call, name):
     for device in ("cuda:99", "gpu", "meta", "hpu"):
         run = call(name, device)
         assert run.code == 2
-        assert f"{device!r} is no device that PyTorch finds here" in run.err
+        assert f"PyTorch finds no device {device!r} here" in run.err
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -219,7 +219,7 @@ def test_a_full_disk_is_no_internal_error(resolvent, store, scan, model, monkeyp
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr("resolvent.cli.results.stream_image", failing(full))
     run = resolvent("recon", store(scan), "-o", "-", "--model", model)
-    assert (run.code, run.error) == (1, "no space is left where the output goes. Free some, or write elsewhere.")
+    assert (run.code, run.error) == (1, "no space is left where the output goes. Free some space, or write elsewhere.")
     monkeypatch.setattr(output, "emit", failing(full))
     with pytest.raises(typer.Exit), output.reporting(as_json=True, debug=False):
         output.emit({})

@@ -91,8 +91,8 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     ("arguments", "message"),
     [
         (("--no-such-option",), "No such option"),
-        (("--seed", 1), "Add it."),
-        (("--mask-kind", "gaussian2d"), "Add it."),
+        (("--seed", 1), "Add --acceleration."),
+        (("--mask-kind", "gaussian2d"), "Add --acceleration."),
         (("--acceleration", 4, "--mask-kind", "spiral"), "is not one of uniform1d"),
         (("--tol", 0), "is not a positive number"),
         (("--tol", "nan"), "is not a positive number"),

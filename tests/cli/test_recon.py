@@ -426,7 +426,7 @@ def test_a_network_for_volumes_takes_time_for_space_and_that_is_said(image, kind
     frames = rv.simulate(image.expand(1, 2, 48, 48) + 0j, n_coils=4, acceleration=2)
     network = rv.MOL(kind(channels=4, layers=1, trunk_layers=1), lam=100.0, normalise=True)
     remarks = reconstruct.reconstruct(frames, network, max_steps=1).remarks
-    assert remarks == ("the network takes frames for a third axis of space; --model cine is for series",)[:said]
+    assert remarks == ("the network treats frames as a third axis of space; --model cine is for series",)[:said]
 
 
 def test_two_map_sets(resolvent, store, scan, model, tmp_path):
@@ -563,7 +563,7 @@ def test_the_limit_of_memory_is_not_that_of_another_device(resolvent, store, sca
     monkeypatch.setattr(torch, "zeros", lambda *_, **__: torch.ones(1))  # as if there were a GPU
     run = resolvent("recon", store(scan), "--model", model, "--device", "cuda", "--max-memory", "4GiB")
     assert run.code == 2
-    assert "--max-memory limits the memory of the processor" in run.err
+    assert "--max-memory limits the memory of the CPU only" in run.err
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU in this machine")

@@ -127,7 +127,7 @@ def test_view_opens_a_page(resolvent, tmp_path, monkeypatch):
     resolvent("view", page, "--open")
     assert opened == [page.as_uri()]
     run = resolvent("view", page, "-o", tmp_path / "other.html")
-    assert run.code == 2 and "is a page already" in run.err
+    assert run.code == 2 and "is already a page" in run.err
     assert page.read_text() == "<p>"
 
 

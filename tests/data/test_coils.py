@@ -253,7 +253,7 @@ def test_a_centre_that_is_too_small_is_named(scan):
         espirit(scan.replace(kspace=scan.kspace * few[:, None], mask=few, source="a.h5"))
     with pytest.raises(DataError, match="is only 0 x 0 samples"):
         calibration_block(torch.zeros(32, 32) > 0)
-    with pytest.raises(DataError, match=r"9 map sets cannot be had from 8 coils. Pass sets from 1 to 8"):
+    with pytest.raises(DataError, match=r"9 map sets cannot be made from 8 coils. Pass sets from 1 to 8"):
         espirit(scan, sets=9)
     with pytest.raises(DataError, match="calibration lines of k-space are zero or not finite"):
         espirit(scan.replace(kspace=0 * scan.kspace))

@@ -70,5 +70,5 @@ def test_bad_input_is_refused(pair):
         nmse(0 * r, x)
     with pytest.raises(DataError, match="The image has values that are not finite"):
         ssim(r, x * np.inf)
-    with pytest.raises(ShapeError, match="SSIM looks at 7 x 7 pixels"):
+    with pytest.raises(ShapeError, match="SSIM needs 7 x 7 pixels"):
         ssim(r[:, :5], x[:, :5])

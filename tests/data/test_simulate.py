@@ -235,7 +235,7 @@ def test_scan_type_is_kept(image):
 
 @pytest.mark.parametrize("snr_db", [math.nan, -math.inf, 1e5, -1e5])
 def test_decibels_that_are_none_are_refused(snr_db):
-    with pytest.raises(DataError, match="is no signal to noise"):
+    with pytest.raises(DataError, match="is no signal-to-noise"):
         simulate(torch.ones(8, 8), acceleration=1, snr_db=snr_db)
 
 

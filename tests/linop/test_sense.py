@@ -152,7 +152,7 @@ def test_number_of_spatial_axes_is_read_off_the_maps_where_they_tell_it():
     assert (changing.ndim, changing.lead) == (2, (3,))
     x = random(1, 3, 4, 5)
     torch.testing.assert_close(changing.normal(x), changing.adjoint(changing(x)), rtol=0, atol=1e-13)
-    with pytest.raises(ShapeError, match=r"those of a volume, or change over time.*ndim=3.*ndim=2.*Scan.operator"):
+    with pytest.raises(ShapeError, match=r"those of a volume or of slices over time.*ndim=3.*ndim=2.*Scan.operator"):
         SENSE(unit_maps(1, 2, 3, 4, 5), torch.ones(3, 4, 5))
 
 

@@ -159,7 +159,7 @@ def test_missing_file_and_wrong_step_size_are_named(tmp_path):
         convert(tmp_path / "none.pth")
     with h5py.File(tmp_path / "scan.h5", "w") as file:
         file["kspace"] = [1.0]
-    with pytest.raises(ModelError, match=r"scan.h5 is HDF5, as scans are, and no checkpoint"):
+    with pytest.raises(ModelError, match=r"scan.h5 is HDF5, as scans are, not a checkpoint"):
         convert(tmp_path / "scan.h5")
     with pytest.raises(ModelError, match=r"alpha is -1.0; a step size is positive"):
         convert(written(tmp_path, layout()), alpha=-1.0)

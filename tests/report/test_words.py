@@ -10,7 +10,7 @@ HELD = {**PROVED, "data_gain_kind": "conditioning held"}
 ALL = {**PROVED, "tier": "all-data", "data_gain_kind": "proved"}
 ESTIMATED = {**PROVED, "proved": False, "tier": "estimated", "data_gain_kind": "estimated"}
 REFUSED = {**HELD, "proved": False, "distance": None}
-NOISY = "Hardly anything was measured"
+NOISY = "Almost no signal was measured"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_without_a_record_nothing_is_claimed():
         ({"certificate": HELD, "fit": {"doubtful": True, "doubts": {"noise": "a", "x": "b", "nothing": 3}}}, [NOISY]),
         (
             {"certificate": HELD, "fit": {"doubtful": True, "doubts": {"nothing": "a", "unexplained": "b"}}},
-            ["The image does not explain the samples", "Nothing was measured of a part"],
+            ["The image does not explain the samples", "A part was not measured at all"],
         ),
     ],
 )
@@ -81,7 +81,7 @@ def test_a_doubt_is_said_as_it_was_written_down():
     ((_, text),) = warnings({"certificate": HELD, "fit": fit})
     assert text.startswith("Slice 2 of 2, frame 3 of 3: |A x - b| = 30 % of |b|. The certificate does not")
     assert dict(provenance({"fit": {"unexplained": [[0.01, None], [0.3, 0.02]]}})) == {
-        "Samples left unexplained, beside noise": "30 %"
+        "Samples left unexplained, beyond noise": "30 %"
     }
 
 

@@ -92,7 +92,7 @@ def test_messages_name_the_picture_and_the_setting(config, tmp_path):
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(FormatError, match=r"text\.png is no picture"):
         read_picture(tmp_path / "text.png")
-    with pytest.raises(FormatError, match=r"nowhere\.png does not exist, nor among scikit-image's"):
+    with pytest.raises(FormatError, match=r"nowhere\.png does not exist, here or among scikit-image's"):
         read_picture(tmp_path / "nowhere.png")
     data = {"train": ["camera.png"], "validation": ["camera.png"]}
     with pytest.raises(DataError, match=r"camera.png is in validation and in training"):

@@ -345,7 +345,7 @@ def test_a_signal_writes_a_checkpoint_and_ends_the_run_in_time(config, tmp_path,
     began = time.monotonic()
     out, err = process.communicate(timeout=60)
     assert process.returncode == code and time.monotonic() - began < 30
-    assert json.loads(out)["signal"] == number.name and "the same command goes on from there" in err
+    assert json.loads(out)["signal"] == number.name and "the same command continues from there" in err
     assert (tmp_path / "run" / "last.ckpt").exists() and not list((tmp_path / "run").glob("*.tmp"))
 
 
@@ -386,11 +386,11 @@ def test_checkpoints_execute_nothing_and_damage_is_named(tmp_path):
             return (os.system, (f"touch {tmp_path}/executed",))
 
     torch.save({"state_dict": Gadget()}, tmp_path / "last.ckpt")
-    with pytest.raises(DataError, match="no checkpoint that can be read"):
+    with pytest.raises(DataError, match="cannot be read as a checkpoint"):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "last.ckpt")
     assert not (tmp_path / "executed").exists()
     (tmp_path / "last.ckpt").write_bytes(b"PK\3\4 cut")
-    with pytest.raises(DataError, match="no checkpoint"):
+    with pytest.raises(DataError, match="cannot be read as a checkpoint"):
         AtomicCheckpointIO().load_checkpoint(tmp_path / "last.ckpt")
 
 

@@ -1,6 +1,6 @@
-"""The command line: one command a file; prints and exit codes, nothing else.
+"""The command line, one file per command: what is printed and the exit codes, nothing else.
 
-Only typer is imported here. What a command needs it imports when it runs, so that ``--help`` answers at once.
+Only typer is imported here. Each command imports what it needs when it runs, so that ``--help`` answers at once.
 """
 
 from typing import Annotated
@@ -27,8 +27,8 @@ app = typer.Typer(
     name="resolvent",
     help="MRI reconstruction by monotone operator learning: one solution, and a certificate with every image. "
     "Research use only.",
-    epilog="Exit codes: 0 done; 1 the data or the model is at fault; 2 usage; 3 not converged, a certificate was "
-    "demanded and refused, or an adaptation brought no improvement.",
+    epilog="Exit codes: 0 done; 1 the data or the model is at fault; 2 usage error; 3 not converged, a "
+    "demanded certificate was refused, or an adaptation brought no improvement.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

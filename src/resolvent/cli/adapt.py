@@ -19,24 +19,26 @@ if TYPE_CHECKING:
 
 
 def adapt(
-    scan: Annotated[str, typer.Argument(metavar="SCAN", help="A scan of any format that can be read.")],
-    output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Folder of the model; its name too.")],
-    model: Annotated[str, typer.Option(metavar="MODEL", help="Where to start: a packaged model or a folder.")] = MODEL,
+    scan: Annotated[str, typer.Argument(metavar="SCAN", help="A scan in any supported format.")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Folder for the model; also its name.")],
+    model: Annotated[
+        str, typer.Option(metavar="MODEL", help="Model to start from: a packaged one or a folder.")
+    ] = MODEL,
     steps: Annotated[int, typer.Option(min=1, help="Gradient steps, each on one slice.")] = 60,
-    rate: Annotated[float, typer.Option(max=1, callback=positive, help="Step size of the weights.")] = 1e-3,
+    rate: Annotated[float, typer.Option(max=1, callback=positive, help="Learning rate, at most 1.")] = 1e-3,
     maps: Maps = None,
     dataset: Dataset = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the samples held out.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for the choice of held-out samples.")] = 0,
     device: Device = "cpu",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Adapt a model to one scan: hold samples out, and train the network to predict them from the rest.
 
-    Needs no reference. The adapted model is as strictly monotone as the one it came from: one solution, and the
-    distance to it, are proved as before. A data gain holds only with the weights held, which now depend on the data. A
-    part of the samples is kept away from it all: if they are predicted no better than before, nothing is written (exit
-    code 3). Reconstruct with it: resolvent recon SCAN --model DIR.
+    Needs no reference. The adapted model is as strictly monotone as the original: one solution, and the distance to
+    it, are proved as before. The weights now depend on the data, so a data gain holds only with the weights held. Some
+    samples are kept out of the adaptation: if they are predicted no better than before, nothing is written (exit code
+    3). To reconstruct with the result: resolvent recon SCAN --model DIR.
     """
     with reporting(as_json=as_json, debug=debug):
         from resolvent.data.io.output import sha256
@@ -44,7 +46,9 @@ def adapt(
         from resolvent.mol.weights import load_mol
 
         if Path(model).is_dir() and Path(output).resolve() == Path(model).resolve():
-            raise typer.BadParameter(f"{output} is the model to start from and would be replaced. Choose another.")
+            raise typer.BadParameter(
+                f"{output} is the model to start from and would be replaced. Choose another folder."
+            )
         check_folder(output)
         network = load_mol(model).to(device)
         with progress() as say:
@@ -62,13 +66,13 @@ def adapt(
             emit({"version": __version__, **found})
         else:
             typer.echo(
-                f"{Path(scan).name}: {network.identity['name']}, {steps} steps · error of samples that were kept away "
+                f"{Path(scan).name}: {network.identity['name']}, {steps} steps · error on samples kept out "
                 f"{done.before:.4g} before, {done.after:.4g} after"
             )
             typer.echo(f"  written: {output}\n" if done.better else "")
         if not done.better:
             if math.isfinite(done.after):
-                complain("warning: the samples kept away are predicted no better than before; nothing is written.")
+                complain("warning: the samples kept out are predicted no better than before; nothing is written.")
             else:
                 complain("warning: the adaptation diverged; nothing is written. Lower --rate.")
             raise typer.Exit(REFUSED)
@@ -80,7 +84,7 @@ def _measured(scan: Scan, say: Any) -> tuple[Any, Any, float | None]:
 
     if scan.trajectory is not None:
         raise DataError(
-            f"{scan.source} is not Cartesian, and adapting holds out samples of a grid. Use the model as it is."
+            f"{scan.source} is not Cartesian, but adaptation holds out samples of a grid. Use the model as it is."
         )
     say("coil maps")
     unit = scan.normalised()

@@ -1,4 +1,4 @@
-"""``resolvent attack``: the perturbation of the data that does most harm to the image, as far as a search finds it."""
+"""``resolvent attack``: the perturbation of the data that changes the image most, as far as a search finds it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from resolvent.mol.worst_case import Attack
 
 LINEAR = "sense"
-"""What stands for a model in the command line: the linear reconstruction, of which the worst case is known."""
+"""What names, in place of a model, the linear reconstruction, whose worst case is known."""
 METHODS = {"pgd": ("pgd",), "adam": ("adam",), "both": ("pgd", "adam")}
 
 
@@ -29,25 +29,25 @@ def _method(name: str) -> str:
 
 def attack(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help=f"A packaged model, the folder of one, or the word {LINEAR!r}.")
+        str, typer.Argument(metavar="MODEL", help=f"A packaged model, a model folder, or the word {LINEAR!r}.")
     ],
-    scan: Annotated[str, typer.Argument(metavar="SCAN", help="A scan of any format that can be read.")],
+    scan: Annotated[str, typer.Argument(metavar="SCAN", help="A scan in any supported format.")],
     epsilon: Annotated[
         float, typer.Option(callback=positive, help="Norm of the perturbation, relative to that of the data.")
     ] = 0.01,
-    steps: Annotated[int, typer.Option(min=1, help="Gradients for each start and method.")] = 30,
-    starts: Annotated[int, typer.Option(min=1, help="Starts of each method.")] = 2,
+    steps: Annotated[int, typer.Option(min=1, help="Gradient steps per start and method.")] = 30,
+    starts: Annotated[int, typer.Option(min=1, help="Starts per method.")] = 2,
     method: Annotated[
         str, typer.Option(metavar="NAME", callback=_method, help="pgd (projected gradient ascent), adam, or both.")
     ] = "pgd",
     held: Annotated[
-        bool, typer.Option("--held", help="Attack once more with the conditioning held, as the bound has it.")
+        bool, typer.Option("--held", help="Attack once more with the conditioning held, as the bound assumes.")
     ] = False,
     window: Annotated[
         int | None,
-        typer.Option(min=1, metavar="SIDE", help="Attack a square of the image only; each start takes another place."),
+        typer.Option(min=1, metavar="SIDE", help="Attack only a square of the image, at another place for each start."),
     ] = None,
-    index: Annotated[int, typer.Option("--slice", min=0, help="Which slice is attacked; 0 is the first.")] = 0,
+    index: Annotated[int, typer.Option("--slice", min=0, help="The slice to attack; 0 is the first.")] = 0,
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="PNG", help="A picture of the attack.")
     ] = None,
@@ -55,24 +55,24 @@ def attack(
     dataset: Dataset = None,
     acceleration: Annotated[
         float | None,
-        typer.Option(metavar="R", callback=at_least_one, help="Leave samples out of a fully sampled scan first."),
+        typer.Option(metavar="R", callback=at_least_one, help="Undersample a fully sampled scan first."),
     ] = None,
     mask_kind: Kind = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random starts, and of the mask.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for the random starts and the mask.")] = 0,
     device: Device = "cpu",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Search the perturbation of the measured samples that changes the image most, beside white noise of its norm.
+    """Search for the perturbation of the samples that changes the image most; compare with white noise of its norm.
 
-    What is found is a lower bound of the worst case, never a guarantee; more steps and starts find more. The bound
-    printed beside it is that of the certificate, with how it is known. The gain is the change of the image over that
-    of the data.
+    The result is a lower bound of the worst case, never a guarantee; more steps and starts find more. The bound
+    printed with it is that of the certificate, with how it is known. The gain is the change of the image divided by
+    that of the data.
     """
     with reporting(as_json=as_json, debug=debug):
         (picture,) = figures([scan], output)
         if acceleration is None and mask_kind is not None:
-            raise typer.BadParameter("--mask-kind describes what --acceleration leaves out. Add it.")
+            raise typer.BadParameter("--mask-kind describes what --acceleration leaves out. Add --acceleration.")
         if held and model == LINEAR:
             raise typer.BadParameter("the linear reconstruction has no conditioning to hold. Leave out --held.")
 
@@ -130,7 +130,7 @@ def attack(
 def _search(
     model: str, scan: Scan, epsilon: float, options: dict[str, Any], *, held: bool, device: str
 ) -> tuple[str, Attack, Attack | None, float]:
-    """Name of what was attacked, the attack, that with the conditioning held, and the seconds both took."""
+    """Name of the attacked model, the attack, the one with the conditioning held, and the seconds both took."""
     from resolvent.mol.targets import attack_model, attack_sense
     from resolvent.mol.weights import load_mol
 

@@ -1,4 +1,4 @@
-"""What a user should know of a scan before believing its image: where nothing was measured, what no training saw."""
+"""What a user should know before trusting an image: where nothing was measured, and what no training saw."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from resolvent.data import Scan
 
 FAR = {"acceleration": (0.0, 1.5), "coils": (0.5, 2.0)}
-"""Factors on the least and the largest number in training; beyond them a scan is far from what the model saw."""
+"""Factors on the smallest and largest number in training; a scan beyond them is far from what the model saw."""
 
 
 def cautions(scan: Scan, card: dict[str, Any]) -> tuple[str, ...]:
@@ -24,7 +24,7 @@ def cautions(scan: Scan, card: dict[str, Any]) -> tuple[str, ...]:
 
 
 def block(scan: Scan) -> str:
-    """A caution if all that was measured of a slice, or a frame, is one full block of the matrix; else empty."""
+    """A caution if the measured samples of a slice or a frame are one full block of the matrix; else empty."""
     from resolvent.mol.fit import place
 
     if scan.trajectory is not None:
@@ -37,7 +37,7 @@ def block(scan: Scan) -> str:
     number, said = found[0]
     if len(masks) == 1 or (all(other == said for _, other in found) and len(found) == len(masks)):
         return said
-    more = f"; so it is in {len(found) - 1} more" if len(found) > 1 else ""
+    more = f"; the same in {len(found) - 1} more" if len(found) > 1 else ""
     return f"{place(number, frames)}: {said}{more}"
 
 
@@ -53,8 +53,8 @@ def _block(mask: Tensor) -> str:
     whole = " x ".join(map(str, mask.shape))
     if all(abs(first - (n - last)) <= 1 for (first, last), n in zip(ends, mask.shape, strict=True)):
         return (
-            f"k-space is zero outside of a centred block of {sizes} in {whole}, which was interpolated or is of low "
-            "resolution: nothing was measured outside"
+            f"k-space is zero outside a centred block of {sizes} in {whole}, as after interpolation or at low "
+            "resolution: nothing was measured there"
         )
     return (
         f"k-space is complete in {sizes} of {whole}, to one side (partial Fourier): no phase constraint fills the rest"

@@ -15,21 +15,21 @@ from resolvent.cli.output import REFUSED, Debug, Json, complain, emit, progress,
 
 def certify(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A packaged model, the folder of one, or owner/name on Hugging Face.")
+        str, typer.Argument(metavar="MODEL", help="A packaged model, a model folder, or owner/name on Hugging Face.")
     ],
     scan: Annotated[
-        str | None, typer.Argument(metavar="[SCAN]", help="Look at the solution of this scan, too.", show_default=False)
+        str | None, typer.Argument(metavar="[SCAN]", help="Also examine the solution of this scan.", show_default=False)
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Of Lanczos, at the solution: more are sharper.")] = 40,
+    steps: Annotated[int, typer.Option(min=1, help="Lanczos steps at the solution: more give sharper values.")] = 40,
     maps: Maps = None,
     dataset: Dataset = None,
     device: Device = "cpu",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say what is proved about a model, and how; or what was estimated.
+    """Report what is proved about a model, and how; or what was estimated.
 
-    The constants of a strict model are derived anew from its weights. Of an approximate one a search tells where its
+    The constants of a strict model are recomputed from its weights. For an approximate one, a search can show that its
     constant is exceeded, never that it holds. With a scan: the monotonicity at the solution (the smallest eigenvalue of
     the symmetric part of the Jacobian, of F and of the whole equation) and the certificate of the reconstruction.
     """
@@ -70,7 +70,7 @@ def _print(found: dict[str, Any]) -> None:
     )
     typer.echo(f"  c, r       {found['c']:.4g}, {found['r']:.4g}   |F - c I|_Lip <= r")
     moves = found["conditioning"]
-    known = "not bounded: it moves with the data as its network likes" if moves is None else f"{moves:.4g} ({kind})"
+    known = "not bounded: nothing limits how it changes with the data" if moves is None else f"{moves:.4g} ({kind})"
     typer.echo(f"  K          {known}   |F_b1(x)-F_b2(x)| <= K |b1-b2|, at the lam of a scan without noise")
     typer.echo(f"  method     {found['method']}")
     if found["derivation"]:
@@ -112,7 +112,7 @@ def _print_local(found: dict[str, Any]) -> None:
     if "conditioning" in local:
         row = local["conditioning"]
         typer.echo(
-            f"  the conditioning moves by {row['gain']:.3g} |b1-b2| or more ({row['gaussian']:.3g} for white noise; "
+            f"  the conditioning changes by {row['gain']:.3g} |b1-b2| or more ({row['gaussian']:.3g} for white noise; "
             f"estimated at {row['epsilon']:.0%}, slice {row['slice']}): with it the data gain would be <= "
             f"{row['data_gain']:.3g} (estimated)"
         )

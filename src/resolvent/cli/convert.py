@@ -1,4 +1,4 @@
-"""``resolvent convert``: a checkpoint of the published method as a model of this program."""
+"""``resolvent convert``: convert a checkpoint of the published method to a model of this program."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from resolvent.cli.output import Debug, Json, emit, reporting
 
 def convert(
     checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A torch file, such as model.pth.tar.")],
-    output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Folder of the model; its name too.")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Folder for the model; also its name.")],
     alpha: Annotated[
-        float, typer.Option(callback=positive, help="Step size it was trained with; the file does not say.")
+        float, typer.Option(callback=positive, help="Step size used in training; the file does not record it.")
     ] = 0.01,
-    m: Annotated[float, typer.Option(help="Monotonicity it was trained for; estimated, whatever it is.")] = 0.1,
+    m: Annotated[float, typer.Option(help="Monotonicity aimed at in training; always counts as estimated.")] = 0.1,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Convert a published MOL checkpoint.
 
-    Nothing in it is executed. Writes safetensors and a JSON card.
+    No code in the checkpoint is executed. Writes safetensors and a JSON card.
     """
     with reporting(as_json=as_json, debug=debug):
         from resolvent.data.io.output import sha256

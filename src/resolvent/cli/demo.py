@@ -18,13 +18,15 @@ SCAN = Path(__file__).parents[1] / "scans" / "demo.h5"
 
 
 def demo(
-    output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Folder for figure and image.")] = "demo",
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="DIR", help="Folder for the figure, the image and the scan.")
+    ] = "demo",
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Reconstruct the packaged scan, offline.
 
-    Prints a table and the certificate, and writes a figure and the image, and beside them the scan, to go on with.
+    Prints a table and the certificate, and writes a figure, the image, and a copy of the scan to continue with.
     """
     with reporting(as_json=as_json, debug=debug):
         from resolvent.cli.present import show

@@ -1,4 +1,4 @@
-"""``resolvent doctor``: what this installation has and what it lacks: the first thing to send with a report."""
+"""``resolvent doctor``: what this installation has and what it lacks; include its output in any bug report."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from resolvent.cli.output import FAULT, Debug, Json, emit, reporting
 
 
 def doctor(as_json: Json = False, debug: Debug = False) -> None:
-    """Say what is installed, what the machine has, and whether the packaged models can be loaded.
+    """Report what is installed, what the machine has, and whether the packaged models can be loaded.
 
-    Exit code 1 if something that everything rests on is missing or damaged; an extra that is missing is only said.
+    Exit code 1 if a required package or a packaged model is missing or damaged; a missing extra is only reported.
     """
     with reporting(as_json=as_json, debug=debug):
         found = examined()
@@ -62,7 +62,7 @@ def _machine() -> dict[str, Any]:
     machine = {"cores": os.cpu_count(), "threads": None, "memory_gb": memory, "devices": ["cpu"]}
     try:
         import torch
-    except ImportError:  # which `problems` say
+    except ImportError:  # `problems` reports it
         return machine
     devices = ["cpu", *(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():
@@ -71,7 +71,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _needs() -> dict[str, list[str]]:
-    """Names of the packages that each extra asks for, and under "" of those that everything rests on."""
+    """Names of the packages that each extra needs, and under "" of those that are always required."""
     found: dict[str, list[str]] = {}
     for line in metadata.requires("resolvent") or []:
         name, extra = re.match(r"([\w.-]+)(?:.*;.*extra == ['\"]([\w-]+)['\"])?", line).groups("")  # pyright: ignore[reportOptionalMemberAccess]
@@ -80,13 +80,13 @@ def _needs() -> dict[str, list[str]]:
 
 
 def _extra(names: list[str]) -> dict[str, Any]:
-    """Whether all that an extra asks for is there, and what is not."""
+    """Whether all packages of an extra are there, and which are missing."""
     missing = sorted({name for name in names if _installed(name) is None})
     return {"installed": not missing, "missing": missing}
 
 
 def _models() -> tuple[dict[str, str], list[str]]:
-    """Packaged models with what their certificate holds for, and those that cannot be loaded."""
+    """Packaged models with their tier, and problems with those that cannot be loaded."""
     from resolvent._errors import ModelError
 
     try:

@@ -1,4 +1,4 @@
-"""``resolvent evaluate``: the paper's tables and figures from a data set."""
+"""``resolvent evaluate``: tables and figures as in the paper, from a data set."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def evaluate(
     ],
     output: Annotated[
         str,
-        typer.Option("-o", "--output", metavar="DIR", help="Folder of results; a run that was stopped goes on there."),
+        typer.Option("-o", "--output", metavar="DIR", help="Folder for the results; a stopped run continues there."),
     ],
     models: Annotated[
         list[str] | None,
@@ -67,12 +67,12 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="FILE",
-            help="Choose the weights of the baselines on as many of these subjects as --probes; else by rule.",
+            help="Tune the weights of the baselines on --probes of these subjects; else they follow a rule.",
         ),
     ] = None,
     acceleration: Annotated[
         list[float] | None,
-        typer.Option(metavar="R", callback=_positives, help="4 and 6 by default; repeat for several."),
+        typer.Option(metavar="R", callback=_positives, help="Acceleration; 4 and 6 by default; repeat for several."),
     ] = None,
     mask_kind: Annotated[
         list[str] | None,
@@ -83,46 +83,59 @@ def evaluate(
         typer.Option(
             metavar="DB",
             callback=_finite,
-            help="30 for simulated scans, nothing added to measured ones; repeat for several.",
+            help="30 for simulated scans, no noise added to measured ones, by default; repeat for several.",
         ),
     ] = None,
-    coils: Annotated[int, typer.Option(min=1, help="Of simulated scans.")] = 8,
+    coils: Annotated[int, typer.Option(min=1, help="Coils of simulated scans.")] = 8,
     size: Annotated[
-        int | None, typer.Option(min=16, metavar="N", help="Bring images to N x N pixels; as they are by default.")
+        int | None, typer.Option(min=16, metavar="N", help="Resize images to N x N pixels; unchanged by default.")
     ] = None,
     layout: Annotated[
-        str, typer.Option("--as", metavar="WHAT", callback=_layout, help="What a scan is: slices, volumes or series.")
+        str,
+        typer.Option(
+            "--as", metavar="WHAT", callback=_layout, help="How to treat a scan: as slices, volumes or series."
+        ),
     ] = "slices",
-    subjects: Annotated[int | None, typer.Option(min=1, help="Only the first of each file.")] = None,
-    slices: Annotated[int, typer.Option(min=1, help="Of each subject, evenly spaced.")] = 4,
-    convergence: Annotated[bool, typer.Option("--convergence", help="Follow the solves of models.")] = False,
+    subjects: Annotated[
+        int | None, typer.Option(min=1, help="How many subjects of each file, from the first; all by default.")
+    ] = None,
+    slices: Annotated[int, typer.Option(min=1, help="Slices per subject, evenly spaced.")] = 4,
+    convergence: Annotated[
+        bool, typer.Option("--convergence", help="Record how the solves of models converge.")
+    ] = False,
     robustness: Annotated[
-        bool, typer.Option("--robustness", help="Noise, worst case, sampling, structures, shifts, empty data.")
+        bool, typer.Option("--robustness", help="Test noise, worst case, sampling, structures, shifts, empty data.")
     ] = False,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Of --robustness, this alone, such as gaussian or worst; repeat for more."),
+        typer.Option(
+            metavar="NAME", help="Only this test of --robustness, such as gaussian or worst; repeat for more."
+        ),
     ] = None,
-    cost: Annotated[bool, typer.Option("--cost", help="Time and memory of a training step.")] = False,
+    cost: Annotated[bool, typer.Option("--cost", help="Measure time and memory of a training step.")] = False,
     probes: Annotated[
         int, typer.Option(min=1, help="Number of scans for --tune, convergence and robustness: middle slices.")
     ] = 4,
     epsilon: Annotated[
         list[float] | None,
-        typer.Option(metavar="E", callback=_positives, help="Perturbation over data; 0.0025 to 0.08 by default."),
+        typer.Option(
+            metavar="E", callback=_positives, help="Norm of perturbation over data; 0.0025 to 0.08 by default."
+        ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Of the search for the worst case.")] = 200,
-    starts: Annotated[int, typer.Option(min=1, help="Of that search.")] = 6,
-    quick: Annotated[bool, typer.Option("--quick", help="One probe and a short search: to see that it runs.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of coils, phase, noise and masks.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the search for the worst case.")] = 200,
+    starts: Annotated[int, typer.Option(min=1, help="Starts of that search.")] = 6,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One probe and a short search, to check that it runs.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for coils, phase, noise and masks.")] = 0,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Compare reconstructions on a data set: tables and figures.
 
-    Test subjects are simulated, or undersampled where they are measured; all methods see the same scans. DIR gets
-    CSV, JSON, Markdown and figures of every experiment. Each result is kept at once: called again with the same DIR,
-    only what is missing is computed.
+    Scans are simulated from images; measured scans are undersampled. All methods see the same scans. DIR receives CSV,
+    JSON, Markdown and figures of every experiment. Each result is saved at once: a second call with the same DIR
+    computes only what is missing.
     """
     with reporting(as_json=as_json, debug=debug):
         from dataclasses import replace
@@ -132,7 +145,7 @@ def evaluate(
         if not models and not baselines:
             raise typer.BadParameter("There is nothing to evaluate. Name a MODEL, or add --baselines.")
         if (only or epsilon) and not robustness:
-            raise typer.BadParameter("--only and --epsilon are about --robustness. Add --robustness.")
+            raise typer.BadParameter("--only and --epsilon apply to --robustness. Add --robustness.")
         if tune and not baselines:
             raise typer.BadParameter("--tune chooses the weights of the baselines. Add --baselines.")
         began = time.monotonic()
@@ -184,7 +197,7 @@ def _once(names: list[str]) -> str:
 
 
 def _folder(out: str) -> Path:
-    """The folder of results, made if it is not there."""
+    """The folder of results, created if it does not exist."""
     from resolvent.cli.naming import make_folders
     from resolvent.data.io.output import check_place
 
@@ -216,7 +229,7 @@ def _written(folder: Path, found: dict[str, list[dict[str, Any]]], study: Study,
 
 
 def _show(rows: list[dict[str, Any]], written: list[Path], seconds: float) -> None:
-    """The summary, a block for each set of scans."""
+    """Print the summary, a block for each set of scans."""
     from itertools import groupby
 
     from resolvent.evaluate.tables import sampling_text, two_digits

@@ -1,4 +1,4 @@
-"""What `resolvent certify` finds out: how the constants of a model are proved, or what a search says against them."""
+"""What `resolvent certify` finds: how the constants of a model are proved, or what a search finds against them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from resolvent.monotone.layers import UnitKernel
 from resolvent.solve import Ritz
 
 GRID = 32
-"""Frequencies on every axis at which the norm of a kernel is computed anew."""
+"""Frequencies on every axis at which the norm of a kernel is recomputed."""
 SIZES = (0.1, 1.0, 10.0)
 """Standard deviations of the noise images, in units of the model."""
 STARTS, ASCENT = 3, 15
 """Starts, and gradient steps of each, of the search for a Lipschitz constant."""
 
 EPSILON = 0.01
-"""Size of the change of the data, relative to them, at which the conditioning is observed."""
+"""Size of the change of the data, relative to the data, at which the conditioning is observed."""
 
 TIERS = {
     "all-data": "for all data: one solution, the distance to it and the data gain are proved",
@@ -37,7 +37,7 @@ TIERS = {
     "the data gain only with conditioning, scale and lam held",
     "estimated": "nothing is proved: there may be several solutions, and m is what the training aimed at",
 }
-PROVED = "construction: the norm of every convolution is bounded, computed anew from the weights"
+PROVED = "construction: the norm of every convolution is bounded, recomputed from the weights"
 ESTIMATED = (
     f"estimate: gradient ascent on |H(u)-H(v)|/|u-v|, |v-u| <= 0.1 |u|, {STARTS} starts of {ASCENT} steps; each a "
     "lower bound of the Lipschitz constant at the points that were tried, and no bound anywhere else"
@@ -73,8 +73,8 @@ def constants(model: MOL) -> dict[str, Any]:
 def derivation(model: MOL) -> dict[str, Any]:
     """Each layer with a bound of the norm of its weight, and of the kernel that a solve uses: at most 1.
 
-    Both are bounds for images of any size, the first the one that the kernel was divided by. The second is computed on
-    a grid of its own; where that does not show it, on the one of the construction.
+    Both are bounds for images of any size. The kernel was divided by the first. The second is computed on a grid of
+    its own; if that grid does not show that it is at most 1, on the grid of the construction.
 
     Raises:
         ModelError: a kernel has a larger norm.
@@ -122,7 +122,7 @@ def estimate(model: MOL, score: Score, u: Tensor, where: str) -> dict[str, Any]:
 
 
 def at_scan(model: MOL, scan: Scan, *, steps: int, say: Callable[[str], None]) -> tuple[dict[str, Any], Outcome]:
-    """Reconstruct, and look at the Jacobians at each solution: the worst slice counts.
+    """Reconstruct, and examine the Jacobians at each solution: the worst slice counts.
 
     The eigenvectors are searched for in single precision; value and residual are then computed in double precision.
     """
@@ -143,13 +143,13 @@ def at_scan(model: MOL, scan: Scan, *, steps: int, say: Callable[[str], None]) -
             others.append(estimate(model, equation.score, x, f"solution of slice {number}"))
     found: dict[str, Any] = {"J_F": _worst(of_f), "J_G": _worst(of_g)}
     if model.tier == "per-scan":
-        say("how the conditioning moves with the data")
+        say("how the conditioning changes with the data")
         found["conditioning"] = at_data(model, outcome)
     return {**found, **({"estimates": others} if others else {})}, outcome
 
 
 def at_data(model: MOL, outcome: Outcome) -> dict[str, Any]:
-    """What the certificate leaves out of a conditioned model: K of `attack_conditioning` for the first slice."""
+    """What the certificate of a conditioned model leaves out: K of `attack_conditioning` for the first slice."""
     one = outcome.solved.entry(0).normalised()
     y = one.kspace.to(model.log_lam.device)
     A = one.operator().to(y.device)

@@ -1,4 +1,4 @@
-"""Examples for ``--help``. Each of them stands in README or in the documentation, too, where it runs as a test."""
+"""Examples for ``--help``. Each of them is also in README or the documentation, where it runs as a test."""
 
 EXAMPLES = {
     "demo": ("resolvent demo",),

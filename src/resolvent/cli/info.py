@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 def info(
     what: Annotated[
         str,
-        typer.Argument(metavar="FILE|MODEL", help="A scan, an image (- is standard input), or a model of any name."),
+        typer.Argument(
+            metavar="FILE|MODEL", help="A scan or an image (- is standard input), or the name or folder of a model."
+        ),
     ],
     dataset: Dataset = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say what is in a file, or what is known about a model.
+    """Describe the contents of a file, or what is known about a model.
 
-    A scan is checked as before a reconstruction; the constants of a model are computed from its weights.
+    A scan is checked as it is before a reconstruction; the constants of a model are computed from its weights.
     """
     with reporting(as_json=as_json, debug=debug):
         from resolvent.data import Scan
@@ -54,9 +56,9 @@ def info(
 
 
 def is_model(what: str) -> bool:
-    """Whether the argument names a model: a folder, a file of one, a packaged one or one of the Hub.
+    """Whether the argument names a model: a folder, a file in one, a packaged model or one on the Hub.
 
-    A file of that name wins; so does, where there is none, a name that ends as files of scans do.
+    If a file of that name exists, it decides; if not, a name with the suffix of scan files is not a model of the Hub.
     """
     from resolvent.data.io.detect import EXPECTED
     from resolvent.mol.weights import CARD, WEIGHTS, on_hub, packaged_models
@@ -68,7 +70,7 @@ def is_model(what: str) -> bool:
 
 
 def about_model(name: str) -> dict[str, Any]:
-    """Architecture, hash and card of a model; of a MOL also its constants, recomputed from the weights."""
+    """Architecture, hash and card of a model; for a MOL also its constants, recomputed from the weights."""
     from resolvent.mol.baselines import Baseline
     from resolvent.mol.weights import describe, load
 
@@ -163,7 +165,7 @@ def _place(geometry: Geometry | None) -> dict[str, Any]:
 
 
 def _print(found: dict[str, Any], words: dict[str, str]) -> None:
-    """One line a fact, called by its word if there is one."""
+    """Print one line per fact, under its word in `words` if there is one."""
     title = found.get("input") or found.get("name")
     typer.echo(f"{os.path.basename(str(title))}: {found['kind']}")
     for name, value in found.items():

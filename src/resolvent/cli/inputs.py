@@ -1,4 +1,4 @@
-"""What commands read, scans and images, and the model they take where none is named."""
+"""Reading scans and images for the commands, and the default model."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ MODEL = "brain-2d"
 def read_scan(path: str, maps: str | None = None, dataset: str | None = None, trajectory: str | None = None) -> Scan:
     """A scan in single precision, with the maps of the file `maps` if there is one; ``-`` is standard input.
 
-    Maps also say the matrix of a scan whose trajectory lies in a file of its own.
+    Maps also give the matrix of a scan whose trajectory is in a separate file.
 
     Raises:
-        FormatError: the file holds an image, or what may be one, not k-space.
+        FormatError: the file holds an image, or possibly one, not k-space.
         ShapeError, DataError: the maps do not fit the scan or are unusable.
     """
     from resolvent._errors import FormatError
@@ -41,7 +41,7 @@ def read_scan(path: str, maps: str | None = None, dataset: str | None = None, tr
         if bare and scan.image.is_complex() and bool(scan.image.imag.any()):
             raise FormatError(
                 f"{path} holds complex numbers without a coil axis: k-space of one coil, or an image. Make an rv.Scan "
-                "of k-space in Python (how-to, Start from arrays); an image goes through `resolvent simulate` first."
+                "of k-space in Python (how-to, Start from arrays); run `resolvent simulate` on an image first."
             )
         raise FormatError(f"{path} holds an image, not k-space. Make a scan of it with `resolvent simulate`.")
     if path == STREAM:
@@ -57,7 +57,7 @@ def read_scan(path: str, maps: str | None = None, dataset: str | None = None, tr
 
 @contextmanager
 def hearing() -> Iterator[list[ScanWarning]]:
-    """What readers say of a scan meanwhile. Where it is refused after all it goes to stderr: it may say why."""
+    """Collect the warnings of readers. If the scan is then refused, they go to stderr: they may say why."""
     from resolvent._errors import ScanWarning
 
     said: list[ScanWarning] = []

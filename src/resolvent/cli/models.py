@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def check_folder(output: str) -> None:
-    """Find out before a long computation whether a model can be written there."""
+    """Check before a long computation that a model can be written there."""
     from resolvent.data.io import OutputError
     from resolvent.data.io.output import check_place
     from resolvent.mol.weights import CARD

@@ -1,4 +1,4 @@
-"""Which file each result goes to: ``-o`` for one input, and for many."""
+"""Which file each result goes to: ``-o`` for one input or several."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def outputs(inputs: list[str], out: str | None, others: Sequence[str | None] = (
 
     Args:
         inputs: the scans.
-        out: as it was given.
-        others: what else is read, maps and trajectory.
+        out: the value of ``-o``.
+        others: other files that are read: maps and trajectory.
 
     Raises:
         typer.BadParameter: several inputs for one file, or an output that would replace an input.
@@ -90,7 +90,7 @@ def _pages(inputs: list[str], given: str | None, option: str, suffix: str, kind:
 
 
 def make_folders(names: list[str | None]) -> list[Path]:
-    """Make the folders of outputs that are missing; those that were made, innermost first, so that they can go again.
+    """Make the missing folders of outputs; return those made, innermost first, so that they can be removed again.
 
     Raises:
         OutputError: a folder cannot be made.
@@ -110,7 +110,7 @@ def make_folders(names: list[str | None]) -> list[Path]:
 
 
 def remove_empty(folders: list[Path]) -> None:
-    """Take back folders into which nothing was written."""
+    """Remove the folders into which nothing was written."""
     for folder in folders:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

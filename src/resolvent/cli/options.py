@@ -1,4 +1,4 @@
-"""What several commands accept in the same way: kinds of masks, coil maps, sizes in bytes, positive numbers."""
+"""Options that several commands share: kinds of masks, coil maps, sizes in bytes, positive numbers."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def present(device: str) -> str:
         torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:  # PyTorch raises one or another
         raise typer.BadParameter(
-            f"{device!r} is no device that PyTorch finds here. Write cpu, or cuda where a GPU and its PyTorch are."
+            f"PyTorch finds no device {device!r} here. Write cpu; or cuda, if there is a GPU and a PyTorch for it."
         ) from error
     return device
 

@@ -1,4 +1,4 @@
-"""What the commands say: results on stdout, everything else on stderr, and exit codes."""
+"""Output of the commands: results on stdout, everything else on stderr, and exit codes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FAULT = 1
 """Exit code: the data or the model is at fault."""
 REFUSED = 3
-"""Exit code: not converged, a certificate was demanded and refused, or an adaptation brought no improvement."""
+"""Exit code: not converged, a demanded certificate was refused, or an adaptation brought no improvement."""
 INTERRUPTED = 130
 """Exit code: stopped from the keyboard."""
 
@@ -37,9 +37,9 @@ def explain(error: BaseException) -> str:
     if isinstance(error, ResolventError):
         return text
     if isinstance(error, MemoryError) or "not enough memory" in text:
-        return "the memory is exhausted. Give fewer slices at a time, or use a machine with more."
+        return "the memory is exhausted. Give fewer slices at a time, or use a machine with more memory."
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "no space is left where the output goes. Free some, or write elsewhere."
+        return "no space is left where the output goes. Free some space, or write elsewhere."
     return f"internal error: {type(error).__name__}: {text}. Please report it, with the output of --debug."
 
 
@@ -52,13 +52,13 @@ def complain(text: str, error: BaseException | None = None, *, debug: bool = Fal
 
 @contextmanager
 def reporting(*, as_json: bool, debug: bool) -> Iterator[None]:
-    """Turn an error of a command into one line on stderr (with ``--json`` an object, too) and an exit code.
+    """Turn an error of a command into one line on stderr (with ``--json`` also an object) and an exit code.
 
-    A warning is one line on stderr, too.
+    A warning is also one line on stderr.
 
     Raises:
         typer.Exit: with code 1 for any error, 130 for an interrupt from the keyboard.
-        BrokenPipeError: nobody reads on, as behind ``| head``: typer ends without a word.
+        BrokenPipeError: nobody reads the output any more, as with ``| head``: typer ends silently.
     """
     try:
         with warnings.catch_warnings():

@@ -31,7 +31,7 @@ def ending(outcome: Outcome) -> str:
 
 
 def show(outcome: Outcome, source: str, written: list[str]) -> None:
-    """Print what was found, the scores as a table, the certificate, and where the image lies."""
+    """Print the scan, the scores as a table, the certificate, and where the image was written."""
     typer.echo(f"{source}: {headline(outcome)}")
     for remark in outcome.remarks:
         typer.echo(f"  {remark}")

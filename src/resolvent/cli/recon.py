@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def recon(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="Scans of any format that can be read; - is standard input.")
+        list[str], typer.Argument(metavar="FILE", help="Scans in any supported format; - is standard input.")
     ],
     output: Annotated[
         str | None,
@@ -35,39 +35,39 @@ def recon(
             "--output",
             metavar="OUT",
             help="An image (.nii.gz .nii .dcm .h5 .mrd .cfl .png .npy); or a folder, for NAME.nii.gz of each input; or "
-            "a pattern such as out/{name}.png; or - for an MRD stream on standard output. A JSON record lies beside "
-            "each image. Without -o no image is written.",
+            "a pattern such as out/{name}.png; or - for an MRD stream on standard output. A JSON record is written "
+            "beside each image. Without -o no image is written.",
         ),
     ] = None,
     model: Annotated[
         str,
-        typer.Option(metavar="NAME|DIR", help="A packaged model, the folder of one, or owner/name on Hugging Face."),
+        typer.Option(metavar="NAME|DIR", help="A packaged model, a model folder, or owner/name on Hugging Face."),
     ] = MODEL,
     maps: Maps = None,
     dataset: Dataset = None,
     trajectory: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The trajectory (.cfl) of k-space in a .cfl file, as BART's.")
+        str | None, typer.Option(metavar="FILE", help="The trajectory (.cfl, as in BART) of k-space in a .cfl file.")
     ] = None,
     acceleration: Annotated[
         float | None,
         typer.Option(
             metavar="R",
             callback=at_least_one,
-            help="Leave samples out of a fully sampled scan, and compare with all of it.",
+            help="Undersample a fully sampled scan, and compare with its full reconstruction.",
         ),
     ] = None,
     mask_kind: Kind = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the mask; 0 by default.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed for the mask; 0 by default.")] = None,
     tol: Annotated[
         float, typer.Option(callback=positive, help="Distance to the exact solution, relative to the image.")
     ] = 1e-3,
-    max_steps: Annotated[int, typer.Option(min=1, help="Limit of network evaluations.")] = 100,
+    max_steps: Annotated[int, typer.Option(min=1, help="Largest number of network evaluations.")] = 100,
     max_memory: Annotated[
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="What the process may hold, such as 4GiB: the network is cut into tiles where that is needed; what "
-            "does not fit is refused before the solve.",
+            help="Memory limit of the process, such as 4GiB: the network works in tiles where needed; a scan that does "
+            "not fit is refused before the solve.",
         ),
     ] = None,
     device: Device = "cpu",
@@ -75,8 +75,8 @@ def recon(
         bool,
         typer.Option(
             "--require-certificate",
-            help="Write no image whose distance is not proved or above --tol, or that does not explain the samples; "
-            "exit code 3 then.",
+            help="Write no image whose distance is unproved or above --tol, or that does not explain the samples; "
+            "then exit with code 3.",
         ),
     ] = False,
     figure: Annotated[
@@ -85,16 +85,16 @@ def recon(
     ] = None,
     report: Annotated[
         str | None,
-        typer.Option(metavar="HTML", help="A page to look at, offline; with {name} in it for several inputs."),
+        typer.Option(metavar="HTML", help="A page for the browser, offline; with {name} in it for several inputs."),
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Reconstruct scans, each with a certificate.
 
-    With a reference (in the file, or made by --acceleration) PSNR, SSIM and NMSE of the zero-filled image, of SENSE
-    and of the model are printed. Several files: a bad one is reported and the others go on. An image that did not
-    converge, or does not explain the samples, is written, and flagged in its record and on stderr.
+    With a reference (in the file, or made by --acceleration), prints PSNR, SSIM and NMSE of the zero-filled image, of
+    SENSE and of the model. If one of several files fails, it is reported and the others continue. An image that did not
+    converge, or does not explain the samples, is still written, but flagged in its record and on stderr.
     """
     command = command_line(locals())
     with reporting(as_json=as_json, debug=debug):
@@ -106,10 +106,12 @@ def recon(
         if clash:
             raise typer.BadParameter("-o and --figure name the same file. Choose another name for one of them.")
         if acceleration is None and (mask_kind is not None or seed is not None):
-            raise typer.BadParameter("--mask-kind and --seed describe what --acceleration leaves out. Add it.")
+            raise typer.BadParameter(
+                "--mask-kind and --seed describe what --acceleration leaves out. Add --acceleration."
+            )
 
         if max_memory is not None and device != "cpu":
-            raise typer.BadParameter("--max-memory limits the memory of the processor. Leave out it or --device.")
+            raise typer.BadParameter("--max-memory limits the memory of the CPU only. Leave out either it or --device.")
         limit = None if max_memory is None else byte_count(max_memory)
 
         from resolvent.cli.reconstruct import Retrospective
@@ -193,7 +195,7 @@ def _reconstructed(
 
 
 def command_line(given: dict[str, Any]) -> str:
-    """The call of `recon` as it can be typed again: what differs from the defaults, of files the names only."""
+    """The call of `recon` as it can be typed again: options other than the defaults, files without folders."""
     words = ["resolvent", "recon", *(Path(file).name for file in given["files"])]
     for name, parameter in inspect.signature(recon).parameters.items():
         value = given[name]
@@ -204,7 +206,7 @@ def command_line(given: dict[str, Any]) -> str:
 
 
 def _typed(option: str, value: str | float) -> str:
-    """A number with all its digits, of a path the name; a model that is no path here is one of the Hub."""
+    """A number with all its digits, a path as its name; a model that is not a path here is one on the Hub."""
     if not isinstance(value, str):
         return str(value).removesuffix(".0")
     return value if option == "model" and not Path(value).exists() else Path(value).name

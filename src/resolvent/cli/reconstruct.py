@@ -1,4 +1,4 @@
-"""One scan through the house: undersample if asked, maps, solve slice by slice, compare with the reference."""
+"""Reconstruction of one scan: undersample if asked, find maps, solve slice by slice, compare with the reference."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class Outcome:
     """A reconstructed scan.
 
     Attributes:
-        scan: what was reconstructed: after undersampling, with the reference that was compared with.
+        scan: what was reconstructed: after undersampling, with the reference of the scores.
         recon: all slices, in the units of ``scan.kspace``.
-        images: ``zero_filled``, ``sense`` and ``model``, if they were to be compared; else ``model`` alone.
-        scores: PSNR, SSIM and NMSE of each of them, if there is a reference.
-        reference: in words, what they were compared with; empty if with nothing.
+        images: ``zero_filled``, ``sense`` and ``model``, if a comparison was asked for; else ``model`` alone.
+        scores: PSNR, SSIM and NMSE of each image, if there is a reference.
+        reference: in words, what the images were compared with; empty if with nothing.
         seconds: from k-space to the certified image; maps included, comparisons not.
         solved: what was solved, entry by entry: `scan` or its planes, with the maps that were used, and no reference.
-        remarks: what a user should know of how it was done: planes, tiles.
-        cautions: what a user should know of the scan.
+        remarks: what a user should know about how it was done: planes, tiles.
+        cautions: what a user should know about the scan.
     """
 
     scan: Scan
@@ -101,27 +101,26 @@ def reconstruct(
     max_memory: int | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
-    """Reconstruct a scan; zero-filled and SENSE images and scores too, if there is a reference or if `compare`.
+    """Reconstruct a scan; also zero-filled and SENSE images, and scores, if there is a reference or if `compare`.
 
-    Each slice (of a 3-D or dynamic scan each volume or series) is solved alone and in its own units: its image does not
-    depend on its neighbours in the file, to the last bit, and the memory is that of one slice.
+    Each slice (for a 3-D or dynamic scan, each volume or series) is solved alone and in its own units: its image does
+    not depend on its neighbours in the file, to the last bit, and the memory is that of one slice.
 
-    A 3-D scan with a fully sampled axis is taken apart into planes for a 2-D model, which is exact (see `in_planes`);
-    of several volumes in a file all are, or none. In that alone an image depends on its neighbours.
+    For a 2-D model, a 3-D scan with a fully sampled axis is split into planes, which is exact (see `in_planes`); of
+    several volumes in a file, all are split or none. Only in this does an image depend on its neighbours.
 
     The reference is the full reconstruction with the same maps where samples were left out here, else the image that
     the file calls its reference. Scores are those of `resolvent.data.metrics` over the whole volume.
 
     Args:
         scan: as read.
-        model: the model, on the device that computes; what is returned is in the memory of the processor.
+        model: the model, on the device that computes; the result is in CPU memory.
         tol: see `MOL.solve`.
         max_steps: see `MOL.solve`.
         retrospective: undersample first; the scan must be fully sampled.
         compare: make the comparison images even without a reference.
         max_memory: bytes that this process may hold. What it holds when the first solve begins and the images of all
-            slices are taken off, and the rest is the limit of each solve. Coil maps that have to be estimated are not
-            planned.
+            slices are subtracted; the rest is the limit of each solve. The estimation of coil maps is not planned for.
         say: told what is being done.
 
     Raises:
@@ -155,7 +154,7 @@ def reconstruct(
         hint = "; --model cine sees a series as one" if whole.ndim == 2 else ""  # of volumes no model does
         remarks.append(f"{frames} frames, of which the network sees each by itself{hint}")
     elif frames > 1 and model.score.ndim > scan.ndim and not isinstance(model.score, CertifiedSeries):
-        remarks.append("the network takes frames for a third axis of space; --model cine is for series")
+        remarks.append("the network treats frames as a third axis of space; --model cine is for series")
     spent = time.monotonic() - began
 
     solved = scan.replace(coil_maps=maps, reference=None, calibration=None)
@@ -202,7 +201,7 @@ def reconstruct(
 
 
 def _across(scan: Scan, model: MOL) -> int | None:
-    """The fully sampled axis of a 3-D scan across which a 2-D model takes it apart; None if it does not."""
+    """The fully sampled axis across which a 3-D scan is split into planes for a 2-D model; None if it is not split."""
     axis = readout(scan) if model.score.ndim == 2 and scan.sets == 1 else None
     if axis is not None and not bool((scan.maps.movedim(axis - 3, 1) != 0).flatten(2).any(2).all()):
         return None  # planes that no coil sees are no scans
@@ -212,16 +211,16 @@ def _across(scan: Scan, model: MOL) -> int | None:
 def _room(model: MOL, y: Tensor, A: LinearOperator, limit: int, later: int) -> tuple[int, list[str]]:
     """What the solve of a slice may hold so that the process stays below `limit`, and whether the network needs tiles.
 
-    Asked before the first slice, of all: what a solve loads and plans stays, and is in the estimate of the others, too.
+    Asked once, before the first slice: what a solve loads and plans stays in memory and counts for the others, too.
 
     Args:
         model: the model.
         y: k-space of a slice.
         A: its operator.
         limit: bytes that the process may hold.
-        later: bytes of the results that come to be held beside the solves.
+        later: bytes of the results that will be held beside the solves.
     """
-    footprint(model.score)  # loads what stays: before it is asked what is held
+    footprint(model.score)  # loads what stays in memory, before that is measured
     held = resident() + later
     planned = plan(model, y, A, limit, held)
     if planned.tile is None:
@@ -231,7 +230,7 @@ def _room(model: MOL, y: Tensor, A: LinearOperator, limit: int, later: int) -> t
 
 
 def joined(parts: list[Reconstruction]) -> Reconstruction:
-    """The reconstructions of several slices as one; of what holds for a slice, the worst."""
+    """The reconstructions of several slices as one, with the worst bounds of any slice."""
     if len(parts) == 1:
         return parts[0]
     solutions, certificates = [part.solution for part in parts], [part.certificate for part in parts]
@@ -269,13 +268,13 @@ def joined(parts: list[Reconstruction]) -> Reconstruction:
 
 
 def _units_held(certificate: Certificate) -> Certificate:
-    """Units come from the data here, for any model, and maps may: no gain holds for all changes of the data."""
+    """Here units, and possibly maps, come from the data, for any model: no gain holds for all changes of the data."""
     proved = certificate.data_gain_kind == "proved"
     return replace(certificate, data_gain_kind="conditioning held") if proved else certificate
 
 
 def curve(solution: Solution) -> dict[str, list[list[float]]]:
-    """Residuals and seconds of each slice, four digits, up to the step at which it ended."""
+    """Residuals and seconds of each slice, four digits, up to the step at which the slice ended."""
     ends = [int(n) for n in solution.sample_steps]
     rows = {"residuals": solution.residuals, "seconds": solution.seconds}
     return {

@@ -58,7 +58,7 @@ def deliver(
 
 
 def refusal(path: str, reason: str) -> dict[str, Any]:
-    """The JSON entry of an input whose image is refused for want of a proof; it is said on stderr, too."""
+    """The JSON entry of an input whose image is refused for lack of a proof; also reported on stderr."""
     error = f"{path}: the certificate that was demanded is refused ({reason}); nothing was written."
     complain(f"error: {error}")
     return {"input": path, "output": None, "error": error}
@@ -73,7 +73,7 @@ def save_image(outcome: Outcome, path: str, name: str, asked: dict[str, Any] | N
 
 
 def save_report(outcome: Outcome, path: str, name: str, asked: dict[str, Any]) -> None:
-    """Write the page of an outcome; of the input it names the file and its hash, not the folder."""
+    """Write the page of an outcome; it names the file of the input and its hash, not the folder."""
     from resolvent.data.io.output import sha256
     from resolvent.report import write_page
 
@@ -116,7 +116,7 @@ def draw(outcome: Outcome, picture: str, title: str) -> None:
 
 
 def caption(outcome: Outcome) -> str:
-    """What stands below a figure: doubts before all that reassures."""
+    """The text below a figure: doubts before anything that reassures."""
     from resolvent.cli.present import ending
 
     recon = outcome.recon

@@ -18,8 +18,8 @@ def send(
 ) -> None:
     """Send DICOM images to an archive by C-STORE or STOW-RS.
 
-    An image that was sent before is not doubled: its identifier stays the same. One that cannot be sent is reported,
-    and the others go on.
+    An image that is sent again is not duplicated: its identifier stays the same. One that cannot be sent is reported,
+    and the others are still sent.
     """
     with reporting(as_json=as_json, debug=debug):
         from resolvent.data.io.send import dicom_files

@@ -21,12 +21,14 @@ def simulate(
     volume: Annotated[str, typer.Argument(metavar="VOLUME", help="An image: .nii .nii.gz .npy .h5")],
     output: Annotated[str, typer.Option("-o", "--output", metavar="SCAN", help="The scan: .h5, or .cfl (no maps).")],
     coils: Annotated[int, typer.Option(min=1, help="Number of birdcage coils.")] = 8,
-    acceleration: Annotated[float, typer.Option(metavar="R", callback=at_least_one, help="1 for full sampling.")] = 6,
+    acceleration: Annotated[
+        float, typer.Option(metavar="R", callback=at_least_one, help="Acceleration; 1 is full sampling.")
+    ] = 6,
     mask_kind: Annotated[
         str, typer.Option("--mask-kind", metavar="KIND", callback=known_kind, help=f"{KINDS}.")
     ] = "gaussian2d",
     snr_db: Annotated[float, typer.Option(help="Signal over noise in the full image, dB.")] = 30,
-    seed: Annotated[int, typer.Option(min=0, help="Of coils, phase, noise and mask.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for coils, phase, noise and mask.")] = 0,
     slice_: Annotated[
         int | None, typer.Option("--slice", min=0, help="Only this slice, counted from 0; all by default.")
     ] = None,
@@ -34,7 +36,7 @@ def simulate(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Make a scan of an image.
+    """Simulate a scan of an image.
 
     Adds coils, smooth phase (unless the image has its own), noise and undersampling. The scan holds k-space, mask, coil
     maps, the noise level and the true image as reference.
@@ -49,7 +51,7 @@ def simulate(
         outputs([volume], output)  # refuses to replace the image
         check_writable(output)
         if not output.lower().endswith((".h5", ".cfl")):
-            raise FormatError(f"{output} is a format for images, but a scan is made. Choose .h5 or .cfl.")
+            raise FormatError(f"{output} is an image format, but this command writes a scan. Choose .h5 or .cfl.")
         with progress() as say:
             say(f"reading {volume}")
             image = selected(read_image(volume), slice_, ndim)

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from resolvent.cli.reconstruct import Outcome
 
 SPOOLED = "standard input"
-"""What messages call it, and so its file."""
+"""What messages call standard input, and the name of its temporary file."""
 
 
 @contextmanager
 def spooled(path: str) -> Iterator[str]:
     """`path`; for ``-`` a temporary file that holds all of standard input, since formats are told from the content.
 
-    It may be k-space of a patient, so it goes even where the process is terminated. Messages name `SPOOLED`.
+    It may hold k-space of a patient, so it is removed even if the process is terminated. Messages name `SPOOLED`.
 
     Raises:
         FormatError: standard input is closed.
@@ -57,7 +57,7 @@ def spooled(path: str) -> Iterator[str]:
 
 @contextmanager
 def _leaving() -> Iterator[None]:
-    """Signals to terminate, and that the terminal is gone, end the process in Python's way: what is left is removed."""
+    """Let SIGTERM and SIGHUP end the process as an exit of Python does, so that temporary files are removed."""
     here = threading.current_thread() is threading.main_thread()  # others may not handle signals
     names = [name for name in ("SIGTERM", "SIGHUP") if here and hasattr(signal, name)]
     taken = [n for n in (getattr(signal, name) for name in names) if signal.getsignal(n) == signal.SIG_DFL]
@@ -71,7 +71,7 @@ def _leaving() -> Iterator[None]:
 
 
 def check_output() -> None:
-    """Refuse to stream before any work, where that cannot be done.
+    """Refuse, before any work, a stream that cannot be written.
 
     Raises:
         OutputError: standard output is closed.

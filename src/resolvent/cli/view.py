@@ -1,4 +1,4 @@
-"""``resolvent view``: the page of an image that is there already."""
+"""``resolvent view``: make the page of an existing image."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ LARGEST = 2**26
 
 
 def view(
-    image: Annotated[
-        str, typer.Argument(metavar="OUT", help="An image (.nii.gz .nii .h5 .npy), or a page that was made before.")
-    ],
+    image: Annotated[str, typer.Argument(metavar="OUT", help="An image (.nii.gz .nii .h5 .npy), or an existing page.")],
     output: Annotated[
         str | None,
         typer.Option("-o", "--output", metavar="HTML", help="The page; by default NAME.html beside the image."),
@@ -33,16 +31,16 @@ def view(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Make a page to look at of an image, with what the record beside it says.
+    """Make a page for the browser from an image and the record beside it.
 
-    Prints where the page is. For error maps, k-space and the other methods beside the image, ask for the page when
+    Prints the path of the page. For a page that also shows error maps, k-space and the other methods, ask for it when
     reconstructing: `resolvent recon SCAN --report PAGE.html`.
     """
     with reporting(as_json=as_json, debug=debug):
         page = output or str(Path(image).with_name(stem(image) + ".html"))
         if image.lower().endswith(".html"):
             if output is not None:
-                raise typer.BadParameter(f"{image} is a page already, and no other is made of it. Leave out -o.")
+                raise typer.BadParameter(f"{image} is already a page, and no other is made from it. Leave out -o.")
             page = image
             if not Path(page).is_file():
                 from resolvent._errors import FormatError
@@ -80,7 +78,7 @@ def _make(image: str, page: str) -> None:
 
 
 def _as_volume(stack: Volume) -> Volume:
-    """Slices whose place is known as the volume that they are: files of images do not tell one from the other."""
+    """Slices of known position as one volume: image files do not distinguish stacks of slices from volumes."""
     if stack.ndim == 3 or stack.geometry is None or len(stack.image) == 1:
         return stack
     return replace(stack, image=stack.image.movedim(0, -3)[None], ndim=3)

@@ -193,7 +193,7 @@ def espirit_maps(calibration: Tensor, shape: tuple[int, ...], *, sets: int = 1, 
     if coils == 1:
         return maps
     if not 1 <= sets <= coils:
-        raise DataError(f"{sets} map sets cannot be had from {coils} coils. Pass sets from 1 to {coils}.")
+        raise DataError(f"{sets} map sets cannot be made from {coils} coils. Pass sets from 1 to {coils}.")
     block = (calibration / peak).to(torch.complex64)
     lags, width = _lags(block)
     waves = []  # exp(2 pi i l x / N) on every axis, (pixel, lag)

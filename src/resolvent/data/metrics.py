@@ -46,7 +46,7 @@ def ssim(reference: Tensor | np.ndarray, image: Tensor | np.ndarray) -> float:
 
     r, x = _magnitudes(reference, image)
     if r.ndim < 2 or min(r.shape[-2:]) < 7:
-        raise ShapeError(f"SSIM looks at 7 x 7 pixels but the images are {r.shape}. Pass images of at least 7 x 7.")
+        raise ShapeError(f"SSIM needs 7 x 7 pixels but the images are {r.shape}. Pass images of at least 7 x 7.")
     peak = r.max()
     slices = zip(r.reshape(-1, *r.shape[-2:]), x.reshape(-1, *r.shape[-2:]), strict=True)
     return float(np.mean([structural_similarity(a, b, data_range=peak) for a, b in slices]))
@@ -90,5 +90,5 @@ def _magnitudes(reference: Tensor | np.ndarray, image: Tensor | np.ndarray) -> t
     if r.shape != x.shape:
         raise ShapeError(f"The reference is {r.shape} but the image is {x.shape}. Compare images of one shape.")
     if r.size == 0 or r.max() == 0:
-        raise DataError("The reference is zero everywhere, so no error can be related to it. Pass a real reference.")
+        raise DataError("The reference is zero everywhere, so no error is relative to it. Pass another reference.")
     return r, x

@@ -99,7 +99,7 @@ class Scan(Brief):
         if scan.trajectory is not None:
             if scan.sets > 1:
                 raise ShapeError(
-                    f"maps have {scan.sets} sets, and along a trajectory one is handled. Pass the first set alone, "
+                    f"maps have {scan.sets} sets, but a trajectory allows only one. Pass the first set alone, "
                     "maps[:, :, 0] (of BART's: `bart slice 4 0`)."
                 )
             return NonCartesian(scan.maps, scan.trajectory.places, scan.mask)

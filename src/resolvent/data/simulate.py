@@ -149,7 +149,7 @@ def undersample(scan: Scan, acceleration: float, mask_kind: str = "gaussian2d", 
         if not 1 <= largest < acceleration:
             raise
         raise DataError(
-            f"At acceleration {acceleration:g} a {mask_kind} mask of {' x '.join(map(str, shape))} has less than the "
+            f"At acceleration {acceleration:g} a {mask_kind} mask of {' x '.join(map(str, shape))} has fewer than the "
             f"{SMALLEST} lines in its centre from which ESPIRiT makes coil maps. Choose an acceleration up to "
             f"{math.floor(10 * largest) / 10:g}, or pass coil maps."
         ) from error
@@ -250,7 +250,7 @@ def noise_at(snr_db: float, magnitude: Tensor) -> float:
     0.1
     """
     if not (abs(snr_db) <= 1000 or snr_db == math.inf):
-        raise DataError(f"{snr_db} dB is no signal to noise. Pass decibels such as 30, or inf for no noise.")
+        raise DataError(f"{snr_db} dB is no signal-to-noise ratio. Pass decibels such as 30, or inf for no noise.")
     power = magnitude.square()[magnitude > OBJECT * magnitude.max()].mean()
     return math.sqrt(float(power) / 10 ** (snr_db / 10))
 

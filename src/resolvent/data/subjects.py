@@ -107,7 +107,7 @@ def _stacks(path: str) -> Iterator[tuple[str, np.ndarray]]:
             return
         ids = load(file["subject"], path)
         if ids.shape != whole.shape[:1]:
-            raise ShapeError(f"{path} has {ids.size} subject ids for {len(whole)} slices. Give one id a slice.")
+            raise ShapeError(f"{path} has {ids.size} subject ids for {len(whole)} slices. Give one id per slice.")
         for which in np.unique(ids):
             yield f"subject{which}", whole[ids == which]
 
@@ -131,7 +131,7 @@ def _prepared(stack: np.ndarray, what: str, ndim: int, trim: int) -> Tensor:
     if stack.ndim < 3:
         raise ShapeError(f"The images of {what} have {stack.ndim} axes. Give (slice, y, x), (z, y, x) or (t, y, x).")
     if trim and len(stack) <= 2 * trim:
-        raise DataError(f"{what} has {len(stack)} images; none is left without {trim} at both ends. Trim less.")
+        raise DataError(f"{what} has {len(stack)} images; none is left without {trim} at both ends. Trim fewer.")
     images = torch.from_numpy(np.ascontiguousarray(stack[trim : len(stack) - trim]))
     images = images.to(torch.complex64) if images.is_complex() else images.float()
     size = images.abs()

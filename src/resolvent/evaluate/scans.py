@@ -187,7 +187,7 @@ class Files:
         names = [Path(path).name for path in self.paths]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise DataError(
-                f"Two files are called {twice}, and tables and seeds know files by their names. "
+                f"Two files are called {twice}, but tables and seeds identify files by name. "
                 "Name each file once, and rename one of two that differ."
             )
 

@@ -144,7 +144,7 @@ class ForeignOperator(LinearOperator):
         if not error <= TOLERANCE:
             raise DataError(
                 f"the adjoint that was given is not the adjoint of A: <A x, y> and <x, A^H y> differ by {error:.2g} "
-                "|A x| |y| at random x and y. Certificates and gradients rest on it. Correct it where it comes from."
+                "|A x| |y| at random x and y. Certificates and gradients rest on it. Correct it at its source."
             )
         found, given = torch.broadcast_tensors(norm_found(whole, x, STEPS), self.norm.to(x.device))
         worst = int((found / given).argmax())

@@ -106,7 +106,7 @@ class LinearOperator(nn.Module, ABC):
 
     def weighted(self, w: Tensor) -> LinearOperator:
         """``diag(w) A``, with real weights in (0, 1] in the shape of `frequency`; each scan may have its own."""
-        raise NotImplementedError(f"{type(self).__name__.strip('_')} knows no frequencies, and weights none.")
+        raise NotImplementedError(f"{type(self).__name__.strip('_')} has no frequencies to weight.")
 
     def by_frame(self, y: Tensor) -> Tensor:
         """The samples of y, frame by frame: ``(batch, *lead, samples)``, or ``(batch, samples)`` without lead axes."""
@@ -163,7 +163,7 @@ class LinearOperator(nn.Module, ABC):
             if fn(t.flatten()[:1].detach()).dtype != t.dtype:
                 raise DataError(
                     f"the precision of {type(self).__name__.strip('_')} cannot be changed in place. "
-                    "Take A.to_double(), or build A of maps in the precision that is wanted (for scans: `Scan.single`)."
+                    "Take A.to_double(), or build A from maps in the wanted precision (for scans: `Scan.single`)."
                 )
         return super()._apply(fn, recurse)
 

@@ -243,7 +243,7 @@ def _check_values(maps: Tensor, places: Tensor, mask: Tensor) -> None:
     if not bool(torch.isfinite(maps).all()) or not bool(maps.detach().abs().amax() > 0):
         raise DataError("maps hold NaN or infinite values, or are zero everywhere. Estimate them again.")
     if places.requires_grad:
-        raise DataError("the trajectory requires a gradient, and none reaches it. Pass trajectory.detach().")
+        raise DataError("the trajectory requires a gradient, but none is computed for it. Pass trajectory.detach().")
     if not bool(torch.isfinite(places).all()):
         raise DataError("the trajectory holds NaN or infinite places. Export it again.")
     ndim = places.shape[-1]

@@ -72,7 +72,7 @@ class SENSE(LinearOperator):
         if ndim is None:
             if any(length > 1 for length in maps.shape[first:-2]):
                 raise ShapeError(
-                    f"maps {tuple(maps.shape)} are those of a volume, or change over time: the axes do not tell. "
+                    f"maps {tuple(maps.shape)} may be those of a volume or of slices over time: the axes do not tell. "
                     "Pass ndim=3 for a volume, ndim=2 for slices over time, or take `Scan.operator`."
                 )
             ndim = 2

@@ -27,7 +27,7 @@ def check_batch(batch: int, array: Tensor, name: str) -> None:
     if batch not in (1, array.shape[0]):
         raise ShapeError(
             f"{name} has {array.shape[0]} samples (axis 0) but the operator has {batch}. "
-            "Pass as many of one as of the other, or an operator of one sample to share it."
+            "Pass equal numbers, or an operator of one sample to share it."
         )
 
 

@@ -49,7 +49,7 @@ class ParallelBeam(LinearOperator):
                 f"angles have {angles.ndim} axes and the image {len(shape)}. Pass angles (angle,) and shape (y, x)."
             )
         if angles.requires_grad:
-            raise DataError("the angles require a gradient, and none reaches them. Pass angles.detach().")
+            raise DataError("the angles require a gradient, but none is computed for them. Pass angles.detach().")
         self.shape = tuple(shape)
         self.bins = 2 * math.ceil(math.hypot(*(n - 1 for n in shape)) / 2 + 0.5) + 1
         self.register_buffer("angles", angles.double()[None])  # shared by all samples
@@ -59,7 +59,7 @@ class ParallelBeam(LinearOperator):
     def forward(self, x: Image) -> Tensor:
         """``A x``, ``(batch, *lead, y, x)`` to ``(batch, *lead, angle, detector)``."""
         if tuple(x.shape[-2:]) != self.shape:
-            raise ShapeError(f"the image has the matrix {tuple(x.shape[-2:])}, not {self.shape}. Pass one that has.")
+            raise ShapeError(f"the image has the matrix {tuple(x.shape[-2:])}, not {self.shape}. Pass that one.")
         return self._project(x) / self.size
 
     def adjoint(self, y: Tensor) -> Image:

@@ -49,7 +49,7 @@ def convert(path: str | Path, *, alpha: float = 0.01, m: float = 0.1) -> MOL:
     checked_margin(m)
     with path.open("rb") as file:
         if file.read(8) == b"\x89HDF\r\n\x1a\n":
-            raise ModelError(f"{path} is HDF5, as scans are, and no checkpoint. Pass a file that torch.save wrote.")
+            raise ModelError(f"{path} is HDF5, as scans are, not a checkpoint. Pass a file that torch.save wrote.")
     tensors = _isolated_read(path)
     lam, convs = _layout(tensors, path)
     channels, depth = convs[0][0].shape[0], len(convs)

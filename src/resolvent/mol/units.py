@@ -213,7 +213,7 @@ def check_signal(y: KSpace) -> None:
         sample = int(faint.nonzero()[0])
         if bool(largest[sample] > 0):
             raise DataError(
-                f"k-space of sample {sample} is {float(largest[sample]):.2g} at most: numbers as small lose their "
+                f"k-space of sample {sample} is {float(largest[sample]):.2g} at most: numbers this small lose their "
                 "digits. Scale the data."
             )
         raise DataError(

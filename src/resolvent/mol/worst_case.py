@@ -31,14 +31,14 @@ class Attack(Brief):
         perturbation: d, zero where nothing was measured; shape of y.
         clean: image of y.
         image: image of ``y + d``.
-        gain_worst: gain of d, measured anew with accurate images, ``(batch,)``.
+        gain_worst: gain of d, measured again with accurate images, ``(batch,)``.
         gain_gaussian: mean gain of white noise of the same norm on the measured samples, ``(batch,)``.
         gain_gaussian_max: the largest among the draws, ``(batch,)``.
         method: the search that found d, for each sample.
         history: for each method the best gain after every step, as the search saw it, ``(steps, batch)``.
-        reconstructions: images that were computed, of one sample each.
-        gradients: gradients that were computed, of one sample each.
-        error: bound of the relative error of `gain_worst` by the inexact images, ``(batch,)``; 0 if taken as exact.
+        reconstructions: number of images computed, of one sample each.
+        gradients: number of gradients computed, of one sample each.
+        error: bound of the relative error of `gain_worst` due to inexact images, ``(batch,)``; 0 if taken as exact.
         window: first row and column of the window, ``(batch, 2)``; None if the whole image was attacked.
         side: rows and columns of the window.
         gain_bound: bound of the gain; None if none is known.
@@ -93,27 +93,27 @@ def attack(
 ) -> Attack:
     """Maximise ``|R(y + d) - R(y)|`` over ``|d| = epsilon |y|``, d on the measured samples, for each scan of a batch.
 
-    A search of local maxima: what it finds is a lower bound of the worst case, however long it runs. It starts from
-    white noise, at the worst of `draws` draws, so it is at least as bad as those. Every sample of the batch is
-    attacked by itself, with the same numbers as if it were alone.
+    This is a search for local maxima: its result is a lower bound of the worst case, however long it runs. It starts
+    from the worst of `draws` draws of white noise, so its result is at least as bad as those. Every sample of the batch
+    is attacked on its own, with the same numbers as if it were alone.
 
     With `window`, the change inside a square of that side is maximised instead (along the last two axes, through all
-    of the others), in one position a start: those where the draws do the most harm, apart from each other.
+    others), at one position per start: those where the draws do the most harm, apart from each other.
 
     Args:
-        reconstruct: R, the call of a model, differentiable in y: ``attack(sense, y, A, 0.01)``. It is given up to
-            `together` copies of the batch, one behind the other, with an operator to match.
+        reconstruct: R, the call of a model, differentiable in y: ``attack(sense, y, A, 0.01)``. It receives up
+            to `together` copies of the batch, one after the other, with a matching operator.
         y: measurements ``(batch, coil, *lead, *spatial)``.
-        A: the physics; `A.measured` says which samples were measured, and may change.
+        A: the physics; `A.measured` says which samples were measured and may be changed.
         epsilon: norm of the perturbation relative to that of the measured samples of y, positive.
-        steps: gradients a start and method.
-        starts: starts a method.
+        steps: gradient steps per start and method.
+        starts: starts per method.
         methods: "pgd", "adam" or both; see `resolvent.mol.ascent`.
         window: side of the window in pixels; None attacks the whole image.
-        draws: draws of white noise, raised to `starts` where less.
+        draws: draws of white noise, raised to `starts` if fewer.
         seed: of the draws.
-        together: starts computed at once; all by default. Less takes less memory and finds the same.
-        measure: R with accurate images, without gradient, for the gains that are reported; `reconstruct` by default. An
+        together: starts computed at once; all by default. Fewer need less memory and give the same result.
+        measure: R with accurate images, without gradient, for the reported gains; `reconstruct` by default. An
             inexact R hides changes that are no larger than its error.
         accuracy: bound of the relative error of the images of `measure`; it becomes `Attack.error`.
         say: told what is being done.
@@ -123,7 +123,7 @@ def attack(
             image that does not change or is not finite.
         ShapeError: a window larger than the image.
 
-    Source: V. Antun et al., PNAS 117:30088-30095 (2020), for the question; the searches name their own.
+    Source: V. Antun et al., PNAS 117:30088-30095 (2020), for the question; the searches name their own sources.
 
     >>> import torch
     >>> from resolvent import SENSE
@@ -202,7 +202,7 @@ def attack(
 
 @dataclass
 class _Target:
-    """The map that is attacked, ``u -> R(y + radius u) - R(y)``, for copies of the batch; and what it was asked."""
+    """The map that is attacked, ``u -> R(y + radius u) - R(y)``, for copies of the batch; it counts its evaluations."""
 
     reconstruct: Reconstruct
     measure: Reconstruct
@@ -224,7 +224,7 @@ class _Target:
     def climb(
         self, method: str, begin: Tensor, places: Tensor | None, side: int, steps: int, say: Callable[[str], None]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """What a method finds from each start.
+        """The result of a method from each start.
 
         Returns:
             Points ``(starts, batch, ...)``, gains ``(starts, batch)``, best gains so far ``(steps, starts, batch)``.

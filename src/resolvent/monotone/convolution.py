@@ -36,7 +36,7 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, dilation: int = 
         convolve = _InPrecision.apply if x.is_cuda else _InPrecision.forward
         return convolve(x, weight, bias, dilation)  # pyright: ignore[reportReturnType]
     if dilation != 1:
-        raise ValueError("the points of a 3-D kernel lie next to each other; dilation must be 1")
+        raise ValueError("a 3-D kernel cannot be dilated; dilation must be 1")
     if x.shape[2] <= _planes_at_once(x):
         ((_, planes),) = _blocks(x, weight.shape[2])
         return _sum(planes, weight, bias).unflatten(0, (len(x), -1)).movedim(-1, 1)

@@ -18,10 +18,10 @@ PROVED = ("all-data", "per-scan")
 DOUBTS = {
     "unexplained": (
         "The image does not explain the samples",
-        " The certificate does not say otherwise: it is about the solution of the equation, whatever maps stand in it.",
+        " The certificate does not contradict this: it is about the solution of the equation, whatever maps are in it.",
     ),
-    "noise": ("Hardly anything was measured", ""),
-    "nothing": ("Nothing was measured of a part", ""),
+    "noise": ("Almost no signal was measured", ""),
+    "nothing": ("A part was not measured at all", ""),
 }
 """Title of each kind of doubt (`resolvent.mol.fit.Fit`), and a sentence to add."""
 
@@ -49,7 +49,7 @@ def certificate(record: Record) -> list[Statement]:
     """The statements on uniqueness, distance and stability; a single refusal where there is no certificate."""
     of = record.get("certificate")
     if not isinstance(of, dict):
-        text = "No record of a certificate of this image lies beside it: nothing is known about how it was made."
+        text = "There is no record of a certificate beside this image: nothing is known about how it was made."
         return [Statement("refused", "Certificate", "Certificate", text, "refused")]
     tier, kind, m = of.get("tier"), of.get("data_gain_kind"), number(of.get("m"))
     proved = of.get("proved") is True and tier in PROVED
@@ -104,9 +104,9 @@ def _stability(gain: float | None, kind: object) -> Statement:
         return Statement("proved", title, short, text, "gain")
     if kind == "conditioning held":
         text = (
-            f"A change of the data changes the image by {times} while what was made of the data before the solve is "
-            "held: coil maps, units, and what the network was told about the scan. How much that moves with the data "
-            "is not bounded."
+            f"A change of the data changes the image by {times} while all that was derived from the data before the "
+            "solve is held: coil maps, units, and what the network was told about the scan. How much these change with "
+            "the data is not bounded."
         )
         return Statement("held", title, short, text, "gain")
     text = f"If the estimated constant holds, a change of the data changes the image by {times}. That was not proved."
@@ -142,7 +142,7 @@ def doubts(fit: object) -> list[tuple[str, str]]:
         if kind in said
     ]
     if not found and isinstance(fit, dict) and fit.get("doubtful") is True:
-        found = [("The image is doubtful", "Its record says so, and not why.")]
+        found = [("The image is doubtful", "Its record says so, but not why.")]
     return found
 
 
@@ -159,7 +159,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
         ("Model SHA-256", _text(model.get("sha256"))),
         ("Weight of the data, lam", _several(record.get("lam"))),
         ("Noise level, relative to the image", _several(record.get("noise"))),
-        ("Samples left unexplained, beside noise", "" if left is None else percent(left)),
+        ("Samples left unexplained, beyond noise", "" if left is None else percent(left)),
         ("Tolerance", _several(record.get("tol"))),
         ("How the solve ended", _text(record.get("status"))),
         ("Steps", _several(record.get("steps"))),

@@ -13,7 +13,7 @@ def make_card(config: Config, reached: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         config: the run.
-        reached: steps, validation PSNR, subjects of validation and the like, and whether any scan was a measured one.
+        reached: steps, validation PSNR, number of validation subjects and so on, and whether any scan was measured.
     """
     return {
         **config.card.model_dump(),
@@ -24,7 +24,7 @@ def make_card(config: Config, reached: dict[str, Any]) -> dict[str, Any]:
 
 
 def readme(description: dict[str, Any]) -> str:
-    """The card as a page for people, from the ``model.json`` that was written."""
+    """The card as a readable page, from the ``model.json`` that was written."""
     card, claims = description["card"], description.get("claims") or {}
     reached, training = card["reached"], card["training"]
     proved = (

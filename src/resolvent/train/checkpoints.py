@@ -1,4 +1,4 @@
-"""Checkpoints that survive what kills the process: written beside, flushed to the disk, then renamed."""
+"""Checkpoints that survive a crash: written to a temporary file, flushed to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LAST, BEST = "last.ckpt", "best.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Whoever opens a checkpoint finds the old one or the new one, whole; nothing in it is executed when it is read."""
+    """Checkpoint files that are always complete, the old one or the new one; reading one executes nothing in it."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write to ``path.tmp``, flush, rename.
@@ -55,21 +55,21 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             return torch.load(path, map_location=map_location or "cpu", weights_only=True)
         except Exception as error:
             reason = " ".join(str(error).split())[:120]
-            raise DataError(f"{path} is no checkpoint that can be read ({reason}). Remove it to begin anew.") from None
+            raise DataError(f"{path} cannot be read as a checkpoint ({reason}). Remove it to start anew.") from None
 
 
 class KeepLast(pl.Callback):
-    """Writes ``last.ckpt`` every few minutes; on SIGTERM or Ctrl-C it does so once more, and the run stops.
+    """Writes ``last.ckpt`` every few minutes, and once more on SIGTERM or Ctrl-C, which stop the run.
 
-    A state between the last step before a validation and that validation is never written: a run that goes on from it
-    would leave the validation out. On a signal at that step the run stops after the validation, with its state whole.
+    No state is written between the last step before a validation and that validation: a run that continues from it
+    would skip the validation. On a signal at that step the run stops after the validation, with a complete state.
 
-    Lightning's own `ModelCheckpoint` has no time interval where the module steps its optimiser itself, and its handler
-    of SIGTERM ends the process without a checkpoint. What it does for SLURM on SIGUSR1 is left to it.
+    Lightning's own `ModelCheckpoint` has no time interval if the module steps its optimiser itself, and its SIGTERM
+    handler ends the process without a checkpoint. Its handling of SIGUSR1 for SLURM is left as it is.
 
     Attributes:
-        received: name of the signal, once there was one.
-        cut: whether it stopped the run between two validations; ``last.ckpt`` then is of that step.
+        received: name of the signal; empty before there is one.
+        cut: whether it stopped the run between two validations; ``last.ckpt`` is then of that step.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -81,13 +81,13 @@ class KeepLast(pl.Callback):
         self._before: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen, now that Lightning has set its own handlers."""
+        """Install the signal handlers, now that Lightning has set its own."""
         if threading.current_thread() is threading.main_thread():
             self._before = {which: signal.signal(which, self._note) for which in self.SIGNALS}
         self._written = time.monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Between two steps the state is whole, unless a validation lies between them."""
+        """Write if due: the state between two steps is complete, unless a validation lies between them."""
         trainer.should_stop = trainer.should_stop or bool(self.received)
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return
@@ -98,7 +98,7 @@ class KeepLast(pl.Callback):
             trainer.limit_val_batches = 0 if self.cut else trainer.limit_val_batches
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Put back what was there."""
+        """Restore the previous signal handlers."""
         for which, handler in self._before.items():
             signal.signal(which, handler)
         self._before = {}
@@ -116,4 +116,4 @@ def saved_config(path: Path) -> str:
     try:
         return AtomicCheckpointIO().load_checkpoint(path)["resolvent"]["config"]
     except KeyError:
-        raise DataError(f"{path} was not written by `resolvent train`. Remove it to begin anew.") from None
+        raise DataError(f"{path} was not written by `resolvent train`. Remove it to start anew.") from None

@@ -20,45 +20,43 @@ class _Section(BaseModel):
 
 
 class Scans(_Section):
-    """How the scans of training are simulated from images, each by its own draw."""
+    """How training scans are simulated from images, each with its own random draw."""
 
     spatial: Literal["2d", "3d", "2d+t", "picture"] = Field(
         default="2d", description="Slices, volumes, series of frames; or photographs, blurred and with missing pixels."
     )
     matrix: tuple[int, int] = Field(
-        default=(72, 128), description="Least and largest number of pixels of an axis (y, x)."
+        default=(72, 128), description="Smallest and largest number of pixels along an axis (y, x)."
     )
     depth: tuple[int, int] = Field(default=(8, 16), description="The same for planes (3d) or frames (2d+t).")
-    coils: list[int] = Field(default=[4, 6, 8, 12, 16], min_length=1, description="Coil counts, each as likely.")
+    coils: list[int] = Field(default=[4, 6, 8, 12, 16], min_length=1, description="Coil counts, all equally likely.")
     acceleration: Range = Field(
         default=(2.0, 8.0),
-        description="Least and largest, drawn uniformly in its logarithm; of pictures, pixels over pixels measured.",
+        description="Smallest and largest, drawn log-uniformly; for pictures, all pixels over those measured.",
     )
-    blur: Range = Field(default=(0.0, 2.0), description="Of pictures: standard deviation of the blur, in pixels.")
+    blur: Range = Field(default=(0.0, 2.0), description="For pictures: standard deviation of the blur, in pixels.")
     masks: dict[str, float] = Field(default={"gaussian2d": 1.0}, min_length=1, description="Mask kinds and their odds.")
     snr_db: Range = Field(
-        default=(15.0, 50.0), description="Signal to noise of a pixel of the object, drawn uniformly."
+        default=(15.0, 50.0), description="Signal-to-noise ratio of a pixel of the object, drawn uniformly."
     )
     clean: float = Field(default=0.1, ge=0, le=1, description="Fraction of scans without noise.")
     noise_error: float = Field(
-        default=0.25, ge=0, lt=1, description="Largest relative error of the noise level that the model is told."
+        default=0.25, ge=0, lt=1, description="Largest relative error of the noise level given to the model."
     )
     estimated: float = Field(
         default=0.5,
         ge=0,
         le=1,
-        description="Fraction of scans whose noise level is told as `estimate_noise` finds it.",
+        description="Fraction of scans whose noise level is given as `estimate_noise` finds it.",
     )
     maps: list[Path] = Field(
         default=[], description="Files with measured coil maps (coil, y, x), used for a third of the scans."
     )
-    map_error: float = Field(
-        default=0.1, ge=0, description="Largest weight of a foreign smooth coil in the maps given."
-    )
+    map_error: float = Field(default=0.1, ge=0, description="Largest weight of a wrong smooth coil in the given maps.")
     calibrated: float = Field(
-        default=0.5, ge=0, le=1, description="Fraction of scans whose maps are made of the middle of their own k-space."
+        default=0.5, ge=0, le=1, description="Fraction of scans whose maps come from the centre of their own k-space."
     )
-    phase: float = Field(default=1.5, ge=0, description="Largest weight of the parts of the phase of the object.")
+    phase: float = Field(default=1.5, ge=0, description="Largest weight of each part of the phase of the object.")
     contrast: Range = Field(default=(0.6, 1.5), description="Exponent of the magnitude.")
     tone: float = Field(default=0.6, ge=0, description="Largest strength of a random tone curve of the magnitude.")
     shading: float = Field(
@@ -67,7 +65,7 @@ class Scans(_Section):
     whole: float = Field(default=0.6, ge=0, le=1, description="Fraction of images that are zoomed to fit the matrix.")
     zoom: Range = Field(default=(0.4, 1.0), description="Zoom of the others, which are cropped.")
     motion: float = Field(
-        default=0.5, ge=0, le=1, description="Fraction of series that are made from `data.stills`, where there are any."
+        default=0.5, ge=0, le=1, description="Fraction of series that are made from `data.stills`, if there are any."
     )
 
     @model_validator(mode="after")
@@ -97,7 +95,7 @@ class Scans(_Section):
 class Data(_Section):
     """Where images and scans come from. Subjects of `validation` must not be among those of `train`."""
 
-    folder: Path = Field(Path(), description="Folder that the files below lie in.")
+    folder: Path = Field(Path(), description="Folder of the files below.")
     train: list[Path] = Field(min_length=1, description="Files of training subjects, as `read_subjects` reads them.")
     stills: list[Path] = Field(
         default=[], description="Files of training subjects whose slices are set in motion, for `spatial: 2d+t`."
@@ -128,7 +126,7 @@ class Data(_Section):
 class Loss(_Section):
     """Weights of the parts of the error of a scan; each is relative to the reference.
 
-    Minimised is the mean logarithm of the errors: a scan counts by its decibels, not by how hard it is.
+    The mean logarithm of the errors is minimised: a decibel counts the same for easy and for hard scans.
     """
 
     complex: float = Field(default=1.0, ge=0, description="|x - r| / |r| of the complex image.")
@@ -143,7 +141,7 @@ class Loss(_Section):
 
 
 class Penalties(_Section):
-    """What pulls an approximate score towards its constant, in training only; it proves nothing."""
+    """Penalties that pull an approximate score towards its constant, in training only; they prove nothing."""
 
     lipschitz: float = Field(
         default=0.0, ge=0, description="Weight of the log barrier on the local Lipschitz estimate."
@@ -158,16 +156,16 @@ class Penalties(_Section):
 
 
 class Solver(_Section):
-    """Accuracy of the solves in training: loose first, then as the network comes to rely on it."""
+    """Accuracy of the solves in training: loose at first, tighter towards the end."""
 
     tol: Range = Field(
         default=(5e-2, 1e-2), description="Relative accuracy of the solution, at the first and the last step."
     )
     adjoint_tol: float = Field(default=0.1, gt=0, description="Relative accuracy of the adjoint solution.")
     linear_tol: float = Field(
-        default=2e-3, gt=0, description="Of the linear reconstruction and data-consistency steps."
+        default=2e-3, gt=0, description="Accuracy of the linear reconstruction and data-consistency steps."
     )
-    max_steps: int = Field(default=30, ge=1, description="Limit of network evaluations of a solve.")
+    max_steps: int = Field(default=30, ge=1, description="Largest number of network evaluations in a solve.")
 
     @model_validator(mode="after")
     def _check(self) -> Solver:
@@ -179,12 +177,12 @@ class Solver(_Section):
 class Optimiser(_Section):
     """Adam: the rate rises over `warmup` steps, stays, and falls to zero over the last `cooldown` of the steps.
 
-    So a run that turns out too short goes on with more steps, and only its last part was in vain.
+    So a run that turns out too short can continue with more steps, and only its last part is wasted.
     """
 
     steps: int = Field(default=2000, ge=1, description="Steps in all.")
-    rate: float = Field(default=2e-3, gt=0, le=100, description="Step size of the weights.")
-    scalars: float = Field(default=3.0, gt=0, le=100, description="Factor of the rate for single numbers, as lam.")
+    rate: float = Field(default=2e-3, gt=0, le=100, description="Learning rate.")
+    scalars: float = Field(default=3.0, gt=0, le=100, description="Factor on the rate for single numbers, such as lam.")
     warmup: int = Field(default=50, ge=0)
     cooldown: float = Field(default=0.4, ge=0, le=1)
     clip: float = Field(default=3.0, gt=0, description="Largest norm of the gradient.")
@@ -200,12 +198,12 @@ class Validation(_Section):
     """How a model is chosen: by mean PSNR over subjects that were not trained on."""
 
     every: int = Field(default=250, ge=1, description="Steps between validations.")
-    scans: int = Field(default=16, ge=1, description="Number of scans, of the subjects of all files in turn.")
+    scans: int = Field(default=16, ge=1, description="Number of scans, from the subjects of all files in turn.")
     patience: int | None = Field(default=None, ge=1, description="Stop after so many validations without a better one.")
 
 
 class Card(_Section):
-    """What people should know of the model; the numbers are added when it is written."""
+    """What users should know about the model; the numbers are added when it is written."""
 
     purpose: str = ""
     sources: list[str] = Field(default=[], description="Data trained on, with their licences.")
@@ -213,14 +211,14 @@ class Card(_Section):
 
 
 class Config(_Section):
-    """One training run, on one GPU where there is one, else on the CPU."""
+    """One training run, on one GPU if there is one, else on the CPU."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="Name of the model.")
     seed: int = Field(default=0, ge=0)
-    model: dict[str, Any] = Field(description="As `resolvent.mol.weights.build` takes it, and `lam`, where it starts.")
+    model: dict[str, Any] = Field(description="As for `resolvent.mol.weights.build`, and `lam`, its initial value.")
     init: str | None = Field(
         default=None,
-        description="A model whose weights to start from; for volumes and series also a 2-D one, on each plane.",
+        description="A model with the initial weights; for volumes and series also a 2-D one, for each plane.",
     )
     data: Data
     loss: Loss = Loss()
@@ -242,11 +240,11 @@ def read_config(path: str | Path, changes: list[str] | tuple[str, ...] = ()) -> 
     Example: ``read_config("brain-2d.yaml", ["optimiser.steps=100", "data.folder=/data"])``.
     """
     try:
-        content = yaml.safe_load(Path(path).read_bytes())  # which knows of UTF-8, and of no locale
+        content = yaml.safe_load(Path(path).read_bytes())  # as UTF-8, whatever the locale
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}). Give the YAML file of a training run.") from None
     except yaml.YAMLError as error:
-        raise DataError(f"{path} is no YAML: {' '.join(str(error).split())}. Mend that line.") from None
+        raise DataError(f"{path} is no YAML: {' '.join(str(error).split())}. Correct that line.") from None
     if not isinstance(content, dict):
         raise DataError(f"{path} holds no settings. Give the YAML file of a training run.")
     for change in changes:

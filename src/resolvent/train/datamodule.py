@@ -54,7 +54,7 @@ class ScansModule(pl.LightningDataModule):
     """Reads the subjects once, and draws from them.
 
     Raises:
-        DataError: a file is in training and in validation; scans where none can be used.
+        DataError: a file is in both training and validation, or scans are given where they cannot be used.
     """
 
     def __init__(self, config: Config) -> None:
@@ -78,7 +78,7 @@ class ScansModule(pl.LightningDataModule):
         self.maps = [unit(maps) for path in scans.maps for maps in read_maps(data.folder / path)]
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """An epoch, the steps to the next validation; a resumed run goes on with the number where it was."""
+        """An epoch: the steps to the next validation; a resumed run continues with the same batch number."""
         assert self.trainer is not None
         step, loop = getattr(self.trainer.lightning_module, "step", 0), self.trainer.fit_loop
         first = step - (loop.epoch_loop.batch_progress.current.ready if loop.restarting else 0)
@@ -87,7 +87,7 @@ class ScansModule(pl.LightningDataModule):
         return self._loader(self.train, _TRAIN, range(step, step + length))
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The same scans each time, of the subjects of all files in turn."""
+        """The same scans each time, from the subjects of all files in turn."""
         return self._loader(in_turn(self.validation), _VALIDATION, range(self.config.validation.scans))
 
     def _loader(self, subjects: list[Subject], stream: int, order: range) -> DataLoader[Batch]:
@@ -96,7 +96,7 @@ class ScansModule(pl.LightningDataModule):
 
 
 def _contents(subjects: Sequence[Subject]) -> dict[str, str]:
-    """What is in the files of subjects: the same where a file has two names."""
+    """A hash of the file of each subject, which is the same if a file has two names."""
     paths = dict.fromkeys(subject.source for subject in subjects)
     return {path: sha256(path) or str(Path(path).resolve()) for path in paths}
 
@@ -107,7 +107,7 @@ def _subjects(paths: Sequence[Path], data: Data, ndim: int, supervision: str) ->
 
 
 def _prepared(scan: Scan, scans: Scans, supervision: str) -> Scan:
-    """The scan in units of its own; if it is undersampled, with maps, else once it is seen that maps can be had."""
+    """The scan in its own units; with maps if undersampled, else after a check that maps can be found."""
     scan = scan.normalised()
     if scan.complete:
         for kind in (kind for kind, odds in scans.masks.items() if odds):

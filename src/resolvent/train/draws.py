@@ -1,4 +1,4 @@
-"""Simulated training scans: a batch is a function of the images, the settings, a seed and its number alone."""
+"""Simulated training scans: a batch depends only on the images, the settings, a seed and its number."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Batch(NamedTuple):
         y: k-space ``(batch, coil, *lead, *spatial)`` or pictures ``(batch, y, x)``, zero where not measured.
         A: the physics that the reconstruction is given.
         mask: 1 where measured; with the axes of y, that of the coils of length 1.
-        noise: standard deviation of a sample that the reconstruction is told, ``(batch,)``.
+        noise: standard deviation of a sample, as given to the reconstruction, ``(batch,)``.
         reference: the image; for a measured scan without one, zeros.
         subject: number of the subject, ``(batch,)``.
     """
@@ -71,11 +71,11 @@ def draw_batch(
     """Batch `number` of the stream `seed`: matrix and coil count are drawn once, everything else for each scan.
 
     ``y = M (F S x + n)``, x an image that was turned, zoomed, cropped, given another contrast, a smooth phase and
-    shading, half of the time blurred as k-space of this matrix blurs it. The reconstruction is told maps ``s'`` near
-    the true ones, and the reference is what these make of the full data, ``sum_c conj(s'_c) s_c x``.
+    shading, half of the time blurred as k-space of this matrix blurs it. The reconstruction is given maps ``s'`` near
+    the true ones, and the reference is the image from these and the full data, ``sum_c conj(s'_c) s_c x``.
 
     Args:
-        subjects: a batch is of one measured scan or of images; each scan then comes from another, see `draw_subject`.
+        subjects: a batch is from one measured scan, or from images, a new subject for each scan; see `draw_subject`.
         scans: the settings.
         seed: of the stream.
         number: of the batch.
@@ -84,7 +84,7 @@ def draw_batch(
         denoise: full sampling and at most 25 dB, so that only noise is left to remove.
 
     Raises:
-        DataError: an image of which no part shows anything, see `framed`.
+        DataError: no part of an image shows anything, see `framed`.
     """
     rng = np.random.default_rng([seed, number])
     if any(subject.scan is not None for subject in subjects):
@@ -108,7 +108,7 @@ def draw_batch(
 
 
 def quick_sizes(low: int, high: int) -> list[int]:
-    """Even numbers from `low` to `high` with no prime factor above 5, whose Fourier transforms are quick."""
+    """Even numbers from `low` to `high` with no prime factor above 5, whose Fourier transforms are fast."""
     smooth = {2**a * 3**b * 5**c for a in range(1, 12) for b in range(7) for c in range(5)}
     return sorted(n for n in smooth if low <= n <= high) or [high]
 
@@ -116,14 +116,14 @@ def quick_sizes(low: int, high: int) -> list[int]:
 def draw_measured(scan: Scan, scans: Scans, rng: np.random.Generator, size: int) -> Batch:
     """Slices of one measured scan: undersampled anew if it is complete, else as they were measured, reference zero.
 
-    Maps and noise level that the file does not say are estimated from the samples that are kept, as they are for a
+    Maps and noise level that the file does not give are estimated from the samples that are kept, as they are for a
     user, and the reference is made with those maps, see `undersample`.
 
     Args:
         scan: normalised.
-        scans: the settings, of which masks and accelerations count here.
-        rng: what is drawn.
-        size: slices in the batch, one as often as another.
+        scans: the settings, of which only masks and accelerations are used.
+        rng: source of random numbers.
+        size: slices in the batch, all equally likely.
     """
     drawn = [scan.entry(int(number)) for number in rng.integers(len(scan.kspace), size=size)]
     if scan.complete:
@@ -183,7 +183,7 @@ def draw_scan(
 
 
 def draw_subject(subjects: Sequence[Subject], scans: Scans, frames: int | None, rng: np.random.Generator) -> int:
-    """Number of a subject, each file as likely; for series, one of still images with the odds of `scans.motion`."""
+    """Number of a random subject, files equally likely; for series, with still images in a fraction `scans.motion`."""
     chosen = range(len(subjects))
     if frames is not None:
         still = rng.random() < scans.motion
@@ -222,14 +222,14 @@ def coil_maps(n_coils: int, shape: tuple[int, ...], rng: np.random.Generator, me
 
 
 def calibrated(kspace: Tensor, true: Maps, rng: np.random.Generator) -> Maps:
-    """Maps as a scan calibrates itself: coil images of the middle of k-space, over their root sum of squares.
+    """Self-calibrated maps: coil images from the centre of k-space, over their root sum of squares.
 
-    Where the object ends they are wrong, as estimated maps are. Half of the time they keep the phase of the object.
+    At the edge of the object they are wrong, as estimated maps are. Half of the time they keep the phase of the object.
 
     Args:
         kspace: full, ``(coil, *spatial)``.
         true: the maps it was made with.
-        rng: what is drawn.
+        rng: source of random numbers.
 
     Source: C. A. McKenzie et al., MRM 47:529-538 (2002).
     """

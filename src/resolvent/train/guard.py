@@ -1,4 +1,4 @@
-"""What keeps a run that goes wrong from ruining the weights: skip, go back, give up with a diagnosis."""
+"""Protection of the weights when a run goes wrong: skip batches, go back, give up with a diagnosis."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SPIKE = 5.0
 LOST = 3.0
 """A recent mean of more than this times the best one means that the run diverges."""
 PATIENCE = 5
-"""Batches skipped one after another before the run goes back."""
+"""Batches skipped in a row before the run goes back."""
 BACKOFF = 0.3
-"""Factor of the rate each time it goes back."""
+"""Factor on the learning rate each time the run goes back."""
 RETURNS = 8
-"""Times it goes back before it gives up."""
+"""Times the run goes back before it gives up."""
 EVERY = 50
 """Steps between snapshots of a good state."""
 MEMORY = 0.95
@@ -30,12 +30,12 @@ class Guard:
     """Watches losses and gradients, and says what to do. Its state is part of a checkpoint.
 
     Attributes:
-        factor: of the rate; smaller after each return.
+        factor: factor on the learning rate; smaller after each return.
         recent: running mean of the accepted losses.
-        best: its least value.
-        accepted: steps taken since the start, the last return or another task.
+        best: the smallest value of `recent`.
+        accepted: steps taken since the start, the last return or the last change of task.
         skipped: batches left out, in all.
-        good: the last good state, opaque: whatever `keep` was given.
+        good: the last good state, opaque: whatever was passed to `keep`.
     """
 
     factor: float = 1.0
@@ -73,7 +73,7 @@ class Guard:
         return self.in_a_row == 0 and self.accepted % EVERY == 1 and not self.recent > 1.5 * self.best
 
     def forget(self) -> None:
-        """Another task begins: its losses are not to be compared with those so far."""
+        """Begin another task, whose losses must not be compared with those so far."""
         self.recent, self.best, self.accepted, self.in_a_row = math.nan, math.inf, 0, 0
 
     def keep(self, state: Any) -> None:
@@ -81,10 +81,10 @@ class Guard:
         self.good = copy.deepcopy(state)
 
     def back(self, where: str) -> Any:
-        """The last good state, for a run that is lost; from now on with a smaller rate.
+        """The last good state, for a run that is lost; it continues with a smaller learning rate.
 
         Raises:
-            ModelError: there is none, or it went back too often.
+            ModelError: there is no good state, or the run went back too often.
         """
         self.returns += 1
         if self.good is None or self.returns > RETURNS:

@@ -98,7 +98,7 @@ class Training(pl.LightningModule):
         self.log("loss", parts["loss"], prog_bar=True)
 
     def _loss(self, batch: Batch, work: Work) -> tuple[Tensor, dict[str, float]]:
-        """The mean logarithm of the errors, and with what it is made of: scans count by decibels, hard or easy."""
+        """The mean logarithm of the errors, so that scans count by decibels, hard or easy; and its parts by name."""
         config, seed = self.config, self.config.seed + 1_000_003 * self.step
         if config.data.supervision == "self":
             given, held = split(batch.mask, config.data.held_out, seed)
@@ -130,7 +130,7 @@ class Training(pl.LightningModule):
         return self.model(y, A, noise, work=work) if isinstance(self.model, MOL) else self.model(y, A, noise)
 
     def validation_step(self, batch: Batch, number: int) -> None:
-        """PSNR of the averaged model, and once of SENSE, kept for its subject."""
+        """Record PSNR of the averaged model, and once of SENSE, for each subject."""
         model, A = self.average.module, batch.A
         if isinstance(model, MOL):
             model.tol, model.max_steps = 1e-3, 100
@@ -153,7 +153,7 @@ class Training(pl.LightningModule):
         self.log("psnr_sense", self.psnr_sense)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """With the step, the guard and the score of SENSE the run goes on where it was."""
+        """Save the step, the guard and the score of SENSE, so that the run continues where it was."""
         checkpoint["resolvent"] = {
             "step": self.step,
             "guard": vars(self.guard),
@@ -168,7 +168,7 @@ class Training(pl.LightningModule):
         self.psnr_sense = checkpoint["resolvent"].get("psnr_sense", math.nan)
 
     def _accuracy(self) -> None:
-        """Solves are loose at first, and as accurate as asked at the end."""
+        """Set the accuracy of the solves: loose at first, as configured at the end."""
         solver, done = self.config.solver, min(1.0, self.step / self.config.optimiser.steps)
         self.model.linear_tol = solver.linear_tol
         if isinstance(self.model, MOL):

@@ -1,4 +1,4 @@
-"""Still images set in motion: series of frames for training where hardly any are to be had."""
+"""Still images set in motion: series of frames for training, since real ones are rare."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def moving(image: Tensor, frames: int, rng: np.random.Generator) -> Tensor:
 
     Each part j has a Gaussian window w_j of random place and size, outside of which the image stays as it is; a
     displacement ``d_j = w_j (a_j + e_j (p - p_j))``, a shift and a widening about the centre p_j; a change of
-    intensity b_j; and a smooth course of time s_j, a sine of one to two cycles and its first harmonic.
+    intensity b_j; and a smooth time course s_j, a sine of one to two cycles and its first harmonic.
 
     Args:
         image: ``(y, x)``, not negative.
-        frames: number of frames, which make up the period.
-        rng: what is drawn.
+        frames: number of frames in the period.
+        rng: source of random numbers.
 
     Returns:
         ``(frames, y, x)``.
     """
     ny, nx = image.shape
     y, x = torch.meshgrid(torch.linspace(-1, 1, ny), torch.linspace(-1, 1, nx), indexing="ij")
-    places = torch.stack([x, y], -1)  # as grid_sample has it
+    places = torch.stack([x, y], -1)  # in the order of grid_sample
     t = 2 * math.pi * torch.arange(frames) / frames
     shift, gain = torch.zeros(frames, ny, nx, 2), torch.ones(frames, ny, nx)
     for _ in range(_PARTS):

@@ -1,4 +1,4 @@
-"""An image as an object in the scanner: contrast, phase, brightness, place, as the k-space of a matrix sees it."""
+"""An image as an object in the scanner: contrast, phase, brightness and position, at the resolution of a matrix."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def object_image(
         DataError: see `framed`.
     """
     spatial = len(shape)
-    finer = rng.uniform(1.1, 2.5) if rng.random() < 0.8 else 1.0  # then k-space of the matrix cuts it off
+    finer = rng.uniform(1.1, 2.5) if rng.random() < 0.8 else 1.0  # then the k-space of the matrix truncates it
     grid = tuple(2 * round(n * finer / 2) if n % 2 == 0 else n + 2 * round(n * (finer - 1) / 2) for n in shape)
     if spatial == 3:
         grid = (shape[0], *grid[1:])
@@ -53,10 +53,10 @@ def toned(magnitude: Tensor, strength: float, rng: np.random.Generator) -> Tenso
 
 
 def object_phase(tissue: Tensor, spatial: int, strength: float, rng: np.random.Generator) -> Tensor:
-    """Phase in radians: smooth over the field of view, another in each tissue, and uneven in between.
+    """Phase in radians: a smooth part over the field of view, one that depends on the tissue, and a rough one.
 
-    Of a field, of fat and iron, and of air nearby: ``a_1 smooth + a_2 cos(w m + p) + a_3 rough``, each weight drawn
-    from 0 to `strength`, but the square of it for the parts that real phase has less of.
+    They stand for the field, for fat and iron, and for nearby air: ``a_1 smooth + a_2 cos(w m + p) + a_3 rough``. Each
+    weight is `strength` times a uniform number, squared for the last two, of which real phase has less.
     """
     grid = tuple(tissue.shape[-spatial:])
     smooth, own, uneven = strength * rng.uniform(0, 1, 3) ** np.array([1, 2, 2])
@@ -82,15 +82,15 @@ def received(shape: tuple[int, ...], exponent: float, rng: np.random.Generator) 
 
 
 def through(volume: Tensor, depth: int, rng: np.random.Generator) -> Tensor:
-    """Planes at equal distances through a volume, one to two of its own apart, mirrored where it ends.
+    """Equidistant planes through a volume, one to two of its plane distances apart, mirrored at its ends.
 
-    So a slab of few planes trains a network that sees more of them: where it would end, training would teach what
-    only holds at an end.
+    So a slab of few planes can train a network for more planes. If it ended instead, the network would learn what only
+    holds at an end.
 
     Args:
         volume: ``(z, y, x)``.
         depth: number of planes.
-        rng: what is drawn.
+        rng: source of random numbers.
     """
     last = len(volume) - 1
     z = rng.uniform(0, 2 * last) + rng.uniform(1, 2) * torch.arange(depth)
@@ -109,15 +109,15 @@ def framed(
     finer: float = 1.0,
     what: str = "the subject",
 ) -> Tensor:
-    """Turned, mirrored, zoomed, cropped or padded to `shape`; of a series, `frames` frames that follow each other.
+    """Turned, mirrored, zoomed, cropped or padded to `shape`; for a series, `frames` consecutive frames.
 
-    The grid is `finer` than that to which `scans.zoom` refers. What shows less than a tenth of the largest magnitude
-    is drawn again.
+    The grid is finer, by the factor `finer`, than the one that `scans.zoom` refers to. A part that shows less than a
+    tenth of the largest magnitude is drawn again.
 
     A still image is set in motion if `frames` are wanted, see `moving`; for planes through a volume see `through`.
 
     Raises:
-        DataError: no part of the image, which is one of `what`, shows anything.
+        DataError: no part of the image (one of `what`) shows anything.
     """
     if frames is not None and magnitude.ndim == 2:
         magnitude = moving(magnitude, frames, rng)
@@ -141,7 +141,7 @@ def _part(
     if frames is not None:
         t = t.flip(0) if rng.random() < 0.5 else t
         start = int(rng.integers(len(t)))
-        t = t[(start + torch.arange(frames)) % len(t)]  # cardiac phases and breaths come round
+        t = t[(start + torch.arange(frames)) % len(t)]  # cardiac phases and breaths are periodic
     fit = min(n / s for n, s in zip(shape[-2:], t.shape[-2:], strict=True))
     zoom = fit * rng.uniform(0.8, 1.2) if rng.random() < scans.whole else finer * rng.uniform(*scans.zoom)
     size = [max(8, round(n * zoom)) for n in t.shape[-2:]]

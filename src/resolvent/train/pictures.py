@@ -1,4 +1,4 @@
-"""Training on photographs: greyscale pictures that were blurred, and of which pixels are missing."""
+"""Training on photographs: blurred greyscale pictures with missing pixels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def draw_pictures(
 ) -> Batch:
     """Batch `number` of the stream `seed`: ``y = M (k * x + n)``, all but the size drawn for each picture.
 
-    x is a part of a photograph, real and at least 0, carried as complex; k a blur, M a mask of pixels, n real noise.
+    x is a part of a photograph, real and at least 0, stored as complex; k a blur, M a mask of pixels, n real noise.
 
     Args:
         pictures: photographs.
@@ -34,7 +34,7 @@ def draw_pictures(
         denoise: no blur, all pixels and at most 25 dB, so that only noise is left to remove.
 
     Raises:
-        DataError: a picture of which no part shows anything, see `framed`.
+        DataError: no part of a picture shows anything, see `framed`.
     """
     rng = np.random.default_rng([seed, number])
     shape = tuple(int(n) for n in rng.choice(quick_sizes(*scans.matrix), 2))
@@ -63,11 +63,11 @@ def draw_pictures(
 
 
 def draw_kernel(width: float, rng: np.random.Generator) -> Tensor:
-    """A blur of sum 1, so that |A| <= 1: out of focus (an oriented Gaussian) or moved (a line), each as likely.
+    """A blur of sum 1, so that |A| <= 1: out of focus (an oriented Gaussian) or motion (a line), equally likely.
 
     Args:
         width: standard deviation along the longer axis, pixels; 0 for none.
-        rng: what is drawn.
+        rng: source of random numbers.
 
     Returns:
         Odd and square, float32.
@@ -86,7 +86,7 @@ def draw_kernel(width: float, rng: np.random.Generator) -> Tensor:
 
 
 def read_picture(path: Path) -> Subject:
-    """A PNG or JPEG photograph in grey; a name that is no file may be one of those that come with scikit-image.
+    """A PNG or JPEG photograph in grey; if there is no such file, one of those that come with scikit-image.
 
     Raises:
         FormatError: there is no such file, or it is no picture.
@@ -102,7 +102,7 @@ def read_picture(path: Path) -> Subject:
         with Picture.open(found) as picture:
             grey = np.asarray(picture.convert("L"), dtype=np.float32) / 255
     except FileNotFoundError:
-        raise FormatError(f"{path} does not exist, nor among scikit-image's photographs. Check the path.") from None
+        raise FormatError(f"{path} does not exist, here or among scikit-image's photographs. Check the path.") from None
     except (UnidentifiedImageError, OSError):
         raise FormatError(f"{path} is no picture that can be read. Give PNG or JPEG.") from None
     if not grey.any():
@@ -111,6 +111,6 @@ def read_picture(path: Path) -> Subject:
 
 
 def _stacked(kernels: Sequence[Tensor]) -> Tensor:
-    """Odd kernels on the grid of the largest, their middles on its middle."""
+    """Odd kernels, padded to the size of the largest around their centres."""
     size = max(len(k) for k in kernels)
     return torch.stack([torch.nn.functional.pad(k, ((size - len(k)) // 2,) * 4) for k in kernels])

@@ -40,22 +40,22 @@ FREE = (
     "data.folder",
     "validation.patience",
 )
-"""Settings that may change when a run goes on."""
+"""Settings that may change when a run is continued."""
 
 
 def train(
     config: Config, out: str | Path, *, say: Callable[[str], None] = lambda text: None, bar: bool = False
 ) -> dict[str, Any]:
-    """Train, or go on with what was begun in `out`, and write the model with the best validation PSNR.
+    """Train a model, or continue the run in `out`, and write the model with the best validation PSNR.
 
     In `out`: ``config.yaml`` (with all defaults), ``last.ckpt``, ``best.ckpt``, ``log/`` (CSV and TensorBoard), and the
-    model in a folder of its name. A run that was killed goes on from its last checkpoint, and takes on one thread the
-    same steps to the last bit as if nothing had happened. Seed and threads are those of the run, and are afterwards
-    what they were.
+    model in a folder of its name. A run that was killed continues from its last checkpoint; on one thread, its steps
+    are the same to the last bit as without the interruption. Random state and threads are set for the run, and restored
+    afterwards.
 
     Args:
         config: the run.
-        out: folder; made if it is not there.
+        out: folder; created if it does not exist.
         say: told what happens.
         bar: show a progress bar on stderr.
 
@@ -73,7 +73,7 @@ def train(
 
 @contextmanager
 def _own_state(config: Config) -> Iterator[None]:
-    """Random numbers, threads and what the trainer logs are the run's; those of the process are put back."""
+    """Set random numbers, threads and the trainer's log level for the run, then restore those of the process."""
     threads, log = torch.get_num_threads(), logging.getLogger("lightning.pytorch")
     level = log.level
     with torch.random.fork_rng(devices=[]):
@@ -122,7 +122,7 @@ def _train(config: Config, out: Path, say: Callable[[str], None], bar: bool) -> 
     score, sense = float(chosen["callbacks"][best.state_key]["best_model_score"]), module.psnr_sense
     if not math.isfinite(score):
         raise ModelError(
-            "no validation gave a finite image, so there is no model to write. Lower optimiser.rate, or begin anew "
+            "no validation gave a finite image, so there is no model to write. Lower optimiser.rate, or start anew "
             "with other settings."
         )
     result |= {"psnr": round(score, 3), "psnr_sense": round(sense, 3), "chosen_at": chosen["resolvent"]["step"]}
@@ -139,10 +139,9 @@ def _train(config: Config, out: Path, say: Callable[[str], None], bar: bool) -> 
 def begin(model: nn.Module, init: nn.Module) -> None:
     """Give `model` the weights of `init`, so that it begins as the same function.
 
-    Kernels are taken as they are used, divided by their norms. A 2-D kernel becomes the middle plane of a 3-D one that
-    is zero elsewhere: a model of volumes or series then sees each plane or frame by itself (and a little less of it,
-    since norms in 3-D are certified with a larger margin). Every network of `CertifiedPlanes` begins as that of a 2-D
-    model.
+    Kernels are taken after their division by their norms. A 2-D kernel becomes the middle plane of a 3-D one that is
+    zero elsewhere: a model of volumes or series then processes each plane or frame on its own (slightly weaker, since
+    norms in 3-D are certified with a larger margin). Every network of `CertifiedPlanes` begins as that of a 2-D model.
 
     Raises:
         ModelError: the weights are not those of such a model.
@@ -170,7 +169,7 @@ def _in_planes(kernel: Tensor, target: Tensor) -> Tensor:
 
 
 class _Bar(RichProgressBar):
-    """Counts the stretches between validations, of which the trainer does not know how many there will be."""
+    """Counts validations, since the trainer does not know how many there will be."""
 
     def _get_train_description(self, current_epoch: int) -> str:
         return f"To validation {current_epoch + 1}"
@@ -209,7 +208,7 @@ def _prepare(out: Path, config: Config) -> None:
 
 
 def _penalised(model: nn.Module, config: Config) -> None:
-    """Penalties look at F without a scan."""
+    """Refuse penalties, which evaluate F without a scan, if F depends on the scan."""
     wanted = config.penalties.lipschitz or config.penalties.slope
     if wanted and isinstance(model, MOL) and model.score.conditioning(1.0).value > 0:
         raise ModelError(
@@ -219,7 +218,7 @@ def _penalised(model: nn.Module, config: Config) -> None:
 
 
 def _compare(config: Config, saved: str, out: Path) -> None:
-    """A run goes on only with the settings that it began with."""
+    """Refuse to continue a run with other settings than it began with."""
     now, before = (_flat(json.loads(text)) for text in (config.model_dump_json(), saved))
     fixed = {key for key in now.keys() | before.keys() if not key.startswith(FREE)}
     changed = sorted(key for key in fixed if now.get(key) != before.get(key))

@@ -36,5 +36,5 @@ def test_unmeasured_columns_are_zero_in_the_mask(tmp_path: Path):
 def test_odd_last_axis_is_refused(tmp_path: Path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["kspace"] = np.ones((1, 4, 4, 3), "f4")
-    with pytest.raises(_errors.ShapeError, match="3 values a sample, which are no pairs"):
+    with pytest.raises(_errors.ShapeError, match="3 values per sample, which are not pairs"):
         read(tmp_path / "a.h5")

@@ -72,7 +72,7 @@ def test_files_without_maps_are_refused(tmp_path: Path):
     with pytest.raises(_errors.ShapeError, match=r"have shape \(8, 10\), but \(coil, y, x\) is needed"):
         read_maps(tmp_path / "m.npy")
     write(crandn(1, 8, 10), tmp_path / "m.nii")
-    with pytest.raises(_errors.FormatError, match="is no file that coil maps are read from"):
+    with pytest.raises(_errors.FormatError, match="coil maps cannot be read from"):
         read_maps(tmp_path / "m.nii")
 
 

@@ -95,7 +95,7 @@ def test_text_and_cells_are_no_kspace(tmp_path: Path):
 def test_dataset_of_another_format_is_refused(tmp_path: Path):
     np.save(tmp_path / "a.npy", crandn(8, 10).numpy())
     for path in (write_fastmri(tmp_path / "a.h5", crandn(1, 2, 8, 10).numpy()), tmp_path / "a.npy"):
-        with pytest.raises(_errors.FormatError, match=r"is no \.mat or ISMRMRD file, in which kspace could be"):
+        with pytest.raises(_errors.FormatError, match=r"is no \.mat or ISMRMRD file, so kspace cannot be chosen"):
             read(path, "kspace")
 
 

@@ -85,7 +85,7 @@ def test_center_sample_places_an_asymmetric_echo(path: Path, plane: np.ndarray):
     file = Acquisitions(path, header()).frame(plane[:, :, 10:], centre=16 - 10)
     expected = plane.copy()
     expected[..., :10] = 0
-    with pytest.warns(_errors.ScanWarning, match="oversampling stays: the image has 32 columns, of which .* 16"):
+    with pytest.warns(_errors.ScanWarning, match="oversampling is kept: the image has 32 columns, of which .* 16"):
         found = read_scan(file.close())
     assert found.kspace.shape[-1] == 32  # columns that were not measured forbid the crop in the image
     torch.testing.assert_close(found.kspace[0], torch.from_numpy(expected))
@@ -105,14 +105,14 @@ def test_a_sample_less_makes_no_echo_asymmetric(path: Path, settings: dict):
     assert found.acceleration == 1
 
 
-@pytest.mark.filterwarnings("ignore:.*oversampling stays")
+@pytest.mark.filterwarnings("ignore:.*oversampling is kept")
 def test_reversed_asymmetric_echo_is_turned_about_its_centre(path: Path, plane: np.ndarray):
     short = plane[:, :, 10:]  # k = 0 is sample 6 of 22, and sample 15 once reversed
     file = Acquisitions(path, header()).frame(short[:, :, ::-1], centre=21 - 6, flags=(REVERSE,))
     torch.testing.assert_close(read_scan(file.close()).kspace[0, ..., 10:], torch.from_numpy(short.copy()))
 
 
-@pytest.mark.filterwarnings("ignore:.*oversampling stays")
+@pytest.mark.filterwarnings("ignore:.*oversampling is kept")
 def test_discarded_samples_are_not_measured(path: Path, plane: np.ndarray):
     found = read_scan(Acquisitions(path, header()).frame(plane, discard=(3, 2)).close())
     assert torch.equal(found.mask[0, 0].nonzero().flatten(), torch.arange(3, 30))
@@ -141,7 +141,7 @@ def test_lines_of_zeros_are_not_measured(path: Path, plane: np.ndarray):
 
 
 @pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.filterwarnings("ignore:.*oversampling stays")
+@pytest.mark.filterwarnings("ignore:.*oversampling is kept")
 def test_zeros_that_fill_up_an_echo_are_not_measured(path: Path, plane: np.ndarray, turned: bool):
     filled = plane * (np.arange(32) >= 10)
     lines = filled[..., ::-1] if turned else filled
@@ -175,7 +175,7 @@ def test_places_measured_twice_with_the_same_counters_are_warned_of(
     for row in range(again):
         file.add(plane[:, row], row)
     if said:
-        with pytest.warns(_errors.ScanWarning, match=r"most of its lines are there several times.* split the file"):
+        with pytest.warns(_errors.ScanWarning, match=r"most of its lines occur several times.* split the file"):
             found = read_scan(file.close())
     else:
         found = read_scan(file.close())
@@ -340,7 +340,7 @@ def test_calibration_lines_stay_out_of_the_image_but_serve_the_maps(path: Path, 
     torch.testing.assert_close(found.calibration.kspace[0, :, 3:6], cropped(plane)[:, 3:6])
 
 
-@pytest.mark.filterwarnings("ignore:.*oversampling stays")
+@pytest.mark.filterwarnings("ignore:.*oversampling is kept")
 def test_whole_calibration_lines_serve_asymmetric_echoes(path: Path, plane: np.ndarray):
     file = Acquisitions(path, header()).frame(plane[:, :, 10:], centre=16 - 10)
     found = read_scan(file.frame(3 * plane, range(2, 6), flags=(CALIBRATION,)).close())
@@ -595,7 +595,7 @@ def test_lines_beyond_the_limit_are_refused_before_the_rest_is_read(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"trajectory": "spiral"}, r"is not Cartesian \(spiral\), but its acquisitions do not say where"),
+        ({"trajectory": "spiral"}, r"is not Cartesian \(spiral\), but its acquisitions do not give places"),
         ({"centre": 30}, "kspace_encode_step_1 0 in .* lies outside the encoded matrix of 8"),
         ({"columns": 60000, "rows": 65535}, "would unpack to"),
         ({"columns": 40000, "rows": 8}, "65535"),

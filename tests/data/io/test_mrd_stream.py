@@ -67,7 +67,7 @@ def test_phantom_of_the_library_is_a_phantom(tmp_path: Path, monkeypatch: pytest
 
 def test_spiral_without_places_is_refused(tmp_path: Path):
     path = write_mrd_stream(tmp_path / "s.bin", crandn(2, 8, 32).numpy(), trajectory=mrd.Trajectory.SPIRAL)
-    with pytest.raises(_errors.FormatError, match=r"is not Cartesian \(spiral\), but its acquisitions do not say"):
+    with pytest.raises(_errors.FormatError, match=r"is not Cartesian \(spiral\), but its acquisitions do not give"):
         read(path)
 
 
@@ -122,7 +122,7 @@ def test_stream_that_ends_early_or_goes_on_is_refused(tmp_path: Path):
             read(path)
     for more in (whole, b"\0"):
         path.write_bytes(whole + more)
-        with pytest.raises(_errors.CorruptFileError, match=r"s.bin goes on behind the end of its stream\. Split"):
+        with pytest.raises(_errors.CorruptFileError, match=r"s.bin continues beyond the end of its stream\. Split"):
             read(path)
 
 

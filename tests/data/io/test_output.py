@@ -227,7 +227,7 @@ def test_header_of_somebody_else_is_not_replaced(tmp_path: Path, text: str | Non
     other = tmp_path / "scan.hdr"
     _ = other.mkdir() if text is None else other.write_text(text)
     for attempt in (check_writable, lambda path: write(crandn(1, 8, 10), path)):
-        with pytest.raises(OutputError, match=r"scan.hdr is no header of BART, .* replace it. Choose another name"):
+        with pytest.raises(OutputError, match=r"scan.hdr is not a BART header, .* replace it. Choose another name"):
             attempt(tmp_path / "scan.cfl")
     assert len(list(tmp_path.iterdir())) == 1 and (text is None or other.read_text() == text)
     check_writable(tmp_path / "scan.npy")

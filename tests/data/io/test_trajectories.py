@@ -106,7 +106,7 @@ def test_places_that_cannot_be_are_refused(tmp_path: Path):
     with pytest.raises(_errors.CorruptFileError, match=r"readouts of \[2, 3\] components"):
         read(file)
     file = mrd(tmp_path / "b.h5", samples, places).add(samples[:, 0]).close()
-    with pytest.raises(_errors.FormatError, match="do not say where their samples lie"):
+    with pytest.raises(_errors.FormatError, match="do not give places of their samples"):
         read(file)
     places[2, 3] = np.nan
     with pytest.raises(_errors.CorruptFileError, match="places that are not finite"):
@@ -121,7 +121,7 @@ def test_places_in_another_unit_are_warned_of(tmp_path: Path, unit: float, reach
         warnings.simplefilter("always")
         read_scan(file.close())
     texts = [str(one.message) for one in said]
-    assert len(texts) == (reach != "") and all(f"reaches {reach} cycles per pixel" in text for text in texts)
+    assert len(texts) == (reach != "") and all(f"reaches {reach} of the 0.5 cycles per pixel" in text for text in texts)
 
 
 @pytest.mark.parametrize("kind", ["mrd", "mrd-stream"])
@@ -171,7 +171,7 @@ def test_places_off_the_grid_of_a_cartesian_header_are_warned_of(tmp_path: Path)
         assert isinstance(scan, Scan) and scan.trajectory is None
         texts = [str(one.message) for one in said]
         assert len(texts) == (name == "spokes")
-        assert all("header says cartesian, and so its readouts are taken for lines" in text for text in texts)
+        assert all("header says cartesian, so its readouts are taken as lines" in text for text in texts)
 
 
 @pytest.mark.parametrize("kind", ["mrd", "native"])
@@ -266,7 +266,7 @@ def test_bart_pair_of_a_volume_and_wrong_pairs(tmp_path: Path):
     with pytest.raises(_errors.CorruptFileError, match=r"n.cfl has places that are not finite"):
         read(k, trajectory=write("n", np.nan * places.numpy()[..., ::-1].transpose(2, 1, 0)))
     for unit in (1 / 8, 2 * math.pi / 8):  # per pixel, in cycles and in radians
-        with pytest.raises(_errors.FormatError, match=r"p.cfl reaches no farther than .* in cycles per pixel by the"):
+        with pytest.raises(_errors.FormatError, match=r"p.cfl reaches only .* in cycles per pixel by the"):
             read(k, trajectory=write("p", unit * places.numpy()[..., ::-1].transpose(2, 1, 0)))
     with pytest.raises(_errors.ShapeError, match="trajectory has shape"):
         read(write("v", crandn(1, 16, 5, 3).numpy()), trajectory=t)
@@ -329,10 +329,10 @@ def test_what_needs_a_grid_says_so(tmp_path: Path, along: Scan):
     rv.write(along, tmp_path / "r.h5")
     with pytest.raises(_errors.DataError, match="none of its samples can be left out"):
         read_subjects(tmp_path / "r.h5")
-    with pytest.raises(_errors.FormatError, match=r"no \.cfl file, and holds its own trajectory"):
+    with pytest.raises(_errors.FormatError, match=r"no \.cfl file, so its trajectory, if any, is in it"):
         read(tmp_path / "r.h5", trajectory="t.cfl")
     two = along.replace(coil_maps=torch.stack([along.maps, along.maps], 2)).validated()
-    with pytest.raises(_errors.ShapeError, match="maps have 2 sets, and along a trajectory one is handled"):
+    with pytest.raises(_errors.ShapeError, match="maps have 2 sets, but a trajectory allows only one"):
         two.operator()
     with pytest.raises(_errors.ShapeError, match="maps are 46 x 48 but k-space is 48 x 48"):
         along.replace(coil_maps=along.coil_maps[..., 1:-1, :]).validated()

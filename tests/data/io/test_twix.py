@@ -124,7 +124,7 @@ def test_known_voxel_lands_on_known_world_point(path: Path, plane: np.ndarray):
     ("protocol", "message"),
     [
         ({"regrid": 2}, "sampled on the gradient ramps"),
-        ({"trajectory": 2}, r"is not Cartesian \(radial\), but its acquisitions do not say"),
+        ({"trajectory": 2}, r"is not Cartesian \(radial\), but its acquisitions do not give"),
     ],
 )
 def test_what_is_not_handled_is_named(path: Path, plane: np.ndarray, protocol: dict, message: str):

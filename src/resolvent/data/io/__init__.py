@@ -1,4 +1,4 @@
-"""Files in and out, one module a format; nothing heavy is imported before a file of its kind is met."""
+"""Reading and writing files, one module per format; heavy packages are imported only when a file needs them."""
 
 from resolvent.data.io.maps import read_maps
 from resolvent.data.io.output import OutputError, check_writable

@@ -33,9 +33,9 @@ NAVIGATION, PHASE_CORRECTION, HP_FEEDBACK, DUMMY, RT_FEEDBACK, SURFACE_COIL, REF
     31,
 )
 NOT_IMAGING = (NAVIGATION, PHASE_CORRECTION, HP_FEEDBACK, DUMMY, RT_FEEDBACK, SURFACE_COIL, REFERENCE, STABILISATION)
-"""Flags of readouts that no image is made of."""
+"""Flags of readouts that are not part of an image."""
 ASIDE = 0.01
-"""Part of its length by which a line of the grid may leave its direction."""
+"""How far a line of the grid may deviate from its direction, as a fraction of its length."""
 UNUSED = "are left out: coil maps are estimated from the centre of the scan itself"
 HEAD = np.dtype(
     [
@@ -69,7 +69,7 @@ HEAD = np.dtype(
         ),
     ]
 )
-"""What is used of an acquisition's header, in the names of MRD; flags are numbered from 1, as there."""
+"""The fields of an acquisition header that are used, named as in MRD; flags are numbered from 1, as there."""
 
 
 def flagged(heads: np.ndarray, *bits: int) -> np.ndarray:
@@ -79,7 +79,7 @@ def flagged(heads: np.ndarray, *bits: int) -> np.ndarray:
 
 
 def only_calibration(heads: np.ndarray) -> np.ndarray:
-    """Which acquisitions serve for coil maps, and for nothing else."""
+    """Which acquisitions serve for coil maps only."""
     return flagged(heads, CALIBRATION) & ~flagged(heads, CALIBRATION_AND_IMAGING)
 
 
@@ -92,23 +92,23 @@ def scan_of(
 ) -> Scan:
     """K-space of the first encoding.
 
-    Slices become batch, ordered by position; contrasts, phases, repetitions and sets that are in use become
-    lead axes in this order; averages are averaged; encoding step 2 makes the scan 3-D. Lines land where the centre of
-    the encoding limits says. With a noise scan the coils are whitened: `noise` is then 1 (less after averaging), and
-    k-space is in units of it. Lines for calibration only stay out of `kspace` and are kept as `calibration`.
+    Slices become batch, ordered by position; contrasts, phases, repetitions and sets that are in use become lead axes,
+    in this order; averages are averaged; encoding step 2 makes the scan 3-D. Lines are placed relative to the centre in
+    the encoding limits. With a noise scan the coils are whitened: `noise` is then 1 (less after averaging), and k-space
+    is in units of the noise. Lines for calibration only are not in `kspace`, but kept as `calibration`.
 
-    Where the header names another trajectory than a Cartesian one, readouts are stacked as they come, with their places
-    in k-space (see `resolvent.data.io.readouts`), and every average is a readout of its own.
+    If the header names a trajectory that is not Cartesian, readouts are stacked in file order, with their places in
+    k-space (see `resolvent.data.io.readouts`), and every average is a readout of its own.
 
     Args:
-        heads: one record an acquisition, with the fields of `HEAD`.
-        lines: the samples of each, interleaved float32 (coil, sample, real and imaginary).
+        heads: one record per acquisition, with the fields of `HEAD`.
+        lines: the samples of each acquisition, interleaved float32 (coil, sample, real and imaginary).
         header: matrix, field of view and centre.
         path: for messages.
         places: of the samples of each acquisition, float ``(sample, component)``, where the format has them.
 
-    Warns (`ScanWarning`) of encodings and calibration lines that are left out, of echo-planar readouts, which are taken
-    as they are, and of places that are not on the grid of a Cartesian header.
+    Warns (`ScanWarning`) of encodings and calibration lines that are left out, of echo-planar readouts, which are used
+    uncorrected, and of places that are not on the grid of a Cartesian header.
 
     Raises:
         FormatError: not Cartesian and without places, sampled on the gradient ramps, no image lines, or sizes that the
@@ -148,8 +148,8 @@ def scan_of(
     if cartesian and places is not None and any(map(_turned, where[chosen])):
         _warn(
             path,
-            f"its header says {header.trajectory}, and so its readouts are taken for lines of the grid, but their "
-            "places in k-space are no such lines; correct the trajectory of the header",
+            f"its header says {header.trajectory}, so its readouts are taken as lines of the grid, but their places "
+            "in k-space are not on such lines; correct the trajectory in the header",
         )
     table = Table(heads, data, flagged(heads, REVERSED), int(coils[0]), where)
     white = whitener(heads[noise], data[noise], heads[chosen], header.noise_bandwidth, path) if noise.any() else None
@@ -160,7 +160,7 @@ def scan_of(
     separate = None
     if cartesian and (chosen & only).any():
         both = chosen & (only | flagged(heads, CALIBRATION_AND_IMAGING))
-        wide = image.matrix[-1] > header.readout  # asymmetric echoes keep their oversampling: then these lines do, too
+        wide = image.matrix[-1] > header.readout  # asymmetric echoes keep their oversampling, and so must these lines
         alike = replace(header, recon=header.encoded) if wide else header
         separate = _calibration(_assemble(table, both, alike, white, path), image, path)
     elif (chosen & only).any():
@@ -180,13 +180,13 @@ def scan_of(
 
 
 def _turned(places: np.ndarray) -> bool:
-    """Whether a readout runs not along x alone."""
+    """Whether a readout does not run along x alone."""
     return places.ndim == 2 and places.shape[1] > 1 and bool(np.ptp(places[:, 1]) > ASIDE * np.ptp(places[:, 0]))
 
 
 @dataclass(frozen=True)
 class _Assembled:
-    """K-space, its mask and trajectory, which slices, by how much averaging lowered the noise, and what to warn of."""
+    """K-space, its mask and trajectory, its slices, the factor of averaging on the noise, and what to warn of."""
 
     kspace: torch.Tensor
     mask: torch.Tensor | None
@@ -211,7 +211,7 @@ def _assemble(table: Table, chosen: np.ndarray, header: MRDHeader, white: np.nda
         kspace, mask = crop_readout(kspace, header.readout), mask[..., : header.readout]
     elif header.readout < grid.shape[-1]:
         said.append(
-            f"its readouts do not fill the encoded matrix (asymmetric echoes), so that their oversampling stays: the "
+            f"its readouts do not fill the encoded matrix (asymmetric echoes), so their oversampling is kept: the "
             f"image has {grid.shape[-1]} columns, of which the middle {header.readout} are those of the header"
         )
     ndim = 3 if grid.shape[-3] > 1 or header.encoded.matrix[2] > 1 else 2
@@ -240,7 +240,7 @@ def _whitened(kspace: torch.Tensor, white: np.ndarray | None) -> torch.Tensor:
 def _calibration(separate: _Assembled, image: _Assembled, path: str) -> Scan | None:
     """The calibration lines as a scan of their own, with the slices of the image; None where they do not fit.
 
-    It is the mean of all frames, since one may not hold all lines.
+    It is the mean of all frames, since a single frame may not hold all lines.
     """
     order = [int(np.flatnonzero(separate.slices == s)[0]) for s in image.slices if s in separate.slices]
     ours, theirs = (" x ".join(map(str, one.kspace.shape[-image.ndim :])) for one in (image, separate))

@@ -13,7 +13,7 @@ from resolvent.data.validation import infer_mask
 
 
 def is_calgary(file: h5py.File) -> bool:
-    """Whether k-space is real, with a last axis no longer than rows and columns: the pairs of the coils."""
+    """Whether k-space is real, with a last axis (the pairs of the coils) no longer than rows and columns."""
     kspace = file.get("kspace")
     if not isinstance(kspace, h5py.Dataset) or kspace.dtype.kind != "f" or kspace.ndim != 4:
         return False
@@ -35,8 +35,8 @@ def read_calgary(file: h5py.File, path: str) -> Scan:
     stored = load(file["kspace"], path).astype(np.float32)
     if stored.shape[-1] % 2:
         raise ShapeError(
-            f"kspace in {path} has {stored.shape[-1]} values a sample, which are no pairs of real and imaginary parts. "
-            "Store complex numbers with the axes of fastMRI instead."
+            f"kspace in {path} has {stored.shape[-1]} values per sample, which are not pairs of real and imaginary "
+            "parts. Store complex numbers with the axes of fastMRI instead."
         )
     kspace = torch.from_numpy(
         np.ascontiguousarray(np.ascontiguousarray(stored).view(np.complex64).transpose(0, 3, 1, 2))

@@ -21,7 +21,7 @@ READ, PHASE1, PHASE2, COIL, MAPS, SLICE = 0, 1, 2, 3, 4, 13
 LEAD = (5, 10, 11, 14)
 """Axes that become lead axes, in this order: echo, time, second time, average."""
 NEAREST = 3.2
-"""Least cycles per field of view that a trajectory reaches: more than a half (cycles per pixel) and than pi."""
+"""Least extent of a trajectory, in cycles per field of view: above 1/2 (cycles per pixel) and pi (radians)."""
 WRITTEN = {0: (), 1: (10,), 2: (5, 10), 3: (5, 10, 11), 4: LEAD}
 
 
@@ -33,12 +33,12 @@ def stem(path: str) -> str:
 def read_cfl(path: str) -> Scan | Volume:
     """K-space if there is more than one coil (axis 3), else an image.
 
-    READ is x, PHASE1 is y, PHASE2 is z, SLICE is batch. A k-space without READ (its size is 1) is a plane: PHASE1 is
-    then x and PHASE2 is y. Images with PHASE2 are stacks of slices.
+    READ is x, PHASE1 is y, PHASE2 is z, SLICE is batch. A k-space without READ (size 1) is a plane: PHASE1 is then x
+    and PHASE2 is y. Images with PHASE2 are stacks of slices.
 
     Raises:
         CorruptFileError: the sizes of the header and the length of the file differ, or one of the two is missing.
-        FormatError: an axis is in use that has no meaning here.
+        FormatError: an axis that has no meaning here is in use.
     """
     array = read_array(path)
     if array.shape[MAPS] > 1:
@@ -58,15 +58,15 @@ def read_cfl(path: str) -> Scan | Volume:
 
 
 def read_cfl_along(path: str, trajectory: str) -> Scan:
-    """Non-Cartesian k-space and its trajectory, as ``bart traj`` and ``bart nufft`` have them.
+    """Non-Cartesian k-space and its trajectory, as ``bart traj`` and ``bart nufft`` use them.
 
     k-space is (1, sample, readout, coil, ...), the trajectory (3, sample, readout, 1, ...) with the components x, y and
-    z in cycles per field of view; lead axes and slices of the trajectory may be 1. It is 2-D where all z are 0.
+    z in cycles per field of view; lead axes and slices of the trajectory may have length 1. It is 2-D if all z are 0.
     The matrix is the smallest even one that holds the trajectory.
 
     Raises:
         CorruptFileError: as `read_cfl`.
-        FormatError: axes that are not those, or places in another unit.
+        FormatError: other axes than these, or places in another unit.
     """
     samples, places = read_array(path), read_array(trajectory)
     if samples.shape[READ] != 1 or places.shape[READ] not in (2, 3) or places.shape[COIL] * places.shape[MAPS] != 1:
@@ -88,8 +88,8 @@ def read_cfl_along(path: str, trajectory: str) -> Scan:
         raise CorruptFileError(f"{trajectory} has places that are not finite. Copy or export it again.")
     if reach.max() < NEAREST:
         raise FormatError(
-            f"{trajectory} reaches no farther than {reach.max():.3g} cycles per field of view, which makes an image of "
-            "a few pixels. Multiply places in cycles per pixel by the matrix, those in radians by that over 2 pi."
+            f"{trajectory} reaches only {reach.max():.3g} cycles per field of view, which makes an image of a few "
+            "pixels. Multiply places in cycles per pixel by the matrix, those in radians by the matrix over 2 pi."
         )
     matrix = tuple(max(2, 2 * math.ceil(r - 0.01)) for r in reach)
     check_coil_images(kspace.shape, matrix, stem(path) + ".cfl")
@@ -113,7 +113,7 @@ def read_cfl_maps(path: str, lead: int = 0) -> Tensor:
 
 
 def led(maps: Tensor, ndim: int, lead: int) -> Tensor:
-    """Maps (batch, coil, *lead, *spatial), with `lead` axes of length 1, which serve all frames, if they have none."""
+    """Maps (batch, coil, *lead, *spatial); if they have no lead axes, `lead` of length 1, which serve all frames."""
     return maps if maps.ndim > 2 + ndim else maps.reshape(*maps.shape[:2], *(1,) * lead, *maps.shape[2:])
 
 
@@ -122,7 +122,7 @@ def read_array(path: str) -> np.ndarray:
     header, data = (path if path.lower().endswith(half) else stem(path) + half for half in (".hdr", ".cfl"))
     for half in (header, data):
         if not os.path.exists(half):
-            raise CorruptFileError(f"{half} is missing beside its other half. Copy both files.")
+            raise CorruptFileError(f"{half} is missing; a .cfl and its .hdr belong together. Copy both files.")
     with decoding(path):
         dims = _dimensions(header)
         found = os.path.getsize(data)
@@ -158,7 +158,7 @@ def _arrange(array: np.ndarray, path: str) -> tuple[Tensor, int]:
 
 
 def _ordered(array: np.ndarray, order: tuple[int, ...], path: str) -> np.ndarray:
-    """The axes of `order`, once all others are found to have length 1."""
+    """The axes of `order`, after a check that all others have length 1."""
     rest = tuple(axis for axis in range(16) if axis not in order)
     for axis in rest:
         if array.shape[axis] > 1:
@@ -169,7 +169,7 @@ def _ordered(array: np.ndarray, order: tuple[int, ...], path: str) -> np.ndarray
 
 
 def write_cfl(path: str, values: Tensor, ndim: int, *, coils: bool) -> None:
-    """Write `path` (ends in .cfl) and its .hdr, both in place; batch goes to SLICE, lead axes to echo and time.
+    """Write `path` (ends in .cfl) and its .hdr directly; batch goes to SLICE, lead axes to echo and time.
 
     Args:
         path: the .cfl file.

@@ -1,4 +1,4 @@
-"""Which format a file is of, told from its content; the name counts only where the content is bare numbers (.cfl)."""
+"""Format of a file, detected from its content; the name counts only where the content is bare numbers (.cfl)."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ EXPECTED = {
     ".dat": "Siemens twix",
     ".hdr": "BART header",
 }
-"""Format that the beginning of a file of that suffix should show."""
+"""Format that the beginning of a file with this suffix should have."""
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def detect(path: str) -> str:
     """One of ``hdf5``, ``mrd-stream``, ``twix``, ``mat``, ``nifti``, ``npy``, ``cfl``.
 
-    `path` of a cfl may end in .cfl, .hdr or in neither.
+    The `path` of a cfl may end in .cfl, .hdr or neither.
 
     Raises:
-        FormatError: no such file, a folder, no format that can be read, or a name that is not UTF-8.
+        FormatError: no such file, a folder, a format that cannot be read, or a name that is not UTF-8.
         CorruptFileError: the file is empty.
     """
     check_name(path)
@@ -81,19 +81,19 @@ def detect(path: str) -> str:
 
 
 def _meant(path: str) -> str:
-    """The remedy for a file that is not there: the one beside it with nearly its name."""
+    """The remedy for a missing file: a file in the same folder with a similar name."""
     folder, name = os.path.split(path)
     try:
         there = os.listdir(folder or ".")
     except OSError:
         return f"There is no folder {folder}: check the path." if not os.path.isdir(folder) else "Check the path."
-    stem = name.split(".")[0]  # a suffix that is the same makes no names alike
+    stem = name.split(".")[0]  # a common suffix does not make names similar
     meant = nearest(name, [other for other in there if nearest(stem, [other.split(".")[0]], cutoff=0.75)])
     return f"Did you mean {os.path.join(folder, meant)}?" if meant else "Check the path."
 
 
 def _is_twix(head: bytes) -> bool:
-    """A small number, the count of measurements (at most 64), the table of where they are (software VD and later)."""
+    """Whether it begins with a small number, the count of measurements (at most 64) and their table (VD and later)."""
     kind, count, _, _, start = struct.unpack_from("<IIIIQ", head.ljust(24, b"\0"))
     return kind < 10000 and 1 <= count <= 64 and 8 + 152 * count <= start < 2**48 and start % 8 == 0
 

@@ -1,4 +1,4 @@
-"""DICOM out: a series of MR images, one file a slice and frame, derived and without a patient (extra ``dicom``)."""
+"""Writing DICOM: a series of derived MR images without a patient, one file per slice and frame (extra ``dicom``)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ WHITE = 65535
 
 
 def dicom_names(path: str, count: int) -> list[str]:
-    """``out.dcm`` for one image, ``out-001.dcm`` and on for several."""
+    """``out.dcm`` for one image; ``out-001.dcm``, ``out-002.dcm``, ... for several."""
     digits = max(3, len(str(count)))
     return [path] if count == 1 else [f"{path[:-4]}-{n + 1:0{digits}}.dcm" for n in range(count)]
 
 
 def planes(image: Tensor, ndim: int) -> np.ndarray:
-    """Magnitudes (slice, frame, y, x): the slices of a stack are its batch, those of a volume, one only, its z axis."""
+    """Magnitudes (slice, frame, y, x): slices are the batch of a stack, or the z axis of a single volume."""
     values = image.detach().abs().cpu().numpy().astype(np.float64)
     if ndim == 3:
         values = np.moveaxis(values[0], -3, 0)
@@ -40,21 +40,21 @@ def write_dicom(
     source: str,
     counters: tuple[str, ...] = (),
 ) -> None:
-    """Write one file a plane: ``|x| = slope * pixel``, one slope for the series, pixels of 16 bits.
+    """Write one file per plane: ``|x| = slope * pixel``, one slope for the series, pixels of 16 bits.
 
-    ImageType says DERIVED, the patient's name and number are there and empty as the standard demands, and so is
-    whatever else is not known. Identifiers are made from the pixels, their scale and place, and the hash of the input:
-    the same image has the same ones. Position and orientation are those of the affine, LPS; where they are not known
-    the images are axial around the origin, without a geometry with voxels of 1 mm, and the description says what is
-    unknown.
+    ImageType is DERIVED. The patient's name and number are present but empty, as the standard demands, and so is
+    everything else that is not known. Identifiers are made from the pixels, their scale and place, and the hash of the
+    input, so the same image has the same identifiers. Position and orientation are those of the affine, LPS. If they
+    are not known, the images are axial around the origin (without a geometry, with voxels of 1 mm), and the description
+    says what is unknown.
 
     Args:
         paths: of `dicom_names`, in the order of `planes`.
         image: (batch, *lead, *spatial).
         ndim: number of spatial axes.
         geometry: place in the patient.
-        source: hash of the input, or nothing.
-        counters: what the lead axes count, as in `Scan`: contrasts are echoes, all else is time.
+        source: hash of the input, or empty.
+        counters: what the lead axes count, as in `Scan`: contrasts are echoes, everything else is time.
 
     Raises:
         FormatError: pydicom is not installed.

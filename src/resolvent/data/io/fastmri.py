@@ -19,16 +19,16 @@ from resolvent.data.validation import check_kspace, infer_mask, masked
 
 
 def read_fastmri(file: h5py.File, path: str) -> Scan:
-    """Slices along batch, the readout along rows (y), oversampling removed if the header tells of it.
+    """Read a fastMRI scan: slices along batch, readout along rows (y); oversampling is removed if the header gives it.
 
     ``mask`` holds one value for each phase-encoding column, or one for each sample; its outermost columns that are
-    zero-filled in k-space are dropped. Without it the mask is where k-space is not zero. The target
-    ``reconstruction_rss`` (``reconstruction_esc`` of single-coil files) becomes the reference if its matrix is that of
+    zero-filled in k-space are dropped. Without ``mask``, samples that are not zero count as measured. The target
+    ``reconstruction_rss`` (``reconstruction_esc`` in single-coil files) becomes the reference if its matrix is that of
     the scan; usually it is cropped, and then it is left out.
 
     Raises:
-        ShapeError: k-space has neither three nor four axes, or three in a file that does not show, by a header or the
-            target of single-coil files, that they are [slice, read, phase]; or the mask fits none of them.
+        ShapeError: k-space has neither three nor four axes, or three that no header or single-coil target identifies
+            as [slice, read, phase]; or the mask does not fit.
     """
     where = Path(path).name
     kspace = torch.from_numpy(load_kspace(required(file, "kspace", path), path))
@@ -86,12 +86,12 @@ def _mask(stored: np.ndarray, kspace: torch.Tensor, where: str) -> torch.Tensor:
 
 
 def _geometry(header: MRDHeader, kspace: torch.Tensor) -> Geometry | None:
-    """Voxel size only, or None without a field of view: the file says nothing of position and orientation.
+    """Voxel size only, or None without a field of view: the file has no position or orientation.
 
     Rows are the readout (x of the header).
     """
     read = header.encoded.spacing()[0]
-    phase = header.encoded.fov[1] / kspace.shape[-1]  # whatever the header counts, columns are 1 / fov apart
+    phase = header.encoded.fov[1] / kspace.shape[-1]  # whatever matrix the header gives, columns are 1 / fov apart
     voxel, shape = (phase, read, header.recon.spacing()[2]), (kspace.shape[-1], kspace.shape[-2], kspace.shape[0])
     return Geometry(affine_from_spacing(voxel, shape), oriented=False) if all(voxel) else None
 

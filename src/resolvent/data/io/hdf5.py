@@ -1,4 +1,4 @@
-"""HDF5 files that may lie: nothing outside the file is opened, nothing large is read before its size is checked."""
+"""Untrusted HDF5 files: nothing outside the file is opened, nothing large is read before its size is checked."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from resolvent.data.validation import check_complex
 
 PROBE = Path(__file__).with_name("probe.py")
 TRIAL_SECONDS = 8
-"""Seconds of the processor that the trial reading of a small file may take; it takes a quarter of one."""
+"""CPU seconds that the trial reading of a small file may take; it usually takes a quarter of a second."""
 PATIENCE = 30
-"""Times as many may pass on a clock, on a machine that is busy with other work."""
+"""How many times as long the trial may take by the clock, on a machine that is busy with other work."""
 OBJECTS = 100_000
-"""Most links in one file; none of the formats comes near."""
+"""Most links in one file; none of the formats comes near this."""
 
 
 @contextmanager
 def open_hdf5(path: str) -> Iterator[h5py.File]:
-    """Open for reading, once it is known that no part of the data lies in another file.
+    """Open for reading, after a check that no part of the data lies in another file.
 
     Raises:
         FormatError: external links, external raw storage or virtual datasets.
-        CorruptFileError: whatever goes wrong inside, too.
+        CorruptFileError: damaged, or anything else that goes wrong while it is open.
     """
     _try_apart(path)
     with decoding(path), h5py.File(path, "r", locking="best-effort") as file:
@@ -43,7 +43,7 @@ def open_hdf5(path: str) -> Iterator[h5py.File]:
 
 
 def load(dataset: object, path: str) -> np.ndarray:
-    """The whole dataset, once its declared size and that of its chunks are believed."""
+    """The whole dataset, after a check of its declared size and that of its chunks."""
     if not isinstance(dataset, h5py.Dataset):
         raise FormatError(f"{path} has a group where a dataset belongs. Check the export.")
     for shape in (dataset.shape, dataset.chunks or ()):
@@ -65,7 +65,7 @@ def load_complex(dataset: object, path: str) -> np.ndarray:
 
 
 def load_kspace(dataset: h5py.Dataset, path: str) -> np.ndarray:
-    """`load_complex`, of what is stored as complex numbers or as pairs of fields.
+    """`load_complex`, for data stored as complex numbers or as pairs of fields.
 
     Raises:
         DataError: k-space of real numbers.
@@ -83,10 +83,10 @@ def text(value: object) -> str:
 
 
 def _try_apart(path: str) -> None:
-    """Let another process read the file first: what crashes or hangs the HDF5 library does so there.
+    """Let another process read the file first, so that a crash or hang of the HDF5 library happens there.
 
     Raises:
-        CorruptFileError: the trial crashed, took all memory or did not end.
+        CorruptFileError: the trial crashed, ran out of memory or did not end.
     """
     if not sys.executable or getattr(sys, "frozen", False):
         return
@@ -114,20 +114,20 @@ def _try_apart(path: str) -> None:
 
 
 def _limited(process: int, seconds: int) -> bool:
-    """Whether the time of the processor that a process may take could be limited: on Linux."""
+    """Limit the CPU time of a process, and return whether that was possible (on Linux)."""
     if sys.platform != "linux":
         return False
     import resource
 
     try:
         resource.prlimit(process, resource.RLIMIT_CPU, (seconds, seconds + 1))
-    except OSError:  # it has ended, or this process may not
+    except OSError:  # it has ended, or the limit is not permitted
         return False
     return True
 
 
 def _refuse_foreign(file: h5py.File, path: str) -> None:
-    """Walk the links (none is followed) and the storage of every dataset (none is read)."""
+    """Refuse data in other files: check the links (none is followed) and every dataset's storage (none is read)."""
     links: list[tuple[bytes, int]] = []
 
     def note(name: bytes, info: object) -> bool | None:
@@ -155,7 +155,7 @@ def _shown(name: bytes) -> str:
 
 
 def required(file: object, name: str, path: str) -> h5py.Dataset:
-    """The dataset of that name, or an error that says what the file lacks."""
+    """The dataset of that name, or an error that names what the file lacks."""
     found = file.get(name) if isinstance(file, h5py.Group) else None
     if not isinstance(found, h5py.Dataset):
         raise CorruptFileError(f"{path} has no dataset {name}. Export it again.")

@@ -1,4 +1,4 @@
-"""Decoding with suspicion: sizes are believed only as far as the file is long, damage has one name."""
+"""Guarded decoding: declared sizes are checked against the length of the file, and damage is one error type."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ LARGEST = 16 * 2**30
 RATIO = 250
 """Most unpacked bytes per byte of file: deflate reaches 1000 on constant data only, measured data stay below 30."""
 SMALL = 16 * 2**20
-"""Below this size the ratio is not asked for: a small array harms nobody."""
+"""Below this size the ratio is not checked: a small array does no harm."""
 
 
 MATRIX = "Check the matrix in its header, or split the file."
-"""What to do about an array whose size only the header says."""
+"""Remedy for an array whose size comes from the header only."""
 
 
 def check_unpacked(size: int, path: str, what: str, remedy: str = "") -> None:
-    """Refuse an array of `size` bytes that is larger than the limit or than the file could honestly hold.
+    """Refuse an array of `size` bytes that is larger than the limit or than the file can plausibly hold.
 
-    `remedy` is what to do about it, if that is not to split or to store it otherwise.
+    `remedy` replaces the default advice to split the file or to store it otherwise.
 
     Raises:
         FormatError: names the file and the array; raised from metadata, before anything is read.
@@ -44,7 +44,7 @@ def check_unpacked(size: int, path: str, what: str, remedy: str = "") -> None:
 
 
 def check_name(path: str) -> None:
-    """Refuse a name that no record, page or terminal can show.
+    """Refuse a name that records, pages and terminals cannot show.
 
     Raises:
         FormatError: its bytes are not UTF-8.
@@ -53,14 +53,14 @@ def check_name(path: str) -> None:
         path.encode()
     except UnicodeEncodeError:
         shown = path.encode(errors="replace").decode()
-        raise FormatError(f"the name of {shown} is not in UTF-8, as records and reports are. Rename it.") from None
+        raise FormatError(f"the name of {shown} is not in UTF-8, as records and reports need. Rename it.") from None
 
 
 def check_coil_images(kspace: tuple[int, ...], matrix: tuple[int, ...], path: str) -> None:
-    """Refuse the matrix of a trajectory, which nothing of the size of k-space confirms, by what it makes of the file.
+    """Refuse the matrix of a trajectory, which the size of k-space does not confirm, if its images are too large.
 
-    Held at once are the coil maps of all slices, and the coil images of all frames of one. Next to k-space those are as
-    large as the acceleration, which stays far below `RATIO`.
+    Held at once are the coil maps of all slices, and the coil images of all frames of one slice. Relative to k-space,
+    their size is the acceleration, which is far below `RATIO`.
 
     Args:
         kspace: the shape of k-space, ``(batch, coil, *lead, *samples)``.
@@ -76,10 +76,10 @@ def check_coil_images(kspace: tuple[int, ...], matrix: tuple[int, ...], path: st
 
 
 def in_single(array: np.ndarray, path: str) -> np.ndarray:
-    """The numbers in complex64, in which images are read.
+    """The numbers in complex64, the type in which images are read.
 
     Raises:
-        DataError: a finite one is beyond its range.
+        DataError: a finite number is beyond its range.
     """
     try:
         with np.errstate(over="raise"):
@@ -91,10 +91,10 @@ def in_single(array: np.ndarray, path: str) -> np.ndarray:
 
 @contextmanager
 def decoding(path: str) -> Iterator[None]:
-    """Turn whatever a decoder throws at damaged bytes into `CorruptFileError`; our own errors pass.
+    """Turn any error of a decoder on damaged bytes into `CorruptFileError`; our own errors pass through.
 
-    The catch is wide on purpose: HDF5, zlib and numpy between them raise a dozen types for hostile bytes, and to the
-    caller they all say the same.
+    The catch is wide on purpose: for hostile bytes HDF5, zlib and numpy raise a dozen types between them, which all
+    mean the same to the caller.
     """
     try:
         yield

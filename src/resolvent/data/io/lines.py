@@ -1,4 +1,4 @@
-"""Acquisitions onto the Cartesian grid: reversed lines turned, whole ones cropped, all placed by their counters."""
+"""Sorting of acquisitions onto the Cartesian grid: reversed lines are turned, whole ones cropped, all placed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from resolvent.data.io.oversampling import LINES, crop_readout
 LEAD = ("contrast", "phase", "repetition", "set")
 """Counters that become lead axes, where they are `in_use`."""
 AGREED = 0.75
-"""Least part of the energy that the mean of averages keeps: two whose phases differ by 60 degrees keep as much."""
+"""Least fraction of the energy that the mean of averages must keep: that of two phases 60 degrees apart."""
 ENDS = 0.05
-"""Least part of a line that is taken for not measured where its ends are zero, or missing in an oversampled one."""
+"""Least fraction of a line that counts as not measured, where its ends are zero, or missing with oversampling."""
 CUT = 0.02
-"""Part of a line that may lie outside the encoded matrix, or one sample: centres are counted in more than one way."""
+"""Fraction of a line (or one sample) that may lie outside the encoded matrix: conventions for centres differ."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ def sort_lines(
     """K-space (slice, coil, *lead, z, y, x) on the encoded matrix, and the count of every sample.
 
     A line with encoding step e goes to row ``e - centre + N // 2``, centre from the encoding limits (``N // 2`` if
-    they do not say); its sample `center_sample` goes to column ``N // 2``. What then lies outside the matrix is
+    they do not give one); its sample `center_sample` goes to column ``N // 2``. What then lies outside the matrix is
     cut off. A reversed line is turned, and its centre with it, except that the nominal centre ``n // 2`` stays.
-    Where every line is whole, but for the part `ENDS`, the readout oversampling goes before a line is placed: half the
-    memory is never touched.
-    Zeros that fill up a line, or are one, are taken as not measured (`measured_ends`).
-    `warn` is told where more than `CUT` of a line is cut off, where lines repeat others that are no averages, and where
+    If every line is whole up to the fraction `ENDS`, the readout oversampling is removed before a line is placed, which
+    saves half the memory. Zeros at the ends of a line, or a line of zeros, count as not measured (`measured_ends`).
+
+    `warn` is told if more than `CUT` of a line is cut off, if lines repeat others that are not averages, and if
     averages do not agree (`agreement`).
 
     Raises:
@@ -87,19 +87,19 @@ def sort_lines(
     for samples, place, start in zip(parts, places, column[length > 0].tolist(), strict=True):
         there = slice(start, start + samples.shape[-1])
         if counts[place][there].any():
-            with np.errstate(invalid="ignore", over="ignore"):  # damaged numbers are found by the check of the scan
+            with np.errstate(invalid="ignore", over="ignore"):  # the check of the scan finds damaged numbers
                 energy[place] = (energy.get(place) or _energy(lines[place])) + _energy(samples)
                 lines[place][:, there] += samples
-        else:  # most lines are the only one of their place, and storing takes half the time of adding
+        else:  # most places have one line only, and storing takes half the time of adding
             lines[place][:, there] = samples
         counts[place][there] += 1
     if counts.max() > 1:
         grid /= np.maximum(counts, 1)[:, None]
         counters = np.column_stack((indices, counter["average"][length > 0]))
         times = np.unique(counters, axis=0, return_counts=True)[1]
-        if 2 * (times > 1).sum() > len(times):  # a line or two that tell of breathing come with every shot
+        if 2 * (times > 1).sum() > len(times):  # navigator lines for breathing come with every shot
             warn(
-                "most of its lines are there several times with the same counters, and their mean is taken, so two "
+                "most of its lines occur several times with the same counters, and their mean is taken, so two "
                 "measurements may be mixed; split the file, or number them as averages"
             )
     with np.errstate(invalid="ignore", over="ignore"):
@@ -113,10 +113,10 @@ def sort_lines(
 
 
 def measured_ends(lines: list[np.ndarray], least: float = ENDS) -> np.ndarray:
-    """Of every line the first sample, and the one behind the last, that is not zero in all coils; 0 and 0 if all are.
+    """For every line the range (first, last + 1) of samples that are not zero in all coils; 0 and 0 if none is.
 
-    Converters fill up with zeros what was not measured. Less than the part `least` of a line is no asymmetric echo, and
-    stays.
+    Converters fill in zeros for what was not measured. Zeros over less than the fraction `least` of a line are no sign
+    of an asymmetric echo, and count as measured.
     """
     whole = np.array([(0, line.shape[1]) for line in lines])
     ends = whole.copy()
@@ -133,13 +133,13 @@ def measured_ends(lines: list[np.ndarray], least: float = ENDS) -> np.ndarray:
 
 
 def agreement(energies: list[tuple[float, float]]) -> float:
-    """How far the averages of a scan are the same, in its strongest lines, a tenth of all: 1 if they are.
+    """How well the averages of a scan agree, in the strongest tenth of its lines: 1 if they are the same.
 
     ``1 - (D - D_0) / sum |s|^2`` with ``D = sum |s|^2 - n |mean|^2``, which is ``1 / n`` where the phases of n averages
     have nothing to do with each other. D_0 is that of noise: the mean of D over the weakest tenth of the lines.
 
     Args:
-        energies: of every line that was averaged the energy of its measurements, and n times that of their mean.
+        energies: for every averaged line, the energy of its measurements, and n times that of their mean.
 
     >>> agreement([(1.0, 1.0), (9.0, 4.5)])
     0.5
@@ -156,7 +156,7 @@ def _energy(samples: np.ndarray) -> float:
 
 
 def _filled(lines: Iterator[np.ndarray], column: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Lines ``(coil, sample)`` whose first sample is of a column, with zeros on both sides up to `size`."""
+    """Lines ``(coil, sample)`` that begin at a column, padded with zeros on both sides to `size`."""
     for line, first in zip(lines, column.tolist(), strict=True):
         rest = size - line.shape[1]
         yield np.pad(line, ((0, 0), (first, rest - first))) if rest else line
@@ -169,7 +169,7 @@ def _cropped(lines: Iterator[np.ndarray], size: int, number: int) -> Iterator[np
 
 
 def in_use(counter: np.ndarray) -> tuple[str, ...]:
-    """The counters of `LEAD` that count what neither the slice nor those before them do: more frames than without."""
+    """The counters of `LEAD` that are in use: they distinguish frames that the slice and the earlier ones do not."""
     frames = np.unique(counter["slice"], return_inverse=True)[1]
     kept = []
     for name in LEAD:
@@ -181,7 +181,7 @@ def in_use(counter: np.ndarray) -> tuple[str, ...]:
 
 
 def counted(counter: np.ndarray, slices: np.ndarray) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
-    """Of every acquisition its place on the batch axis, and for each lead axis that is in use its length and place."""
+    """For every acquisition its index on the batch axis, and for each lead axis in use its length and the indices."""
     leads = [np.unique(counter[name], return_inverse=True) for name in in_use(counter)]
     lookup = {int(value): n for n, value in enumerate(slices)}
     batch = np.array([lookup[int(value)] for value in counter["slice"]])
@@ -189,7 +189,7 @@ def counted(counter: np.ndarray, slices: np.ndarray) -> tuple[np.ndarray, list[t
 
 
 def framed(counter: np.ndarray, slices: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
-    """Of every acquisition its place on the batch axis and the number of its frame, and the shape (batch, *lead)."""
+    """For every acquisition its index on the batch axis and its frame number; and the shape (batch, *lead)."""
     batch, leads = counted(counter, slices)
     shape = (len(slices), *(size for size, _ in leads))
     return batch, np.ravel_multi_index((batch, *(index for _, index in leads)), shape), shape
@@ -198,7 +198,7 @@ def framed(counter: np.ndarray, slices: np.ndarray) -> tuple[np.ndarray, np.ndar
 def _extents(
     heads: np.ndarray, turned: np.ndarray, nx: int, path: str, warn: Callable[[str], None]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of every line the first sample that is kept, the one behind the last, and the column of the first."""
+    """For every line the first sample that is kept, the last one plus 1, and the column of the first."""
     total, pre, post, centre = (
         heads[name].astype(np.int64) for name in ("number_of_samples", "discard_pre", "discard_post", "center_sample")
     )
@@ -214,9 +214,9 @@ def _extents(
     worst = int((cut / measured).argmax())
     if cut[worst] > max(1, CUT * measured[worst]):
         warn(
-            f"{cut[worst]} of {measured[worst]} samples of a line lie outside of the encoded matrix (x = {nx}, "
-            f"center_sample {heads['center_sample'][worst]}) and are cut off, so the image may be blurred or of the "
-            "wrong scale; check matrix and center_sample in the header"
+            f"{cut[worst]} of {measured[worst]} samples of a line lie outside the encoded matrix (x = {nx}, "
+            f"center_sample {heads['center_sample'][worst]}) and are cut off, so the image may be blurred or have "
+            "the wrong scale; check matrix and center_sample in the header"
         )
     return first, last, first + offset
 

@@ -1,4 +1,4 @@
-"""Coil maps from a file of their own (``--maps FILE``)."""
+"""Coil maps from a separate file (``--maps FILE``)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from resolvent.data.io.detect import detect
 from resolvent.data.io.npy import read_npy_array
 
 NAMES = ("coil_maps", "maps", "sensitivities", "tstCsm", "trnCsm")
-"""Datasets that are looked for, in this order."""
+"""Names of datasets with maps, in the order of the search."""
 
 
 def read_maps(path: str | Path, ndim: int = 2, lead: int = 0) -> Tensor:
-    """Coil maps (batch, coil, [set or lead,] *spatial) from .cfl, .npy or HDF5 (MATLAB's v7.3 in its order of axes).
+    """Coil maps (batch, coil, [set or lead,] *spatial) from .cfl, .npy or HDF5 (MATLAB v7.3 in MATLAB's axis order).
 
-    Without a batch axis, (coil, *spatial), one is added. Whether they fit a scan is checked by
-    ``scan.replace(coil_maps=maps).validated()``.
+    Maps without a batch axis, (coil, *spatial), are given one. ``scan.replace(coil_maps=maps).validated()`` checks
+    whether they fit a scan.
 
     Args:
         path: the file.
         ndim: number of spatial axes of the scan, which tells (coil, z, y, x) from (batch, coil, y, x).
-        lead: number of its lead axes: maps without any have as many of length 1, so that they serve all frames.
+        lead: number of its lead axes: maps without any get as many of length 1, so that they serve all frames.
 
     Raises:
         FormatError: no maps in the file.
@@ -53,8 +53,7 @@ def read_maps(path: str | Path, ndim: int = 2, lead: int = 0) -> Tensor:
                 values = np.ascontiguousarray(values.swapaxes(-1, -2))
     else:
         raise FormatError(
-            f"{path} is no file that coil maps are read from. Give .cfl, .npy, or HDF5 (MATLAB: v7.3) with a dataset "
-            "'maps'."
+            f"coil maps cannot be read from {path}. Give .cfl, .npy, or HDF5 (MATLAB: v7.3) with a dataset 'maps'."
         )
     if values.ndim < 1 + ndim:
         raise ShapeError(

@@ -1,4 +1,4 @@
-"""MATLAB .mat k-space: version 5 by SciPy, version 7.3 (HDF5) by h5py, CMRxRecon among the latter."""
+"""MATLAB .mat k-space: version 5 with SciPy, version 7.3 (HDF5, among them CMRxRecon) with h5py."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from resolvent.data.scan import Scan
 from resolvent.data.validation import check_complex, infer_mask
 
 CMRXRECON = re.compile(r"kspace(_single)?(_full|_sub\d+)?$")
-"""Names of k-space in CMRxRecon's files."""
+"""Names of k-space in CMRxRecon files."""
 
 
 def is_mat73(file: h5py.File) -> bool:
-    """Whether the file is called .mat, or a dataset was written by MATLAB or is one of CMRxRecon's."""
+    """Whether the file is named .mat, or a dataset in it was written by MATLAB or is from CMRxRecon."""
     return str(file.filename).lower().endswith(".mat") or any(_is_matlab(name, item) for name, item in file.items())
 
 
@@ -69,7 +69,7 @@ NUMERIC = ("double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bi
 
 
 def _chosen(shapes: dict[str, tuple[int, ...]], dataset: str | None, path: str) -> str:
-    """The array that was asked for; else the only one, or the only one whose name speaks of k-space."""
+    """The array that was asked for; else the only one, or the only one with a name for k-space."""
     shown = ", ".join(f"{name} ({' x '.join(map(str, shape))})" for name, shape in list(shapes.items())[:8]) or "none"
     if dataset is not None:
         if dataset not in shapes:

@@ -24,8 +24,8 @@ def is_modl(file: h5py.File) -> bool:
 def read_modl(file: h5py.File, path: str) -> Scan:
     """Simulate ``kspace = mask fft(maps image)``, noiseless; the image is the reference.
 
-    The test half (``tst``) is read where the file has it, else the training half. The layout stores masks with the
-    centre of k-space at index 0: they are fft-shifted here.
+    The test half (``tst``) is read if the file has it, else the training half. The layout stores masks with the centre
+    of k-space at index 0: they are fft-shifted here.
 
     Raises:
         ShapeError: maps or mask do not fit the images.

@@ -15,7 +15,7 @@ from resolvent.data.io.mrd_header import parse_header
 from resolvent.data.scan import Scan
 
 ROWS = 512
-"""Acquisitions that are read at once: what they hold is weighed before the next are read."""
+"""Acquisitions that are read at once; their size is checked before the next are read."""
 
 
 def mrd_groups(file: h5py.File) -> list[str]:
@@ -26,7 +26,7 @@ def mrd_groups(file: h5py.File) -> list[str]:
 def read_mrd(file: h5py.File, path: str, dataset: str | None = None) -> Scan:
     """The acquisitions as a scan; see `resolvent.data.io.acquisitions.scan_of`.
 
-    Of several groups that of the name `dataset` is read; where none is named the first, with a warning.
+    Of several groups, the one named `dataset` is read; if none is named, the first, with a warning.
 
     Raises:
         FormatError: no image lines, no places where it is not Cartesian, too large, or no such group.
@@ -46,7 +46,7 @@ def read_mrd(file: h5py.File, path: str, dataset: str | None = None) -> Scan:
 
 
 def _table(table: h5py.Dataset, path: str) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray] | None]:
-    """Headers, samples and, where there are any, places ``(sample, component)`` of all acquisitions."""
+    """Headers, samples and, if there are any, places ``(sample, component)`` of all acquisitions."""
     if not {"head", "data"} <= set(table.dtype.names or ()) or table.ndim != 1 or table.shape[0] == 0:
         raise FormatError(f"dataset {table.name} in {path} is no table of acquisitions. Export it again.")
     check_unpacked(table.shape[0] * table.dtype.itemsize, path, f"dataset {table.name}")

@@ -1,4 +1,4 @@
-"""The XML header of ISMRMRD, which fastMRI files carry too: matrices, fields of view, limits, noise bandwidth."""
+"""The XML header of ISMRMRD (and fastMRI) files: matrices, fields of view, encoding limits, noise bandwidth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LONGEST = 16 * 2**20
 WIDEST = 65_535
 """Largest matrix size of the format (the counters are 16 bit)."""
 RAMP_TIMES = ("rampUpTime", "rampDownTime")
-"""Parameters of a trajectory whose readouts are sampled on the ramps of the gradient; 0 where they are not."""
+"""Trajectory parameters that are above 0 if readouts are sampled on the gradient ramps."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Space:
         return x, y, z
 
     def checked(self, name: str, path: str) -> Space:
-        """This space, once its sizes are found possible.
+        """This space, after a check that its sizes are possible.
 
         Raises:
             FormatError: they are not.
@@ -53,8 +53,8 @@ class MRDHeader:
 
     Attributes:
         encoded, recon: the space of the first encoding as measured, and as the scanner would show it.
-        centre: index of the k-space centre along encoding steps 1 and 2; None where the header does not say.
-        trajectory: the word of the header, lower case.
+        centre: index of the k-space centre along encoding steps 1 and 2; None if the header does not give it.
+        trajectory: as in the header, in lower case.
         encodings: number of encodings in the file; only the first is used.
         noise_bandwidth: effective over nominal receiver bandwidth of the noise scan.
         ramps: whether readouts go on while the gradient rises or falls.
@@ -76,8 +76,8 @@ class MRDHeader:
     def kept(self, axis: int) -> int:
         """Pixels of the encoded space along x, y or z that lie within the recon space.
 
-        What both the field of view and the matrix of the recon space admit: where only one of the two shrinks
-        (interpolation, or a header that is wrong), nothing of the object is cut off.
+        The larger of what its field of view and its matrix give: if only one of the two is smaller (interpolation, or
+        a wrong header), nothing of the object is cut off.
         """
         wide, shown = self.encoded.fov[axis], self.recon.fov[axis]
         size, wanted = self.encoded.matrix[axis], self.recon.matrix[axis]
@@ -86,7 +86,7 @@ class MRDHeader:
 
 
 def parse_header(xml: str, path: str) -> MRDHeader:
-    """Read the header; an entity or a document type in it is refused, since nothing here needs one.
+    """Read the header; entities and document types, which no valid header needs, are refused.
 
     Raises:
         FormatError: not XML, hostile XML, no encoding, or sizes out of range.

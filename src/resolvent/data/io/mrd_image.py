@@ -1,4 +1,4 @@
-"""Images in ISMRMRD HDF5 (.mrd): one image a slice and frame, with its place (writing needs the extra ``mrd``)."""
+"""Images in ISMRMRD HDF5 (.mrd): one image per slice and frame, with its place (writing needs the extra ``mrd``)."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def image_groups(file: h5py.File) -> list[h5py.Group]:
 
 
 def read_mrd_images(file: h5py.File, path: str) -> Volume:
-    """The images of the first group; of others a `ScanWarning` tells. See `volume_of`."""
+    """The images of the first group; a `ScanWarning` names any others. See `volume_of`."""
     group, *others = image_groups(file)
     if others:
         names = [(one.name or "").strip("/") for one in (group, *others)]
         shown = f"it holds {len(names)} series of images ({', '.join(names[:8])})"
-        said = f"{shown} of which {names[0]} is read; export the others as files of their own"
+        said = f"{shown} of which {names[0]} is read; export the others as separate files"
         warnings.warn(ScanWarning(path, said), stacklevel=4)
     heads, data = load(required(group, "header", path), path), load_complex(required(group, "data", path), path)
     return volume_of(heads, data, path)
 
 
 def volume_of(heads: np.ndarray, data: np.ndarray, path: str) -> Volume:
-    """Images of one channel; slices become batch, counters beyond one lead axes, images with depth are 3-D.
+    """Images of one channel: slices become batch, counters in use become lead axes, images with depth are 3-D.
 
     Args:
-        heads: one record an image, with the names of the format.
+        heads: one record per image, with the names of the format.
         data: complex (image, channel, z, y, x).
         path: for messages.
 
@@ -73,7 +73,7 @@ def volume_of(heads: np.ndarray, data: np.ndarray, path: str) -> Volume:
 
 
 def _geometry(heads: np.ndarray, batch: np.ndarray, shape: tuple[int, ...], path: str) -> Geometry | None:
-    """Of images ``(z, y, x)``, `batch` says of which slice or volume; None without a field of view."""
+    """Geometry of images ``(z, y, x)``, each of slice or volume `batch`; None without a field of view."""
     voxel = heads[0]["field_of_view"] / np.array(shape[::-1], dtype=float)
     if not (np.isfinite(voxel).all() and (voxel > 0).all()):
         return None
@@ -116,9 +116,9 @@ def write_mrd_images(
 def blocks(
     image: Tensor, ndim: int, counters: tuple[str, ...] = ()
 ) -> Iterator[tuple[int, dict[str, int], np.ndarray]]:
-    """Batch, counts and (z, y, x) of an image (batch, *lead, *spatial), in single precision.
+    """Batch index, counts and block (z, y, x) of an image (batch, *lead, *spatial), in single precision.
 
-    Counts are named as `counters`, or, where there is not one for each lead axis, "repetition" of all frames in a row.
+    Counts are named as in `counters`; if these are not one for each lead axis, all frames are counted as "repetition".
     """
     values = image.detach().cpu().resolve_conj().numpy()
     values = values.astype(np.complex64 if np.iscomplexobj(values) else np.float32)

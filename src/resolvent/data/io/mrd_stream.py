@@ -1,4 +1,4 @@
-"""MRD version 2, the binary stream: acquisitions in, images in and out (extra ``mrd``)."""
+"""MRD version 2, the binary stream: reading acquisitions, reading and writing images (extra ``mrd``)."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ IMAGE = {
     "col_dir": ("read_dir", "3f4"),
     "line_dir": ("phase_dir", "3f4"),
 }
-"""What is used of an image's header, with its name and type in the HDF5 of MRD."""
+"""The fields of an image header that are used, with their names and types in the HDF5 of MRD."""
 
 
 def read_mrd_stream(path: str) -> Scan | Volume:
-    """The acquisitions of a stream in a file as a scan, or its images, where it holds no others.
+    """The acquisitions of a stream file as a scan, or its images if it has no acquisitions.
 
     See `resolvent.data.io.acquisitions.scan_of` and `resolvent.data.io.mrd_image.volume_of`.
 
     Raises:
         FormatError: mrd-python is not installed, no header, no image lines, or not Cartesian and without places.
-        CorruptFileError: the stream ends early, is damaged, or is not all of the file.
+        CorruptFileError: the stream ends early, is damaged, or is followed by more data.
         ShapeError: images that differ in shape, of several channels, or not one for each slice and frame.
     """
     mrd = package("mrd")
@@ -59,7 +59,7 @@ def read_mrd_stream(path: str) -> Scan | Volume:
                 images.append(item.value)
         with suppress(EOFError):
             reader._stream.read_byte()
-            raise CorruptFileError(f"{path} goes on behind the end of its stream. Split it if several were joined.")
+            raise CorruptFileError(f"{path} continues beyond the end of its stream. Split it if several were joined.")
     if images and not heads:
         return _volume(images, path)
     if not heads:
@@ -84,7 +84,7 @@ def _volume(images: list[Any], path: str) -> Volume:
 
 @contextmanager
 def _whole(path: str) -> Iterator[None]:
-    """What the library raises where it wants more than is left of a stream, in our words."""
+    """Turn what the library raises at an early end of the stream into our error."""
     try:
         yield
     except (EOFError, BufferError) as error:
@@ -92,7 +92,7 @@ def _whole(path: str) -> Iterator[None]:
 
 
 def _bounded(stream: Any, size: int) -> Any:
-    """The library allocates what a length field asks for before it reads: refuse more than the file holds."""
+    """Refuse lengths beyond the size of the file, since the library allocates before it reads."""
 
     def guarded(read: Any) -> Any:
         def checked(count: int) -> Any:
@@ -107,7 +107,7 @@ def _bounded(stream: Any, size: int) -> Any:
 
 
 def _head(acquisition: Any) -> tuple:
-    """One record of `acquisitions.HEAD`; counters that are not given are 0, the centre then the middle."""
+    """One record of `acquisitions.HEAD`; a missing counter is 0, a missing centre the middle."""
     head = acquisition.head
     samples = acquisition.data.shape[1]
     found = {
@@ -150,7 +150,7 @@ def _header(header: Any, path: str) -> MRDHeader:
 def write_mrd_stream(
     file: Any, image: Tensor, ndim: int, geometry: Geometry | None, record: str, counters: tuple[str, ...] = ()
 ) -> None:
-    """A header and one image for each slice and frame: complex float with its phase, its place and the record as meta.
+    """Write a header, and one image for each slice and frame with its phase, its place and the record as meta data.
 
     Args:
         file: a binary file, open for writing; it need not be seekable.
@@ -170,7 +170,7 @@ def write_mrd_stream(
 
 
 def _image_header(image: Tensor, ndim: int, geometry: Geometry | None, library: Any) -> Any:
-    """A header whose spaces are those of the image: nothing of the patient is in it."""
+    """A header whose spaces are those of the image, without patient data."""
     sizes = [*([1] * (3 - ndim)), *image.shape[-ndim:]][::-1]
     shape = (sizes[0], sizes[1], sizes[2])
     fov = field_in_mrd(geometry, place_of(geometry, shape), shape).tolist()

@@ -22,12 +22,12 @@ _ARRAYS = ("kspace", "mask", "coil_maps", "reference")
 
 
 def is_native(file: h5py.File) -> bool:
-    """Whether the file says that it is ours."""
+    """Whether the file declares this format."""
     return "format" in file.attrs and text(file.attrs["format"]) == FORMAT
 
 
 def read_native(file: h5py.File, path: str) -> Scan | Volume:
-    """What `write_native_scan` or `write_native_image` wrote.
+    """Read what `write_native_scan` or `write_native_image` wrote.
 
     Raises:
         FormatError: written by a later version, or neither scan nor image.
@@ -78,7 +78,7 @@ def _trajectory(group: h5py.Group, path: str, ndim: int) -> Trajectory | None:
 
 
 def write_native_scan(path: str, scan: Scan) -> None:
-    """Every field of the scan; `source` is kept as the attribute ``source``, and on reading is the new path."""
+    """Write every field of the scan; `source` is kept as an attribute, but on reading becomes the new path."""
     with h5py.File(path, "w") as file:
         _head(file, "scan", scan.ndim)
         _fill(file, scan)
@@ -106,7 +106,7 @@ def _fill(group: h5py.Group, scan: Scan) -> None:
 def write_native_image(
     path: str, image: Tensor, ndim: int, geometry: Geometry | None, record: str, counters: tuple[str, ...] = ()
 ) -> None:
-    """The image with its phase, its geometry, and the record (JSON) of how it was made."""
+    """Write the image with its phase, its geometry, and the record (JSON) of how it was made."""
     with h5py.File(path, "w") as file:
         _head(file, "image", ndim)
         file.create_dataset("image", data=image.detach().cpu().resolve_conj().numpy())

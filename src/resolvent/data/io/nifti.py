@@ -23,7 +23,7 @@ from resolvent.data.volume import Volume
 def read_nifti(path: str) -> Volume:
     """``(x, y, z, *t)`` becomes ``(z as batch, *t, y, x)``, complex64; the affine, in millimetres, is the geometry.
 
-    Where both codes, of sform and qform, are 0 the file says the voxel size and nothing of the orientation.
+    If the codes of sform and qform are both 0, the file gives the voxel size but no orientation.
 
     Raises:
         CorruptFileError: the file is shorter than its header says.
@@ -56,7 +56,7 @@ def read_nifti(path: str) -> Volume:
 
 
 def _loader(path: str, nibabel: ModuleType) -> Any:
-    """Nibabel goes by names; the content has already been looked at, so it is handed an open file."""
+    """Load from the bytes: nibabel would decide by the name, but the content has already been checked."""
     opened = gzip.open(path) if _zipped(path) else open(path, "rb")
     with opened as file:
         raw = file.read()
@@ -101,7 +101,7 @@ def _check_size(path: str) -> None:
 
 
 def _check_length(path: str, wanted: int) -> None:
-    """Unpack once without keeping anything: a stream that is longer or shorter than declared never fills the memory."""
+    """Unpack once without keeping anything, so that a stream of another length than declared never fills the memory."""
     found = 0
     with gzip.open(path) as file:
         while block := file.read(2**20):
@@ -117,13 +117,13 @@ def _check_length(path: str, wanted: int) -> None:
 
 
 def nifti_bytes(image: Tensor, ndim: int, geometry: Geometry | None, *, zipped: bool) -> bytes:
-    """The file of a real or complex image (batch, *lead, *spatial); of a complex one the magnitude, as float32.
+    """The file of an image (batch, *lead, *spatial) as float32; of a complex image, the magnitude.
 
     2-D: batch becomes z. 3-D: z is z, and batch (if more than one) the last axis. The codes of sform and qform are 1
     where the orientation is known, else 0.
 
     Raises:
-        ShapeError: more axes, or longer ones, than the format holds.
+        ShapeError: more or longer axes than the format can hold.
     """
     import nibabel
 

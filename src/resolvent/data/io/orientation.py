@@ -1,4 +1,4 @@
-"""Where pixels lie in the patient: position and direction vectors (LPS, millimetres) to an affine (RAS)."""
+"""Position of pixels in the patient: position and direction vectors (LPS, millimetres) to an affine (RAS)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def affine_from_lps(
 
 
 def affine_from_spacing(spacing: tuple[float, float, float], shape: tuple[int, int, int]) -> np.ndarray:
-    """Affine of a file that gives the voxel size and nothing else: axial, its centre at the world's origin.
+    """Affine of a file that gives only the voxel size: axial, with its centre at the origin.
 
     Only the lengths are measured; the orientation is the usual one (columns to the left, rows to the back), and the
     `Geometry` made of it is not `oriented`.
@@ -44,7 +44,7 @@ def affine_from_spacing(spacing: tuple[float, float, float], shape: tuple[int, i
 
 @dataclass(frozen=True)
 class Place:
-    """Where an image lies, as MRD and DICOM say it: LPS, millimetres.
+    """Position of an image as in MRD and DICOM: LPS, millimetres.
 
     Attributes:
         corner: position of the first voxel's centre.
@@ -60,17 +60,17 @@ class Place:
 
 
 def directions_in_mrd(geometry: Geometry | None, place: Place) -> np.ndarray:
-    """Those of `place`; zero, which MRD has for directions that were not set, where the orientation is unknown."""
+    """The directions of `place`; zero, which in MRD means not set, if the orientation is unknown."""
     return place.directions if geometry is not None and geometry.oriented else np.zeros((3, 3))
 
 
 def field_in_mrd(geometry: Geometry | None, place: Place, shape: tuple[int, int, int]) -> np.ndarray:
-    """Field of view in mm of an image with so many columns, rows and slices; zero, unknown, without a voxel size."""
+    """Field of view in mm of an image of `shape` (columns, rows, slices); zero (unknown) without a voxel size."""
     return np.zeros(3) if geometry is None else place.spacing * shape
 
 
 def place_of(geometry: Geometry | None, shape: tuple[int, int, int], first_slice: int = 0) -> Place:
-    """The inverse of `affine_from_lps`; voxels of 1 mm around the origin where nothing is known.
+    """The inverse of `affine_from_lps`; voxels of 1 mm around the origin if nothing is known.
 
     Args:
         geometry: of the image.

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all: written beside their place, synced, renamed; with a JSON record of their making."""
+"""Atomic output: files are written elsewhere, synced and renamed, with a JSON record of how they were made."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ WRITTEN = (".nii.gz", ".nii", ".h5", ".mrd", ".dcm", ".cfl", ".png", ".npy")
 """Suffixes that can be written."""
 
 PACKAGED = {".dcm": "pydicom", ".mrd": "ismrmrd"}
-"""The formats that need a package."""
+"""Formats that need a package."""
 FLAT = (".dcm", ".cfl")
-"""Formats in which a third axis of space is that of the slices."""
+"""Formats in which the third spatial axis is the slice axis."""
 
 
 class OutputError(ResolventError, OSError):
@@ -29,16 +29,16 @@ class OutputError(ResolventError, OSError):
 
 
 def output_suffix(path: str) -> str:
-    """The suffix that decides on the format.
+    """The suffix that determines the format.
 
     Raises:
-        FormatError: an unknown one; the message lists the known.
+        FormatError: an unknown suffix; the message lists the known ones.
     """
     found = next(
         (suffix for suffix in WRITTEN if path.lower().endswith(suffix) and Path(path).name.lower() != suffix), None
     )
     if found is None:
-        raise FormatError(f"{path} ends in no known suffix. Use one of {', '.join(WRITTEN)}.")
+        raise FormatError(f"{path} has no known suffix. Use one of {', '.join(WRITTEN)}.")
     return found
 
 
@@ -48,14 +48,14 @@ def sidecar_path(path: str) -> str:
 
 
 def check_writable(path: str | Path) -> None:
-    """Find out before a long computation whether its result can be written: the suffix, and a trial file in the folder.
+    """Check before a long computation that its result can be written: the suffix, and a trial file in the folder.
 
-    What only the scan can tell is left to `check_volumes`.
+    What depends on the scan is left to `check_volumes`.
 
     Raises:
         FormatError: the suffix is unknown, or the package that its format needs is not installed.
-        OutputError: the folder is missing or read-only, a folder has the name of the file, or its record would replace
-            a JSON file that is no record, or the header of a .cfl one that is not BART's.
+        OutputError: the folder is missing or read-only, a folder has the name of the file, its record would replace a
+            JSON file that is not a record, or a .cfl header would replace a file that is not a BART header.
     """
     sidecar, suffix = sidecar_path(str(path)), output_suffix(str(path))
     if suffix in PACKAGED:
@@ -63,15 +63,15 @@ def check_writable(path: str | Path) -> None:
     check_place(path)
     if os.path.lexists(sidecar) and not _is_record(sidecar):
         raise OutputError(
-            f"{sidecar} is no record of an image, and that of {path} would replace it. Choose another name."
+            f"{sidecar} is no record of an image, but that of {path} would replace it. Choose another name."
         )
     header = str(path)[:-4] + ".hdr"
     if suffix == ".cfl" and os.path.lexists(header) and not _is_bart(header):
-        raise OutputError(f"{header} is no header of BART, and that of {path} would replace it. Choose another name.")
+        raise OutputError(f"{header} is not a BART header, but that of {path} would replace it. Choose another name.")
 
 
 def check_volumes(path: str | Path, ndim: int, count: int) -> None:
-    """Find out whether images of `count` entries with `ndim` spatial axes are more than the format can hold.
+    """Refuse images of `count` entries with `ndim` spatial axes that the format cannot hold.
 
     Raises:
         ShapeError: several volumes, whose slices would lie on top of each other, in a format for one.
@@ -98,7 +98,7 @@ def _is_bart(header: str) -> bool:
 
 
 def check_place(path: str | Path) -> None:
-    """The same for a file of any suffix, without a record.
+    """Like `check_writable`, for a file of any suffix and without a record.
 
     Raises:
         OutputError: the folder is missing or read-only, or a folder has the name of the file.
@@ -117,9 +117,9 @@ def check_place(path: str | Path) -> None:
 
 @contextmanager
 def whole(path: str, names: list[str]) -> Iterator[list[str]]:
-    """Names of temporary files to write; on leaving they are synced and renamed to `names`, on an error removed.
+    """Names of temporary files to write; on exit they are synced and renamed to `names`, on an error removed.
 
-    Each keeps its suffix, and they lie in the folder of `path`.
+    Each keeps its suffix, and all are in the folder of `path`.
     """
     folder = os.path.dirname(os.path.abspath(path))
     with _named(path), tempfile.TemporaryDirectory(dir=folder, prefix=".resolvent-") as temporary:
@@ -152,7 +152,7 @@ def _sync(path: str) -> None:
 
 
 def to_json(record: dict) -> str:
-    """JSON that every reader accepts: not finite becomes null, tensors and arrays lists, the rest text."""
+    """Standard JSON: numbers that are not finite become null, tensors and arrays lists, other types text."""
     return json.dumps(_plain(record), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
@@ -171,9 +171,9 @@ def _plain(value: object) -> object:
 
 
 def sha256(path: str | os.PathLike[str]) -> str | None:
-    """Hash of a file that was read; of a BART array, named by its header or by neither suffix, that of its numbers.
+    """Hash of an input file; for a BART array, named by its header or without suffix, that of the .cfl file.
 
-    None if it is gone.
+    None if the file no longer exists.
     """
     path = os.fspath(path)
     if path.lower().endswith(".hdr") or not os.path.exists(path):

@@ -6,14 +6,14 @@ from torch import Tensor
 from resolvent.linop.fourier import fft, ifft
 
 LINES = 256
-"""Lines that are transformed at once: so few stay in the cache of the processor, which is four times as fast."""
+"""Lines that are transformed at once: so few fit in the processor cache, which is four times as fast."""
 
 
 def crop_readout(kspace: Tensor, size: int, axis: int = -1) -> Tensor:
     """Keep the central `size` pixels along one image axis: ``fft(crop(ifft(kspace)))``.
 
     Orthonormal transforms leave the noise of a sample as it was. The centre ``N // 2`` goes to ``size // 2``. Valid
-    only where every sample of a line was measured, or none.
+    only if every sample of a line was measured, or none.
     """
     length = kspace.shape[axis]
     if size >= length:

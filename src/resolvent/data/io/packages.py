@@ -1,4 +1,4 @@
-"""The packages of extras that files and archives need: imported where they are used, missed with a remedy."""
+"""Optional packages for files and archives, imported when used; an error says how to install a missing one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def package(name: str) -> Any:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the package's own
+            warnings.simplefilter("ignore")  # of the package itself
             return import_module(name)
     except ImportError as error:
         raise FormatError(MISSING[name]) from error

@@ -12,7 +12,7 @@ WHITE = 65535
 
 
 def png_bytes(image: Tensor) -> bytes:
-    """The file of an image (batch, *lead, *spatial); all 2-D planes in one montage, as square as it comes.
+    """The file of an image (batch, *lead, *spatial); all 2-D planes in one montage that is nearly square.
 
     ``pixel = round(65535 |x| / max |x|)``; the text field ``window_max`` holds ``max |x|``, so the scale is not lost.
     """

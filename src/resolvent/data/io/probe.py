@@ -1,7 +1,8 @@
-"""A trial reading of HDF5 files in a process of its own: the C library can crash on damaged bytes, and Python with it.
+"""Trial reading of HDF5 files in a separate process: the C library can crash on damaged bytes, and Python with it.
 
-Run as a script with paths as arguments. It prints the position of each file once that was read to its end or ended
-in an ordinary error, which the real reading will meet again and name. It imports h5py only, and nothing of the package.
+Run as a script with paths as arguments. It prints the position of each file in the list once the file was read to its
+end, or raised an ordinary error, which the real reading will raise and report again. It imports only h5py, and nothing
+from the package.
 """
 
 import math
@@ -10,7 +11,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 THOROUGH = 256 * 2**20
-"""Files up to this many bytes are read whole; of larger ones the metadata, the index of chunks and the first rows."""
+"""Files up to this many bytes are read whole; of larger ones, the metadata, the chunk index and the first rows."""
 BATCH = 8 * 2**20
 """About this many bytes are read at once."""
 
@@ -18,7 +19,7 @@ BATCH = 8 * 2**20
 def main(paths: list[str]) -> None:
     """Try each file in turn."""
     if sys.path and os.path.abspath(sys.path[0]) == HERE:
-        del sys.path[0]  # the modules beside this one are no top-level modules
+        del sys.path[0]  # the modules in this folder are not top-level modules
     for number, path in enumerate(paths):
         try:
             _try(path)

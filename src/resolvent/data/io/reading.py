@@ -1,4 +1,4 @@
-"""`read`: a file of any known format, told from its content, as a checked `Scan` or a `Volume`."""
+"""`read`: a file of any known format, detected from its content, as a checked `Scan` or a `Volume`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def read(path: str | Path, dataset: str | None = None, trajectory: str | Path | 
     """Read measured data as a `Scan`, images as a `Volume`.
 
     ISMRMRD (HDF5 or stream), fastMRI, Calgary-Campinas, CMRxRecon, MoDL and the project's own HDF5, Siemens twix,
-    MATLAB .mat, BART .cfl/.hdr, NIfTI and .npy. The name of the file decides nothing, except for .cfl, which is bare
+    MATLAB .mat, BART .cfl/.hdr, NIfTI and .npy. The file name does not matter, except for .cfl, which is bare
     numbers, and HDF5 named .mat, whose axes are in MATLAB's order. Nothing outside the file is opened, declared sizes
-    are checked before they are believed, and a scan is validated (`Scan.validated`).
+    are checked before they are used, and a scan is validated (`Scan.validated`).
 
     Args:
         path: the file.
-        dataset: the array that is k-space, of a .mat file that holds several; the group, of an ISMRMRD file.
-        trajectory: the .cfl file of the trajectory, of k-space in a .cfl file that is not Cartesian.
+        dataset: for a .mat file with several arrays, the one that is k-space; for an ISMRMRD file, the group.
+        trajectory: for non-Cartesian k-space in a .cfl file, the .cfl file of its trajectory.
 
     Raises:
         FormatError: no such file, no known format, or larger than the limit.
@@ -35,7 +35,7 @@ def read(path: str | Path, dataset: str | None = None, trajectory: str | Path | 
     path = str(path)
     kind = detect(path)
     if trajectory is not None and kind != "cfl":
-        raise FormatError(f"{path} is no .cfl file, and holds its own trajectory if it has one. Leave it out.")
+        raise FormatError(f"{path} is no .cfl file, so its trajectory, if any, is in it. Leave out the other.")
     if kind not in ("hdf5", "mat"):
         _without_names(path, dataset)
     if kind == "hdf5":
@@ -68,7 +68,7 @@ def read(path: str | Path, dataset: str | None = None, trajectory: str | Path | 
 
 
 def format_of(path: str) -> str:
-    """Name of a file's format, for people."""
+    """Human-readable name of a file's format."""
     kind = detect(path)
     if kind == "hdf5":
         from resolvent.data.io.hdf5 import open_hdf5
@@ -83,7 +83,7 @@ def _layout(file: h5py.File, path: str) -> str:
     """Which of the layouts an HDF5 file has.
 
     Raises:
-        FormatError: none of them.
+        FormatError: no known layout.
     """
     from resolvent.data.io.calgary import is_calgary
     from resolvent.data.io.mat import is_mat73
@@ -138,9 +138,9 @@ def _read_hdf5(path: str, dataset: str | None) -> Scan | Volume:
 
 
 def _without_names(path: str, dataset: str | None) -> None:
-    """Refuse the name of an array, or of a group, in a format in which there is nothing to choose."""
+    """Refuse the name of an array or a group for a format that has nothing to choose."""
     if dataset is not None:
-        raise FormatError(f"{path} is no .mat or ISMRMRD file, in which {dataset} could be. Leave out --dataset.")
+        raise FormatError(f"{path} is no .mat or ISMRMRD file, so {dataset} cannot be chosen. Leave out --dataset.")
 
 
 def _checked(volume: Volume, path: str) -> Volume:

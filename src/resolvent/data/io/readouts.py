@@ -1,4 +1,4 @@
-"""Readouts along a trajectory: stacked as they come, with the places of their samples in k-space."""
+"""Readouts along a trajectory: stacked in file order, with the places of their samples in k-space."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from resolvent.data.io.mrd_header import MRDHeader
 from resolvent.data.places import Trajectory
 
 STRAY = 0.5
-"""Part of the samples that may lie beyond the matrix and be left out; where it is more, the unit is another."""
+"""Fraction of the samples that may lie beyond the matrix and be left out; if more do, the unit is another one."""
 REACH = 0.4
-"""In cycles per pixel: places that all lie nearer to DC are of low resolution, or in a unit that was not meant."""
+"""In cycles per pixel: if all places lie nearer to DC, the resolution is low or the unit is another one."""
 
 
 def stack_readouts(
@@ -25,21 +25,21 @@ def stack_readouts(
 ) -> tuple[np.ndarray, np.ndarray, Trajectory]:
     """K-space (slice, coil, *lead, [1,] readout, sample), its mask without coils, and the places of the samples.
 
-    Readouts of a slice and frame stand in the order of the file; frames with fewer, and shorter readouts, are filled up
-    with zeros that the mask leaves out, as it does samples that the file says to discard, zeros at the ends of readouts
-    (`measured_ends`), and samples more than half a cycle beyond the matrix, which no image on it explains.
+    Readouts of a slice and frame are in the order of the file. Shorter readouts, and frames with fewer readouts, are
+    filled up with zeros. The mask leaves out these zeros, samples that the file says to discard, zeros at the ends of
+    readouts (`measured_ends`), and samples more than half a cycle beyond the matrix, which no image on it explains.
 
-    Places are in cycles per pixel of the encoded space (at most 1/2), or, if one exceeds 0.6, in cycles per field of
-    view of it: both are in use. The first component is x, the readout direction, then y and z. A stack of planes in
-    3-D, whose places have two components, has its z from encoding step 2. The image has the pixels of the encoded
-    space, and the field of view of the recon space.
+    Places are in cycles per pixel of the encoded space (at most 1/2) or, if one exceeds 0.6, in cycles per field of
+    view of it: both conventions are in use. The first component is x, the readout direction, then y and z. For a stack
+    of planes in 3-D, whose places have two components, z comes from encoding step 2. The image has the pixels of the
+    encoded space and the field of view of the recon space.
 
-    `warn` is told where no place along x and y reaches `REACH`, and where samples lie beyond the matrix; where most do,
-    they stay.
+    `warn` is told if no place along x and y reaches `REACH`, and if samples lie beyond the matrix; if most do, they are
+    kept.
 
     Raises:
         FormatError: no places, or too large a scan or matrix.
-        CorruptFileError: readouts that differ in their number of components.
+        CorruptFileError: readouts with different numbers of components.
     """
     heads, lines = table.heads[chosen], table.data[chosen]
     ndim = 3 if header.encoded.matrix[2] > 1 else 2
@@ -47,9 +47,9 @@ def stack_readouts(
     reach = max(np.abs(where[:, :2]).max(initial=0) for where in places)
     if reach < REACH:
         warn(
-            f"its trajectory reaches {reach:.2g} cycles per pixel of the encoded matrix, which holds 0.5: the "
-            "resolution is that much lower, or its places are in another unit than cycles per pixel or per field of "
-            "view (radians, 1/mm) and the image is wrong"
+            f"its trajectory reaches {reach:.2g} of the 0.5 cycles per pixel of the encoded matrix: the resolution is "
+            "that much lower, or its places are in another unit than cycles per pixel or per field of view (radians, "
+            "1/mm) and the image is wrong"
         )
     _, frame, shape = framed(heads["idx"], slices)
     number = np.zeros(len(frame), dtype=np.int64)  # of a readout within its frame
@@ -98,7 +98,7 @@ def _per_pixel(heads: np.ndarray, places: np.ndarray, header: MRDHeader, ndim: i
     components = {0 if where is None else where.shape[1] for where in places}
     if min(components) < 2:
         raise FormatError(
-            f"{path} is not Cartesian ({header.trajectory}), but its acquisitions do not say where their samples lie. "
+            f"{path} is not Cartesian ({header.trajectory}), but its acquisitions do not give places of their samples. "
             "Export it with the trajectory, or grid it first."
         )
     if len(components) != 1:
@@ -117,7 +117,7 @@ def _per_pixel(heads: np.ndarray, places: np.ndarray, header: MRDHeader, ndim: i
 
 
 def _shared(values: np.ndarray, axes: int) -> np.ndarray:
-    """The same with a length of 1 on each of the first axes along which nothing changes."""
+    """The same values, with length 1 on those of the first `axes` axes along which they are constant."""
     for axis in range(axes):
         first = values.take([0], axis)
         if (values == first).all():

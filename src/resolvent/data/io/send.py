@@ -1,4 +1,4 @@
-"""DICOM files to an archive: C-STORE (``dicom://host:port/TITLE``) or STOW-RS (``http://host/dicom-web``)."""
+"""Sending DICOM files to an archive: C-STORE (``dicom://host:port/TITLE``) or STOW-RS (``http://host/dicom-web``)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from resolvent.data.io.packages import package
 TRIES, PAUSE, PATIENCE = 3, 0.5, 30.0
 """Attempts for a file, seconds before the second (twice as long before the third), seconds to wait for an answer."""
 TITLE = "RESOLVENT"
-"""How we call ourselves in an association."""
+"""Application entity title of this program in an association."""
 
 
 class SendError(ResolventError, OSError):
@@ -25,10 +25,10 @@ class SendError(ResolventError, OSError):
 
 
 def dicom_files(places: list[str]) -> list[str]:
-    """The DICOM files among the files and in the folders (not below), in order of their names.
+    """DICOM files: those given, and those in given folders (not in subfolders), sorted by name.
 
     Raises:
-        FormatError: a file that is none, or none at all.
+        FormatError: a file that is not DICOM, or no DICOM file at all.
     """
     found: list[str] = []
     for place in places:
@@ -46,15 +46,15 @@ def dicom_files(places: list[str]) -> list[str]:
 
 
 def send(path: str, to: str) -> str:
-    """Send one file as it is and return its SOP instance UID; a second attempt sends the same UID, so no copy is made.
+    """Send one file unchanged and return its SOP instance UID; a second attempt sends the same UID, so no copy is made.
 
     Args:
         path: a DICOM file.
         to: ``dicom://host:port/TITLE`` (title of the archive, ANY-SCP by default), or the http(s) address of a
-            DICOMweb service, to which ``/studies`` is added if it is not there.
+            DICOMweb service; ``/studies`` is added if it is missing.
 
     Raises:
-        FormatError: pydicom or pynetdicom is not installed, or `to` is no such address.
+        FormatError: pydicom or pynetdicom is not installed, or `to` is not such an address.
         SendError: refused, or not reached in three attempts.
     """
     pydicom, _ = package("pydicom"), package("pynetdicom")

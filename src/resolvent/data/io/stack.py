@@ -1,4 +1,4 @@
-"""Where the slices of a stack, or the volumes of a batch, lie: one affine from the place of each, and of its frames."""
+"""Geometry of the slices of a stack or the volumes of a batch: one affine from the positions of all frames."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from resolvent.data.io.orientation import affine_from_lps, affine_from_spacing
 from resolvent.data.places import Geometry
 
 DIRECTIONS = "read_dir", "phase_dir", "slice_dir"
-"""Fields of a header in MRD: the unit vectors along which columns, rows and slices grow."""
+"""Fields of an MRD header: the unit vectors along which columns, rows and slices grow."""
 DRIFT = 1.0
-"""Voxels by which a frame may lie off the first: scanners that follow the head move their frames by less."""
+"""Voxels by which a frame may be displaced from the first: scanners that track the head move frames by less."""
 
 
 def slice_order(numbers: np.ndarray, heads: np.ndarray) -> np.ndarray:
-    """Slice counters in the order in which the slices lie along the slice direction; as counted if that is unknown.
+    """Slice counters in order of position along the slice direction; in order of the counter if that is unknown.
 
     Args:
-        numbers: the counter of each head.
+        numbers: the slice counter of each head.
         heads: with ``position`` and ``slice_dir``.
     """
     slices, first = np.unique(numbers, return_index=True)
@@ -35,15 +35,14 @@ def stacked(
 ) -> Geometry:
     """The voxel ``N // 2`` of each slice or volume lies at its position; slices are as far apart as their positions.
 
-    Voxel size only, where there are no directions, or where slices or volumes, or the frames of one, have no affine in
-    common.
+    Only the voxel size is kept without directions, or if slices, volumes or their frames have no common affine.
 
     Args:
         heads: of every frame of every slice or volume, with `DIRECTIONS` and ``position`` (LPS, mm).
-        batch: which slice or volume each is of, counted in the order in which they lie.
+        batch: index of the slice or volume of each, in order of position.
         matrix: of the image, ``(y, x)`` or ``(z, y, x)``.
         voxel: size along columns, rows and slices, mm.
-        warn: is told what slices or frames lack to have an affine in common.
+        warn: is told why slices or frames have no common affine.
     """
     frames, heads = heads, heads[np.unique(batch, return_index=True)[1]]
     columns, rows, depth = matrix[-1], matrix[-2], matrix[0] if len(matrix) == 3 else len(heads)
@@ -57,8 +56,8 @@ def stacked(
     scattered = _scattered(axes, steps, len(matrix)) or _moved(frames, heads[batch], DRIFT * min(x, y, thickness))
     if scattered:
         warn(
-            f"it has {scattered}, which have no geometry in common: only the voxel size is kept; export each as a file "
-            "of its own to keep its place"
+            f"it has {scattered}, which have no common geometry: only the voxel size is kept; export each as a file of "
+            "its own to keep its position"
         )
         return unknown
     if len(matrix) == 3:
@@ -77,7 +76,7 @@ def _axes(heads: np.ndarray) -> np.ndarray:
 
 
 def _moved(frames: np.ndarray, first: np.ndarray, drift: float) -> str:
-    """What keeps frames from lying where the first of their slice or volume does; nothing if they do."""
+    """In what frames differ in position from the first of their slice or volume; empty if they do not."""
     if not np.allclose(_axes(frames), _axes(first), atol=1e-2):
         return "frames in different directions"
     still = np.allclose(frames["position"], first["position"], rtol=0, atol=drift)
@@ -85,11 +84,11 @@ def _moved(frames: np.ndarray, first: np.ndarray, drift: float) -> str:
 
 
 def _scattered(axes: np.ndarray, steps: np.ndarray, ndim: int) -> str:
-    """What keeps slices, or volumes, from having one affine; nothing if they have one.
+    """Why slices or volumes have no common affine; empty if they have one.
 
     Args:
         axes: directions of readout, phase encoding and slice, of each slice or volume.
-        steps: from the position of each to that of the next.
+        steps: vectors from the position of each to that of the next.
         ndim: of the image.
     """
     if not np.allclose(axes, axes[0], atol=1e-2):

@@ -1,4 +1,4 @@
-"""Siemens twix (.dat): the lines of all measurements of a file, in the words of MRD (extra ``siemens``)."""
+"""Siemens twix (.dat): the lines of all measurements of a file, with the names of MRD (extra ``siemens``)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FLAGS = {
     "PHASESTABSCAN": acquisitions.STABILISATION,
     "RETRO_DUMMYSCAN": acquisitions.DUMMY,
 }
-"""Evaluation flags and the flag of MRD with the same meaning."""
+"""Evaluation flags and the MRD flags with the same meaning."""
 COUNTERS = {
     "kspace_encode_step_1": "Lin",
     "kspace_encode_step_2": "Par",
@@ -45,19 +45,19 @@ NOISE_BANDWIDTH = 0.793
 """Effective over nominal receiver bandwidth of a noise scan (siemens_to_ismrmrd writes this for every scanner)."""
 ACQEND, SYNCDATA = 1 << 0, 1 << 5
 MEASUREMENTS, HEADER = 64, 192
-"""Most measurements of a file, bytes of a line header."""
+"""Largest number of measurements in a file; bytes of a line header."""
 
 
 def read_twix(path: str) -> Scan:
     """The last measurement that holds image lines, whitened by the noise scan of whichever measurement has one.
 
     The matrix is the smallest around the centre of k-space that holds all lines; readout oversampling is removed by the
-    factor that the protocol gives (``flReadoutOSFactor``; 1 where a sequence takes none). Phase-encoding oversampling
-    stays. A centre of line 0 beside other lines is none: sequences that do not fill it in mean the middle.
+    factor in the protocol (``flReadoutOSFactor``; 1 if a sequence has none). Phase-encoding oversampling is kept. A
+    centre at line 0, if there are other lines, counts as not given: the centre is then the middle.
 
     Raises:
         FormatError: twixtools is not installed, the trajectory is not Cartesian, readouts are sampled on the ramps, or
-            the protocol gives a matrix or field of view that cannot be.
+            the protocol gives an impossible matrix or field of view.
         CorruptFileError: a measurement that does not end where the file does, or a header without its numbers.
 
     Source: the mapping to MRD is that of siemens_to_ismrmrd; columns of the rotation matrix of a line's quaternion
@@ -67,7 +67,7 @@ def read_twix(path: str) -> Scan:
     with contextlib.redirect_stdout(io.StringIO()):  # it prints warnings
         twixtools = package("twixtools")
     with decoding(path), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # of odd quaternions and headers; what is used is checked below
+        warnings.simplefilter("ignore")  # about odd quaternions and headers; what is used is checked below
         found = twixtools.read_twix(path, parse_pmu=False, parse_geometry=False, keep_syncdata=False, verbose=False)
         heads = [_heads(part) for part in found]
         image = next((n for n in reversed(range(len(found))) if _imaging(heads[n]).any()), None)
@@ -90,10 +90,10 @@ def read_twix(path: str) -> Scan:
 
 
 def _check_blocks(path: str) -> None:
-    """Walk from block to block of every measurement without reading samples: each must lie within the file.
+    """Go through the blocks of every measurement without reading samples: each must lie within the file.
 
     Raises:
-        CorruptFileError: one does not, or a measurement has no end.
+        CorruptFileError: a block does not, or a measurement has no end.
     """
     size = os.path.getsize(path)
     with open(path, "rb") as file:
@@ -195,13 +195,13 @@ def _header(part: dict[str, Any], heads: np.ndarray, path: str) -> MRDHeader:
 
 
 def _extent(steps: np.ndarray, centre: int) -> tuple[int, int | None]:
-    """Size of the smallest grid around `centre` that holds all steps, and the centre; 0 beside other steps is none."""
+    """Size of the smallest grid around `centre` with all steps, and the centre; 0 among others counts as none."""
     top = int(steps.max()) + 1
     return (2 * max(centre, top - centre), centre) if centre else (top, None)
 
 
 def _number(value: object) -> float:
-    """A number of the protocol, of a list the first; 0 where there is none."""
+    """A number of the protocol, or the first of a list; 0 if there is none."""
     if isinstance(value, list):
         value = value[0] if value else 0
     return float(value) if isinstance(value, int | float) and np.isfinite(value) else 0.0

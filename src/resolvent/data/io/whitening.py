@@ -12,9 +12,9 @@ from resolvent.data.coils import whitening
 def whitener(noise: np.ndarray, data: np.ndarray, image: np.ndarray, bandwidth: float, path: str) -> np.ndarray:
     """W with ``W C W^H = I``, C the noise covariance of one k-space sample of the image lines.
 
-    ``C = C_scan (t_noise / t_image) / bandwidth`` with the dwell times t of both, since noise power goes with the
-    bandwidth; for W see `whitening`. With fewer noise samples than twice the coils, or a singular
-    C, only the diagonal is used.
+    ``C = C_scan (t_noise / t_image) / bandwidth`` with the dwell times t of both, since noise power is proportional to
+    the bandwidth; for W see `whitening`. With fewer noise samples than twice the coils, or a singular C, only the
+    diagonal is used.
 
     Args:
         noise: headers of the noise acquisitions.
@@ -24,13 +24,13 @@ def whitener(noise: np.ndarray, data: np.ndarray, image: np.ndarray, bandwidth: 
         path: for messages.
 
     Raises:
-        DataError: another number of channels than the image, samples that are not finite, or a channel without noise.
+        DataError: other channels than the image, samples that are not finite, or a channel without noise.
     """
     coils = int(image["active_channels"][0])
     if (noise["active_channels"] != coils).any():
         raise DataError(
             f"noise scan has {int(noise['active_channels'][0])} channels but the image lines have {coils} ({path}). "
-            "Export the noise scan of the same coils."
+            "Export a noise scan of the same coils."
         )
     samples = np.concatenate([line.view(np.complex64).reshape(coils, -1) for line in data], axis=1)
     count = samples.shape[1]

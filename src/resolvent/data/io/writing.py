@@ -1,4 +1,4 @@
-"""`write`: an image, a volume, a scan or a reconstruction into the format that the suffix names."""
+"""`write`: an image, a volume, a scan or a reconstruction to a file in the format of its suffix."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from resolvent.data.scan import Scan
 from resolvent.data.volume import Volume
 
 HALF = (torch.bool, torch.half, torch.bfloat16, torch.complex32)
-"""Numbers that are written in single precision: not all formats have them."""
+"""Types that are written in single precision, since not all formats have them."""
 
 
 def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record: dict | None = None) -> list[str]:
-    """Write `obj` to `path`, and ``NAME.json`` beside it; both appear whole or not at all.
+    """Write `obj` to `path`, and ``NAME.json`` beside it; both appear complete or not at all.
 
-    An image is written in the units of the file that `like` came from (``image * like.scale``) and at its place in the
-    patient. .h5, .mrd, .npy and .cfl keep the phase; .nii, .dcm and .png hold the magnitude, which the record says.
-    A .dcm is one file for each slice and frame: ``NAME.dcm``, or ``NAME-001.dcm`` and on.
+    An image is written in the units of the file that `like` came from (``image * like.scale``) and with its position in
+    the patient. .h5, .mrd, .npy and .cfl keep the phase; .nii, .dcm and .png hold the magnitude, which the record says.
+    A .dcm is one file for each slice and frame: ``NAME.dcm``, or ``NAME-001.dcm``, ``NAME-002.dcm``, ...
 
     Args:
         obj: a tensor (batch, *lead, *spatial), a `Volume`, a `Scan` (.h5 with all its fields, .cfl with k-space in the
             units of its file), or anything with ``.image`` and ``.record()``.
         path: ends in .nii.gz, .nii, .h5, .mrd, .dcm, .cfl, .png or .npy.
         like: gives geometry, scale and number of spatial axes.
-        record: further entries for the JSON file; they win over those of ``obj.record()``.
+        record: further entries for the JSON file; they take precedence over those of ``obj.record()``.
 
     Returns:
-        `path`, or the names of the several files of a .dcm.
+        `path`, or the names of the files if a .dcm is several.
 
     Raises:
-        FormatError: unknown suffix, or a scan to a format for images.
-        OutputError: the folder is missing, read-only or full, or ``NAME.json``, or ``NAME.hdr`` beside a .cfl, is a
-            file of somebody else.
-        ShapeError: the image has not the matrix or not the slices of `like`, is several volumes in a .dcm or .cfl, or
-            has more axes than the format.
-        DataError: the image is not finite, or in the units of its file beyond what the format can hold.
+        FormatError: unknown suffix, or a scan to an image format.
+        OutputError: the folder is missing, read-only or full, or ``NAME.json`` (for a .cfl, ``NAME.hdr``) exists and
+            was not written for such an image.
+        ShapeError: the image differs from `like` in matrix or slices, is several volumes for a .dcm or .cfl, or has
+            more axes than the format.
+        DataError: the image is not finite, or its values in the units of the file are beyond the range of the format.
     """
     path = str(path)
     suffix = output_suffix(path)
@@ -79,7 +79,7 @@ def write(obj: Any, path: str | Path, like: Scan | Volume | None = None, record:
 
 
 def _image(obj: Any, like: Scan | Volume | None, path: str) -> tuple[Tensor, int, Geometry | None, tuple[str, ...]]:
-    """The image, its number of spatial axes, its place, and what its lead axes count."""
+    """The image, its number of spatial axes, its geometry, and what its lead axes count."""
     image = obj if isinstance(obj, Tensor) else getattr(obj, "image", None)
     if not isinstance(image, Tensor):
         raise FormatError(
@@ -115,7 +115,7 @@ def _image(obj: Any, like: Scan | Volume | None, path: str) -> tuple[Tensor, int
 
 
 def _scaled(values: Tensor, scale: float) -> Tensor:
-    """In the units of the file; in double precision where single cannot hold it."""
+    """In the units of the file; in double precision if single cannot hold it."""
     if scale == 1:
         return values
     scaled = values * scale
@@ -140,10 +140,10 @@ def _write(
     geometry: Geometry | None = None,
     counters: tuple[str, ...] = (),
 ) -> list[str]:
-    """Draft all files, then let them appear together, the record last; the names of the files, without it.
+    """Draft all files, then rename them together, the record last; return the names of the files without the record.
 
-    The record has the SHA-256 of the image (of several files the first), so it is known from that of another image
-    which was written under the same name with another suffix.
+    The record holds the SHA-256 of the image (of the first of several files), which tells it from the record of another
+    image that was written under the same name with another suffix.
     """
     names = [path]
     if suffix == ".cfl":
@@ -164,7 +164,7 @@ def _write(
             _draft_scan(draft, suffix, scan)
         elif image is not None:
             _draft_image(draft, suffix, image, ndim, geometry, to_json(notes), counters)
-        notes["output_sha256"] = sha256(draft)  # by which `record_of` knows whose record it is
+        notes["output_sha256"] = sha256(draft)  # by which `record_of` knows which image the record is of
         Path(drafts[-1]).write_text(to_json(notes), encoding="utf-8")
     return [path] if suffix == ".cfl" else names[:-1]
 
