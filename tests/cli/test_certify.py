@@ -113,6 +113,12 @@ def test_table_of_a_strict_model(resolvent, model):
     assert "estimated" not in text
 
 
+@pytest.mark.parametrize("option", [("--maps", "maps.h5"), ("--dataset", "data")])
+def test_options_of_a_scan_without_a_scan_are_refused(resolvent, model, option):
+    run = resolvent("certify", model, *option)
+    assert run.code == 2 and "apply to a scan" in run.err
+
+
 def test_layers_that_are_not_what_they_should_be_are_noticed(resolvent, model, monkeypatch):
     monkeypatch.setattr(UnitKernel, "_divide", lambda self: self.weight)
     run = resolvent("certify", model)

@@ -37,6 +37,8 @@ def certify(
         from resolvent.cli.evidence import at_scan, constants
         from resolvent.mol.weights import load_mol
 
+        if scan is None and (maps, dataset, device) != (None, None, "cpu"):
+            raise typer.BadParameter("--maps, --dataset and --device apply to a scan. Add SCAN, or leave them out.")
         network = load_mol(model)
         outcome = None
         with progress() as say:

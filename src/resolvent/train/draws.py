@@ -71,15 +71,15 @@ def draw_batch(
     """Batch `number` of the stream `seed`: matrix and coil count are drawn once, everything else for each scan.
 
     ``y = M (F S x + n)``, x an image that was turned, zoomed, cropped, given another contrast, a smooth phase and
-    shading, half of the time blurred as k-space of this matrix blurs it. The reconstruction is given maps ``s'`` near
-    the true ones, and the reference is the image from these and the full data, ``sum_c conj(s'_c) s_c x``.
+    shading; four of five are made on a finer grid, whose k-space is cut off at this matrix. The reconstruction is given
+    maps ``s'`` near the true ones, and the reference is the image from these and the full data, ``sum_c conj(s'_c) s_c x``.
 
     Args:
         subjects: a batch is from one measured scan, or from images, a new subject for each scan; see `draw_subject`.
         scans: the settings.
-        seed: of the stream.
-        number: of the batch.
-        size: scans in it.
+        seed: seed of the stream.
+        number: number of the batch.
+        size: scans in the batch.
         measured_maps: each ``(coil, y, x)``.
         denoise: full sampling and at most 25 dB, so that only noise is left to remove.
 
