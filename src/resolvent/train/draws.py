@@ -72,7 +72,7 @@ def draw_batch(
 
     ``y = M (F S x + n)``, x an image that was turned, zoomed, cropped, given another contrast, a smooth phase and
     shading; four of five are made on a finer grid, whose k-space is cut off at this matrix. The reconstruction is given
-    maps ``s'`` near the true ones, and the reference is the image from these and the full data, ``sum_c conj(s'_c) s_c x``.
+    maps ``s'`` near the true ones. The reference is made with these from the full data: ``sum_c conj(s'_c) s_c x``.
 
     Args:
         subjects: a batch is from one measured scan, or from images, a new subject for each scan; see `draw_subject`.
