@@ -555,7 +555,7 @@ MUTANTS = (
     Mutant(
         "preconditioner of a weighted operator that has the density of all samples",
         "linop/sense.py",
-        (('        new._buffers["diagonal"] = _diagonal', "        _diagonal"),),
+        (('        new._buffers["diagonal"] = density', "        density"),),
         ("linop/test_sense.py", "-k", "weighted"),
     ),
     Mutant(

@@ -56,8 +56,8 @@ def adapt(
             y, A, noise = _measured(read_scan(scan, maps, dataset), say)
             done = run(network, y.to(device), A.to(device), noise, steps=steps, rate=rate, seed=seed, say=say)
         found = {"input": scan, "model": network.identity["name"], "steps": steps, "better": done.better}
-        found |= {"before": done.before, "after": done.after if math.isfinite(done.after) else None}
-        found |= {"output": output if done.better else None}
+        after = done.after if math.isfinite(done.after) else None
+        found |= {"before": done.before, "after": after, "output": output if done.better else None}
         if done.better:
             card: dict[str, Any] = {"adapted_from": network.identity}
             card |= {"source_sha256": sha256(scan)} if Path(scan).is_file() else {}
@@ -71,10 +71,10 @@ def adapt(
             )
             typer.echo(f"  written: {output}\n" if done.better else "")
         if not done.better:
-            if math.isfinite(done.after):
-                complain("warning: the samples kept out are predicted no better than before; nothing is written.")
-            else:
+            if after is None:
                 complain("warning: the adaptation diverged; nothing is written. Lower --rate.")
+            else:
+                complain("warning: the samples kept out are predicted no better than before; nothing is written.")
             raise typer.Exit(REFUSED)
 
 

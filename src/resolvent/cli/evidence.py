@@ -12,6 +12,7 @@ from torch import Tensor
 from resolvent._errors import ModelError
 from resolvent.cli.reconstruct import Outcome, reconstruct
 from resolvent.data import Scan
+from resolvent.linop import LinearOperator
 from resolvent.mol import MOL
 from resolvent.mol.certificate import data_gain
 from resolvent.mol.monotonicity import local_monotonicity, verified
@@ -127,15 +128,13 @@ def at_scan(model: MOL, scan: Scan, *, steps: int, say: Callable[[str], None]) -
     The eigenvectors are searched for in single precision; value and residual are then computed in double precision.
     """
     outcome = reconstruct(scan.replace(reference=None), model, say=say)
-    solved, device = outcome.solved, model.log_lam.device
     of_f, of_g, others = [], [], []
-    for number in range(len(solved.kspace)):
+    for number in range(len(outcome.solved.kspace)):
         say(f"monotonicity at the solution of slice {number}")
-        one = solved.entry(number).normalised()
-        y, A = one.kspace.to(device), one.operator().to(device)
+        y, A, noise = _measured(outcome, number, model)
         with torch.no_grad():
-            equation = model.pose(y, A, one.noise)[0]
-        exact, x = equation.to_double(), outcome.recon.solution.x[number : number + 1].to(device)
+            equation = model.pose(y, A, noise)[0]
+        exact, x = equation.to_double(), outcome.recon.solution.x[number : number + 1].to(y.device)
         precise = x.to(torch.complex128)
         of_f.append(verified(exact.score, precise, local_monotonicity(equation.score, x, steps=steps, tol=1e-5)))
         of_g.append(verified(exact.residual, precise, local_monotonicity(equation.residual, x, steps=steps, tol=1e-5)))
@@ -150,15 +149,19 @@ def at_scan(model: MOL, scan: Scan, *, steps: int, say: Callable[[str], None]) -
 
 def at_data(model: MOL, outcome: Outcome) -> dict[str, Any]:
     """What the certificate of a conditioned model leaves out: K of `attack_conditioning` for the first slice."""
-    one = outcome.solved.entry(0).normalised()
-    y = one.kspace.to(model.log_lam.device)
-    A = one.operator().to(y.device)
+    y, A, noise = _measured(outcome, 0, model)
     options = {"steps": ASCENT, "starts": 1, "methods": ("pgd",), "draws": 4}
-    found = attack_conditioning(model, y, A, EPSILON, noise=one.noise, **options)
+    found = attack_conditioning(model, y, A, EPSILON, noise=noise, **options)
     worst = float(found.gain_worst)
     lam = outcome.recon.lam[:1].double()
     gain = float(data_gain(lam, model.m.value, A.norm_bound.double(), worst))
     return {"gain": worst, "gaussian": float(found.gain_gaussian), "epsilon": EPSILON, "data_gain": gain, "slice": 0}
+
+
+def _measured(outcome: Outcome, number: int, model: MOL) -> tuple[Tensor, LinearOperator, float | None]:
+    """Measurements, operator and noise level of a slice, on the device of the model."""
+    one, device = outcome.solved.entry(number).normalised(), model.log_lam.device
+    return one.kspace.to(device), one.operator().to(device), one.noise
 
 
 def _worst(of: list[Ritz]) -> dict[str, Any]:

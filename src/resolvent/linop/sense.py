@@ -11,6 +11,7 @@ from torch import Tensor
 from resolvent._errors import ShapeError
 from resolvent._types import Image, KSpace, Maps, Mask
 from resolvent.linop.base import LinearOperator
+from resolvent.linop.density import coil_energy, density
 from resolvent.linop.fourier import centring_phase, grid_frequency, varying
 from resolvent.linop.magnitude import magnitude_of
 from resolvent.linop.noise import estimate_noise
@@ -101,8 +102,8 @@ class SENSE(LinearOperator):
         self._normal_axes = every if mask.requires_grad else varying(mask, ndim)
         self.register_buffer("unit", magnitude_of(maps.detach()))
         self.register_buffer("seen", (maps.detach() != 0).any(1).to(self.power.dtype))
-        self.register_buffer("energy", _energy(maps.detach(), self._normal_axes))
-        self.register_buffer("diagonal", _diagonal(self.energy, self.power.detach(), self._normal_axes, sets))
+        self.register_buffer("energy", coil_energy(maps.detach(), self._normal_axes))
+        self.register_buffer("diagonal", density(self.energy, self.power.detach(), self._normal_axes, sets))
 
     @property
     def batch(self) -> int:
@@ -213,7 +214,7 @@ class SENSE(LinearOperator):
         """``diag(w) A``, with the maps of A."""
         new = self._map(lambda t: t, lambda part: part)
         new._buffers["encode"], new._buffers["power"] = self.encode * w, self.power * w.square()
-        new._buffers["diagonal"] = _diagonal(self.energy, new.power.detach(), self._normal_axes, self.sets)
+        new._buffers["diagonal"] = density(self.energy, new.power.detach(), self._normal_axes, self.sets)
         return new
 
     def by_frame(self, y: KSpace) -> Tensor:
@@ -280,28 +281,3 @@ def _weighted_sum(maps: Tensor, v: Tensor, sets: int) -> Tensor:
     else:
         weighted = maps * v if maps.requires_grad else v.mul_(maps)
     return torch.view_as_complex(torch.view_as_real(weighted).sum(1))
-
-
-def _energy(maps: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """``sum_c |s_c^(k)|^2`` with ``s^ = F s / sqrt(n)``, F along `axes`: how far the coils blur k-space."""
-    if not axes:
-        return maps.real.new_zeros(1)
-    energy = torch.zeros((), dtype=maps.real.dtype, device=maps.device)
-    for coil in maps.unbind(1):
-        spectrum = torch.fft.fftn(coil, dim=axes, norm="forward")
-        energy = energy + (spectrum.real.square() + spectrum.imag.square())
-    return energy
-
-
-def _diagonal(energy: Tensor, power: Tensor, axes: tuple[int, ...], sets: int) -> Tensor:
-    """The diagonal of ``F N F^H``, F along `axes`: the sampling density, blurred as the coils blur k-space.
-
-    Entry k is ``sum_l sum_c |s_c^(l - k)|^2 mask(l)^2``, see `_energy`, for each point of the other axes. It has the
-    shape of an image, in the order of a transform without shifts.
-    """
-    if not axes:
-        return power.new_zeros(1)
-    samples = torch.fft.ifftshift(power if sets > 1 else power[:, 0], dim=axes)  # the coil axis stands for the sets
-    return torch.fft.ifftn(
-        torch.fft.fftn(energy, dim=axes).conj() * torch.fft.fftn(samples, dim=axes), dim=axes
-    ).real.clamp_min(0)
